@@ -1,0 +1,63 @@
+//! What the record says.
+
+use serde::{Deserialize, Serialize};
+
+use crate::version::{self, DecodeError};
+
+/// What krun wants km to do, and with what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchRecord {
+    /// Run the program, or only find out whether it could run.
+    pub action: Action,
+    /// The program's path as the container sees it: absolute, or relative to
+    /// the working directory km is started in. Not searched for in `PATH`.
+    pub program: Vec<u8>,
+    /// The opened device that makes virtual machines.
+    pub device: Device,
+    /// Whether `uname(2)` shows the platform behind the kernel's release, as
+    /// in `6.12.0.kontain.KVM`.
+    pub release_suffix: bool,
+}
+
+/// What km is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// Become the program. km's exit status is the program's.
+    Run,
+    /// Check the program, its interpreter, the device and the memory, run
+    /// nothing. The exit status is 0, or what a shell would give for the fault
+    /// (126 or 127; 125 when the fault is the host's), with one line on
+    /// standard error that says what is wrong.
+    Check,
+}
+
+/// An open device, passed by descriptor so that it need not exist in the
+/// container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Which device it is.
+    pub kind: DeviceKind,
+    /// Its descriptor in km.
+    pub descriptor: i32,
+}
+
+/// The devices km can make virtual machines with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeviceKind {
+    /// `/dev/kvm`: Linux's own (VMX, SVM or PVM).
+    Kvm,
+    /// `/dev/kkm`: Kontain's kernel module.
+    Kkm,
+}
+
+impl LaunchRecord {
+    /// The record's bytes: magic, version, then the fields.
+    pub fn encode(&self) -> Vec<u8> {
+        version::frame(self)
+    }
+
+    /// Reads a record from all of `bytes`.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        version::unframe(bytes)
+    }
+}
