@@ -1,0 +1,181 @@
+//! Calls whose third argument means what the second one says: `fcntl`, `ioctl`,
+//! `prctl`. One row for each selector that is proven harmless, under the same
+//! obligations as in the main table; what has no row cannot be forwarded.
+
+use super::{
+    Arg::{self, Fd, Hex, Int, Span, Str, Struct},
+    Call, Forwardable, holds,
+};
+
+/// A call of one selector.
+struct Variant {
+    selector: u64,
+    call: Call,
+}
+
+/// The leading arguments, which all selectors share, and the others.
+macro_rules! args {
+    ([$($leading:expr),*] $($arg:expr),*) => {
+        &[$($leading,)* $($arg),*]
+    };
+}
+
+macro_rules! variants {
+    ($table:ident $number:literal $name:literal $leading:tt: $($selector:literal ($($arg:expr),*);)*) => {
+        static $table: &[Variant] = &[$(Variant {
+            selector: $selector,
+            call: Call {
+                number: $number,
+                name: $name,
+                args: {
+                    const ARGS: &[Arg] = args!($leading $($arg),*);
+                    const { assert!(holds(ARGS), "a forwardable row hides a pointer") };
+                    ARGS
+                },
+                forwardable: true,
+            },
+        }),*];
+    };
+}
+
+// fcntl(2): duplicates, flags, locks, owners, leases, pipe sizes, seals, hints.
+variants! { FCNTL 72 "fcntl" [Fd, Int]:
+    0 (Int); 1 (); 2 (Int); 3 (); 4 (Hex); 5 (Struct(32)); 6 (Struct(32)); 7 (Struct(32));
+    8 (Int); 9 (); 10 (Int); 11 (); 15 (Struct(8)); 16 (Struct(8)); 17 (Struct(8));
+    36 (Struct(32)); 37 (Struct(32)); 38 (Struct(32));
+    1024 (Int); 1025 (); 1026 (Hex); 1027 (Fd); 1028 (); 1030 (Int); 1031 (Int); 1032 ();
+    1033 (Hex); 1034 (); 1035 (Struct(8)); 1036 (Struct(8)); 1037 (Struct(8)); 1038 (Struct(8));
+}
+
+variants! { IOCTL 16 "ioctl" [Fd, Hex]:
+    // ioctl_tty(2): TCGETS to TCSETAF, breaks, flow, modes, groups, sizes, lines.
+    0x5401 (Struct(36)); 0x5402 (Struct(36)); 0x5403 (Struct(36)); 0x5404 (Struct(36));
+    0x5405 (Struct(36)); 0x5406 (Struct(36)); 0x5407 (Struct(36)); 0x5408 (Struct(36));
+    0x5409 (Int); 0x540a (Int); 0x540b (Int); 0x540c (); 0x540d (); 0x540e (Int);
+    0x540f (Struct(4)); 0x5410 (Struct(4)); 0x5411 (Struct(4)); 0x5412 (Struct(1));
+    0x5413 (Struct(8)); 0x5414 (Struct(8)); 0x5415 (Struct(4)); 0x5416 (Struct(4));
+    0x5417 (Struct(4)); 0x5418 (Struct(4)); 0x5419 (Struct(4)); 0x541a (Struct(4));
+    0x541b (Struct(4)); 0x541d (); 0x5420 (Struct(4)); 0x5421 (Struct(4)); 0x5422 ();
+    0x5423 (Struct(4)); 0x5424 (Struct(4)); 0x5425 (Int); 0x5427 (); 0x5428 ();
+    0x5429 (Struct(4)); 0x802c_542a (Struct(44)); 0x402c_542b (Struct(44));
+    0x402c_542c (Struct(44)); 0x402c_542d (Struct(44)); 0x8004_5430 (Struct(4));
+    0x4004_5431 (Struct(4)); 0x8004_5432 (Struct(4)); 0x5437 (); 0x8004_5438 (Struct(4));
+    0x8004_5439 (Struct(4)); 0x8004_5440 (Struct(4)); 0x5441 (Hex);
+    // Any file: close-on-exec, asynchronous input, size.
+    0x5450 (); 0x5451 (); 0x5452 (Struct(4)); 0x5460 (Struct(8));
+    // Sockets: marks, times, owners; interfaces by name, without nested pointers.
+    0x8901 (Struct(4)); 0x8902 (Struct(4)); 0x8903 (Struct(4)); 0x8904 (Struct(4));
+    0x8905 (Struct(4)); 0x8906 (Struct(16)); 0x8907 (Struct(16));
+    0x8910 (Struct(40)); 0x8913 (Struct(40)); 0x8914 (Struct(40)); 0x8915 (Struct(40));
+    0x8916 (Struct(40)); 0x8917 (Struct(40)); 0x8918 (Struct(40)); 0x8919 (Struct(40));
+    0x891a (Struct(40)); 0x891b (Struct(40)); 0x891c (Struct(40)); 0x891d (Struct(40));
+    0x891e (Struct(40)); 0x8921 (Struct(40)); 0x8922 (Struct(40)); 0x8927 (Struct(40));
+    0x8933 (Struct(40)); 0x8942 (Struct(40)); 0x8943 (Struct(40));
+    // ioctl_iflags(2), ioctl_fslabel(2), ioctl_ficlonerange(2), fiemap, getversion.
+    0x8008_6601 (Struct(8)); 0x4008_6602 (Struct(8)); 0x8008_7601 (Struct(8));
+    0xc020_660b (Str); 0x4004_9409 (Fd); 0x4020_940d (Struct(32)); 0x8100_9431 (Struct(256));
+    0x801c_581f (Struct(28)); 0x401c_5820 (Struct(28));
+    // Block devices' sizes; the entropy count; ioctl_ns(2).
+    0x1260 (Struct(8)); 0x1268 (Struct(4)); 0x8008_1272 (Struct(8)); 0x127b (Struct(4));
+    0x8004_5200 (Struct(4)); 0xb701 (); 0xb702 (); 0xb703 (); 0xb704 (Struct(4));
+    // tun(4): interfaces, flags, owners.
+    0x4004_54ca (Struct(40)); 0x8004_54d2 (Struct(40)); 0x4004_54cb (Int); 0x4004_54c8 (Int);
+    0x8004_54cf (Struct(4));
+}
+
+// prctl(2). PR_SET_MM, PR_SET_SECCOMP, PR_SET_DUMPABLE, PR_GET_AUXV and PR_SET_TSC
+// would act on the monitor instead of the guest, and have no row.
+variants! { PRCTL 157 "prctl" [Int]:
+    1 (Int); 2 (Struct(4)); 7 (); 8 (Int); 13 (); 15 (Str); 16 (Struct(16)); 23 (Int); 24 (Int);
+    25 (Struct(4)); 27 (); 28 (Hex); 29 (Int); 30 (); 33 (Int, Int, Int, Int);
+    34 (Int, Int, Int, Int); 36 (Int); 37 (Struct(4)); 38 (Int, Int, Int, Int);
+    39 (Int, Int, Int, Int); 41 (Int, Int, Int, Int); 42 (Int, Int, Int, Int);
+    47 (Int, Int, Int, Int); 52 (Int, Int, Int, Int); 53 (Int, Hex, Int, Int);
+    0x5356_4d41 (Int, Span(3), Int, Str); 0x5961_6d61 (Int);
+}
+
+/// `fcntl(2)` with this command, if it can be forwarded.
+pub fn fcntl(command: u64) -> Option<Forwardable> {
+    find(FCNTL, command)
+}
+
+/// `ioctl(2)` with this request, if it can be forwarded.
+pub fn ioctl(request: u64) -> Option<Forwardable> {
+    find(IOCTL, request)
+}
+
+/// `prctl(2)` with this option, if it can be forwarded.
+pub fn prctl(option: u64) -> Option<Forwardable> {
+    find(PRCTL, option)
+}
+
+/// The kernel takes selectors as 32-bit numbers.
+fn find(table: &'static [Variant], selector: u64) -> Option<Forwardable> {
+    let selector = selector & 0xffff_ffff;
+    let variant = table.iter().find(|variant| variant.selector == selector)?;
+    Some(Forwardable(&variant.call))
+}
+
+static GETSOCKOPT: Call = Call {
+    number: 55,
+    name: "getsockopt",
+    args: &[Fd, Int, Int, Str, Struct(4)],
+    forwardable: true,
+};
+
+static SETSOCKOPT: Call = Call {
+    number: 54,
+    name: "setsockopt",
+    args: &[Fd, Int, Int, Arg::In(4), Int],
+    forwardable: true,
+};
+
+/// `getsockopt(2)` of an option whose value holds no pointer.
+pub fn getsockopt(level: u64, option: u64) -> Option<Forwardable> {
+    (!has_pointer(level, option)).then_some(Forwardable(&GETSOCKOPT))
+}
+
+/// `setsockopt(2)` of an option whose value holds no pointer.
+pub fn setsockopt(level: u64, option: u64) -> Option<Forwardable> {
+    (!has_pointer(level, option)).then_some(Forwardable(&SETSOCKOPT))
+}
+
+/// Options whose value makes the kernel follow a further pointer: socket filters,
+/// zero-copy receive, and packet filter tables (options from 64 of `SOL_IP`,
+/// `SOL_IPV6`, `SOL_RAW`).
+fn has_pointer(level: u64, option: u64) -> bool {
+    match (level & 0xffff_ffff, option & 0xffff_ffff) {
+        (1, 26 | 51) | (6, 35) => true,
+        (0 | 41 | 255, option) => (64..256).contains(&option),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{fcntl, getsockopt, ioctl, prctl, setsockopt};
+
+    #[test]
+    fn what_would_act_on_the_monitor_has_no_row() {
+        for option in [4, 22, 35, 0x4155_5856] {
+            assert!(prctl(option).is_none(), "prctl {option}");
+        }
+        assert!(ioctl(0xae01).is_none(), "KVM_CREATE_VM");
+        assert!(ioctl(0x8946).is_none(), "SIOCETHTOOL, with a pointer inside");
+        assert!(fcntl(999).is_none());
+    }
+
+    #[test]
+    fn high_bits_of_a_selector_do_not_count() {
+        assert!(ioctl(0xffff_ffff_0000_5401).is_some());
+        assert!(setsockopt(0xffff_ffff_0000_0001, 26).is_none());
+    }
+
+    #[test]
+    fn options_with_pointers_are_told_from_those_without() {
+        assert!(setsockopt(1, 2).is_some(), "SO_REUSEADDR");
+        assert!(setsockopt(1, 26).is_none(), "SO_ATTACH_FILTER");
+        assert!(getsockopt(6, 35).is_none(), "TCP_ZEROCOPY_RECEIVE");
+        assert!(setsockopt(0, 64).is_none(), "IPT_SO_SET_REPLACE");
+    }
+}

@@ -1,0 +1,133 @@
+//! The monitor's own descriptors: kept high, and known, so that the guest can
+//! be told that they are not there.
+
+use std::{
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicI32, Ordering},
+    },
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, fcntl},
+    sys::resource::{Resource, getrlimit},
+};
+
+use crate::guest_memory::GuestMemory;
+
+/// Where the monitor's descriptors begin if the limits allow: below the usual
+/// soft limit of 1024, so that the table stays small and is cheap to fork.
+const PREFERRED_BASE: i32 = 960;
+
+/// How many descriptors the monitor leaves itself below a small hard limit.
+const RESERVE: i32 = 48;
+
+/// The lowest descriptor that may be the monitor's.
+static BASE: AtomicI32 = AtomicI32::new(i32::MAX);
+
+/// The monitor's descriptors, sorted.
+static OURS: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
+
+/// Moves a descriptor up and out of the guest's reach, close-on-exec.
+pub fn hide<T: AsFd>(descriptor: T) -> Result<OwnedFd, Errno> {
+    let base = base();
+    let high = fcntl(descriptor, FcntlArg::F_DUPFD_CLOEXEC(base))?;
+    remember(high);
+    // SAFETY: the kernel just made this descriptor for us, nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(high) })
+}
+
+/// Whether the guest must not see this descriptor.
+pub fn is_ours(descriptor: i32) -> bool {
+    descriptor >= BASE.load(Ordering::Relaxed) && ours().binary_search(&descriptor).is_ok()
+}
+
+/// The monitor's descriptors among `first..=last`, in order.
+pub fn ours_within(first: u32, last: u32) -> Vec<u32> {
+    let all = ours();
+    let numbers = all.iter().filter_map(|&descriptor| u32::try_from(descriptor).ok());
+    numbers.filter(|number| (first..=last).contains(number)).collect()
+}
+
+/// Takes a descriptor by its number from whoever started the monitor.
+///
+/// `EBADF` if it is not open. The number must have been given to this process
+/// for this purpose: it is owned, and closed, from here on.
+pub fn inherit(descriptor: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: `F_GETFD` takes no pointer and changes nothing.
+    if unsafe { libc::fcntl(descriptor, libc::F_GETFD) } < 0 {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: it is open, and by this function's contract handed over to us.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// A descriptor of the guest's, for the length of a call. `EBADF` if it is not
+/// open or not the guest's.
+///
+/// The guest may close it meanwhile from another thread; then the call fails, or
+/// finds another file of the guest's.
+pub fn borrow(_guest: &GuestMemory, descriptor: RawFd) -> Result<BorrowedFd<'_>, Errno> {
+    if descriptor < 0 || is_ours(descriptor) {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: not -1. Only the guest's own descriptors are lent, on whose being
+    // open nothing of Rust's relies.
+    Ok(unsafe { BorrowedFd::borrow_raw(descriptor) })
+}
+
+/// Opens `/dev/kvm` or its like for reading and writing, and hides it.
+pub fn open_device(path: &std::path::Path) -> Result<OwnedFd, std::io::Error> {
+    let file = std::fs::File::options().read(true).write(true).open(path)?;
+    Ok(hide(file)?)
+}
+
+/// Forgets a descriptor that is about to be closed.
+pub(crate) fn forget<T: AsRawFd>(descriptor: &T) {
+    ours().retain(|&known| known != descriptor.as_raw_fd());
+}
+
+fn remember(descriptor: RawFd) {
+    let mut all = ours();
+    if let Err(place) = all.binary_search(&descriptor) {
+        all.insert(place, descriptor);
+    }
+}
+
+fn base() -> i32 {
+    let known = BASE.load(Ordering::Relaxed);
+    if known != i32::MAX {
+        return known;
+    }
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    let soft = i32::try_from(soft).unwrap_or(i32::MAX);
+    let base = PREFERRED_BASE.min(soft.saturating_sub(RESERVE)).max(3);
+    BASE.store(base, Ordering::Relaxed);
+    base
+}
+
+fn ours() -> std::sync::MutexGuard<'static, Vec<RawFd>> {
+    OURS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, os::fd::AsRawFd};
+
+    use super::{hide, is_ours, ours_within};
+
+    #[test]
+    fn a_hidden_descriptor_is_high_and_known() {
+        let low = File::open("/dev/null").unwrap();
+
+        let high = hide(&low).unwrap();
+
+        let number = high.as_raw_fd();
+        assert!(is_ours(number) && !is_ours(low.as_raw_fd()));
+        assert!(number > low.as_raw_fd() + 16);
+        let number = u32::try_from(number).unwrap();
+        assert!(ours_within(number, number).contains(&number));
+    }
+}

@@ -1,0 +1,179 @@
+//! Copies between the monitor and guest memory.
+//!
+//! The guest may unmap, protect or change a page while it is copied, so the
+//! kernel copies (`process_vm_readv(2)` on ourselves): it checks every page and
+//! answers `EFAULT` where a plain access would end the monitor. What was copied
+//! once is the monitor's own and can be checked in peace.
+
+use nix::errno::Errno;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::{
+    guest_memory::{GUEST_END, PAGE},
+    host_call::{self, to_u64},
+};
+
+/// The longest string [`read_string`] returns, in bytes: `PATH_MAX` and, for a
+/// single argument of `execve(2)`, `MAX_ARG_STRLEN` stay below it.
+const LONGEST_STRING: usize = 128 * 1024;
+
+#[repr(C)]
+struct IoVec {
+    base: u64,
+    len: u64,
+}
+
+/// Copies guest memory from `address` into all of `into`.
+pub fn read_bytes(address: u64, into: &mut [u8]) -> Result<(), Errno> {
+    let wanted = to_u64(into.len());
+    let copied = transfer(libc::SYS_process_vm_readv, into.as_mut_ptr(), address, wanted)?;
+    if copied == wanted { Ok(()) } else { Err(Errno::EFAULT) }
+}
+
+/// Copies as much as is readable from `address`, at most `into.len()` bytes.
+fn read_some(address: u64, into: &mut [u8]) -> Result<usize, Errno> {
+    let wanted = to_u64(into.len());
+    let copied = transfer(libc::SYS_process_vm_readv, into.as_mut_ptr(), address, wanted)?;
+    Ok(usize::try_from(copied).expect("no more than the buffer's length"))
+}
+
+/// Copies all of `bytes` to guest memory at `address`.
+pub fn write_bytes(address: u64, bytes: &[u8]) -> Result<(), Errno> {
+    let wanted = to_u64(bytes.len());
+    let from = bytes.as_ptr().cast_mut();
+    let copied = transfer(libc::SYS_process_vm_writev, from, address, wanted)?;
+    if copied == wanted { Ok(()) } else { Err(Errno::EFAULT) }
+}
+
+/// Reads a value of a C structure's type.
+pub fn read<T: FromBytes + IntoBytes>(address: u64) -> Result<T, Errno> {
+    let mut value = T::new_zeroed();
+    read_bytes(address, value.as_mut_bytes())?;
+    Ok(value)
+}
+
+/// Writes a value of a C structure's type.
+pub fn write<T: IntoBytes + Immutable>(address: u64, value: &T) -> Result<(), Errno> {
+    write_bytes(address, value.as_bytes())
+}
+
+/// Reads `count` values that lie behind one another.
+pub fn read_array<T: FromBytes + IntoBytes + Clone>(
+    address: u64,
+    count: usize,
+) -> Result<Vec<T>, Errno> {
+    let mut values = vec![T::new_zeroed(); count];
+    read_bytes(address, values.as_mut_slice().as_mut_bytes())?;
+    Ok(values)
+}
+
+/// Reads a string up to its NUL, which is left out.
+///
+/// `ENAMETOOLONG` if there is no NUL among the first `limit` bytes (or 128 KiB).
+pub fn read_string(address: u64, limit: usize) -> Result<Vec<u8>, Errno> {
+    let limit = limit.min(LONGEST_STRING);
+    let mut string = Vec::new();
+    while string.len() < limit {
+        let at = address + to_u64(string.len());
+        let to_page_end = usize::try_from(PAGE - at % PAGE).expect("at most a page");
+        let mut piece = vec![0; to_page_end.min(limit - string.len())];
+        let copied = read_some(at, &mut piece)?;
+        match piece[..copied].iter().position(|&byte| byte == 0) {
+            Some(end) => {
+                string.extend(&piece[..end]);
+                return Ok(string);
+            }
+            None if copied < piece.len() => return Err(Errno::EFAULT),
+            None => string.extend(&piece),
+        }
+    }
+    Err(Errno::ENAMETOOLONG)
+}
+
+/// One copy by the kernel; the number of bytes that were copied.
+///
+/// The caller's slice is borrowed for the call's length, mutably where the
+/// kernel writes it.
+fn transfer(call: i64, ours: *mut u8, guests: u64, len: u64) -> Result<u64, Errno> {
+    if guests >= GUEST_END || len > GUEST_END - guests {
+        return Err(Errno::EFAULT);
+    }
+    if len == 0 {
+        return Ok(0);
+    }
+    let local = IoVec { base: to_u64(ours.addr()), len };
+    let remote = IoVec { base: guests, len };
+    let process = u64::from(std::process::id());
+    let (local, remote) = (to_u64((&raw const local).addr()), to_u64((&raw const remote).addr()));
+    // SAFETY: the local vector names the caller's slice, with its length, which
+    // outlives the call; the remote one names guest memory, which holds nothing
+    // of Rust's. Both vectors live on this stack until the call returns.
+    unsafe { host_call::raw(call, [process, local, 1, remote, 1, 0]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::{read, read_bytes, read_string, write};
+    use crate::guest_memory::{GUEST_END, GuestMemory, GuestSpan, PAGE};
+
+    fn two_pages(at: u64) -> (GuestMemory, GuestSpan) {
+        let memory = GuestMemory::claim().unwrap();
+        let span = GuestSpan::new(at, 2 * PAGE).unwrap();
+        memory.map(span, 3, 0x22, None, 0).unwrap();
+        (memory, span)
+    }
+
+    #[test]
+    fn a_value_survives_guest_memory() {
+        let (_memory, span) = two_pages(0x10_0000);
+
+        write(span.start() + 5, &0x1234_5678_u32).unwrap();
+
+        assert_eq!(read::<u32>(span.start() + 5), Ok(0x1234_5678));
+    }
+
+    #[test]
+    fn memory_that_is_not_mapped_is_efault_and_not_the_end() {
+        let (memory, span) = two_pages(0x20_0000);
+        memory.unmap(GuestSpan::new(span.start() + PAGE, PAGE).unwrap()).unwrap();
+
+        let result = read::<u64>(span.start() + PAGE - 4);
+
+        assert_eq!(result, Err(Errno::EFAULT));
+    }
+
+    #[test]
+    fn the_monitors_memory_cannot_be_named() {
+        let secret = [7_u8; 16];
+        let address = crate::host_call::to_u64(secret.as_ptr().addr());
+
+        let mut copy = [0; 16];
+
+        assert_eq!(read_bytes(address, &mut copy), Err(Errno::EFAULT));
+        assert_eq!(read_bytes(GUEST_END - 8, &mut copy), Err(Errno::EFAULT));
+        assert_eq!(copy, [0; 16]);
+    }
+
+    #[test]
+    fn a_string_may_end_with_the_last_mapped_byte() {
+        let (memory, span) = two_pages(0x30_0000);
+        memory.unmap(GuestSpan::new(span.start() + PAGE, PAGE).unwrap()).unwrap();
+        write(span.start() + PAGE - 3, b"ab\0").unwrap();
+
+        assert_eq!(read_string(span.start() + PAGE - 3, 4096), Ok(b"ab".to_vec()));
+    }
+
+    #[test]
+    fn a_string_without_end_is_too_long_or_faults() {
+        let (memory, span) = two_pages(0x40_0000);
+        for at in 0..2 * PAGE {
+            write(span.start() + at, b"x").unwrap();
+        }
+
+        assert_eq!(read_string(span.start(), 4096), Err(Errno::ENAMETOOLONG));
+        memory.unmap(GuestSpan::new(span.start() + PAGE, PAGE).unwrap()).unwrap();
+        assert_eq!(read_string(span.start(), 8192), Err(Errno::EFAULT));
+    }
+}

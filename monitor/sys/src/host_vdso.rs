@@ -1,0 +1,104 @@
+//! Where Linux mapped its vDSO into the monitor, with the pages of variables in
+//! front of it: read-only memory of the kernel's, which the guest gets to see.
+
+use std::{fs, os::fd::AsFd};
+
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+
+use crate::{auxiliary, guest_memory::PAGE};
+
+/// The vDSO and its variables, as they lie in the monitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostVdso {
+    /// The first page of variables.
+    pub(crate) start: u64,
+    /// The pages' number of bytes.
+    pub(crate) len: u64,
+    /// Where the vDSO's ELF header lies behind `start`, in bytes.
+    pub(crate) image: u64,
+}
+
+impl HostVdso {
+    /// Finds it, or `None` where Linux gave none or a true `/proc` is missing.
+    ///
+    /// The variables' place is told by `/proc/self/maps` only. An image could
+    /// have a forged file there, hence the question which filesystem it is on.
+    pub fn find() -> Option<Self> {
+        let image = auxiliary::value(libc::AT_SYSINFO_EHDR);
+        let maps = fs::File::open("/proc/self/maps").ok()?;
+        let proc = fstatfs(maps.as_fd()).ok()?.filesystem_type() == PROC_SUPER_MAGIC;
+        let maps = if proc {
+            std::io::read_to_string(maps).ok()?
+        } else {
+            return None;
+        };
+        Self::from_maps(&maps, image)
+    }
+
+    /// The number of bytes, in whole pages.
+    pub fn len(self) -> u64 {
+        self.len
+    }
+
+    /// Whether there is nothing to map; never, for one that was found.
+    pub fn is_empty(self) -> bool {
+        self.len == 0
+    }
+
+    /// Where the vDSO's ELF header lies from the first page, in bytes.
+    pub fn image(self) -> u64 {
+        self.image
+    }
+
+    fn from_maps(maps: &str, image: u64) -> Option<Self> {
+        let mut ranges = maps.lines().filter(|line| line.contains("[v")).filter_map(|line| {
+            let (range, rest) = line.split_once(' ')?;
+            let (start, end) = range.split_once('-')?;
+            let ours = rest.ends_with("[vdso]") || rest.contains("[vvar");
+            let parse = |number| u64::from_str_radix(number, 16).ok();
+            ours.then_some((parse(start)?, parse(end)?))
+        });
+        let (start, mut end) = ranges.next()?;
+        for (next, next_end) in ranges {
+            if next != end {
+                return None;
+            }
+            end = next_end;
+        }
+        let inside = (start..end).contains(&image) && image.is_multiple_of(PAGE);
+        inside.then(|| Self { start, len: end - start, image: image - start })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HostVdso;
+
+    const MAPS: &str = "\
+5555-5556 r-xp 00000000 00:00 0 /km
+7ffff7fc1000-7ffff7fc5000 r--p 00000000 00:00 0 [vvar]
+7ffff7fc5000-7ffff7fc7000 r--p 00000000 00:00 0 [vvar_vclock]
+7ffff7fc7000-7ffff7fc9000 r-xp 00000000 00:00 0 [vdso]
+ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]
+";
+
+    #[test]
+    fn the_variables_in_front_of_the_vdso_belong_to_it() {
+        let found = HostVdso::from_maps(MAPS, 0x7fff_f7fc_7000).unwrap();
+
+        assert_eq!((found.start, found.len, found.image), (0x7fff_f7fc_1000, 0x8000, 0x6000));
+    }
+
+    #[test]
+    fn a_vdso_with_something_between_it_and_its_variables_is_not_used() {
+        let torn = MAPS.replace("7ffff7fc7000-", "7ffff7fc8000-");
+
+        assert_eq!(HostVdso::from_maps(&torn, 0x7fff_f7fc_8000), None);
+    }
+
+    #[test]
+    fn without_one_there_is_none() {
+        assert_eq!(HostVdso::from_maps("", 0), None);
+        assert_eq!(HostVdso::from_maps(MAPS, 0), None);
+    }
+}

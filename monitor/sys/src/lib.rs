@@ -1,0 +1,25 @@
+//! Every `unsafe` operation of the monitor, behind safe functions.
+//!
+//! The one idea that carries them: all that the guest can name lies below
+//! [`guest_memory::GUEST_END`], nothing of the monitor's own ever does, and
+//! between the two lies a gap of tebibytes in which nothing is mapped. So a host
+//! call that follows only guest pointers can disturb only the guest.
+#![expect(unsafe_code, reason = "this crate exists to hold the monitor's unsafe operations")]
+
+pub mod abi;
+pub mod auxiliary;
+pub mod descriptors;
+pub mod files;
+pub mod forward;
+pub mod frames;
+pub mod guest_copy;
+pub mod guest_memory;
+pub mod host_call;
+pub mod host_vdso;
+pub mod kvm;
+pub mod messages;
+pub mod process;
+pub mod signals;
+
+/// The guest's errors and ours, as Linux numbers them.
+pub use nix::errno::Errno;

@@ -1,0 +1,312 @@
+//! Host signals: the guest's mask is the host thread's mask, and the guest's
+//! dispositions are the host process's.
+//!
+//! So Linux itself queues signals, picks threads, counts, orders and interrupts.
+//! Only one thing is ours: a signal that the guest wants to handle is *caught*.
+//! The handler writes it down for this thread, blocks every signal (the next one
+//! stays in the kernel's queue) and makes the virtual CPU come back. The monitor
+//! then builds the guest's signal frame and sets the mask the handler runs with.
+//!
+//! # Invariant
+//!
+//! While [`caught_flag`]'s byte is set, every signal is blocked in this thread:
+//! at most one signal is caught and not yet delivered.
+
+use std::{
+    arch::global_asm,
+    cell::{Cell, UnsafeCell},
+    ptr,
+    sync::atomic::{AtomicU8, Ordering},
+};
+
+use nix::errno::Errno;
+
+use crate::host_call::{self, to_u64};
+
+/// The highest signal number.
+pub const SIGNAL_MAX: u32 = 64;
+
+/// `SA_RESTORER` of `asm/signal.h`.
+const SA_RESTORER: u64 = 0x0400_0000;
+
+/// `struct sigaction` as the kernel reads it; the layout of the system call,
+/// not the C library's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+struct KernelAction {
+    handler: u64,
+    flags: u64,
+    restorer: u64,
+    mask: u64,
+}
+
+/// What the host process shall do about a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// `SIG_DFL`.
+    Default,
+    /// `SIG_IGN`.
+    Ignore,
+    /// Catch it for the guest. The flags are the guest's, of which those that
+    /// steer the kernel are used: `SA_RESTART`, `SA_NOCLDSTOP`, `SA_NOCLDWAIT`.
+    Catch {
+        /// `sa_flags`.
+        flags: u64,
+    },
+}
+
+/// A signal that was caught and waits to be delivered to the guest.
+#[derive(Clone, Copy)]
+pub struct Caught {
+    /// The kernel's `siginfo_t`, 128 bytes.
+    pub info: [u8; 128],
+    /// The mask to be restored when the guest's handler returns.
+    pub mask: u64,
+}
+
+impl std::fmt::Debug for Caught {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Caught").field("signal", &self.signal()).finish_non_exhaustive()
+    }
+}
+
+impl Caught {
+    /// The signal's number.
+    pub fn signal(&self) -> u32 {
+        u32::from_le_bytes([self.info[0], self.info[1], self.info[2], self.info[3]])
+    }
+}
+
+struct Slot {
+    filled: AtomicU8,
+    caught: UnsafeCell<Caught>,
+    immediate_exit: Cell<*const AtomicU8>,
+}
+
+thread_local! {
+    static SLOT: Slot = const {
+        Slot {
+            filled: AtomicU8::new(0),
+            caught: UnsafeCell::new(Caught { info: [0; 128], mask: 0 }),
+            immediate_exit: Cell::new(ptr::null()),
+        }
+    };
+}
+
+global_asm!(
+    ".global monitor_signal_return",
+    "monitor_signal_return:",
+    "mov eax, 15", // rt_sigreturn
+    "syscall",
+);
+
+unsafe extern "C" {
+    safe static monitor_signal_return: u8;
+}
+
+/// The handler of every caught signal. Async-signal-safe: it touches this
+/// thread's slot, which has no destructor and no lazy start, and the frame.
+///
+/// # Safety
+///
+/// Only the kernel calls it, with its own frame.
+unsafe extern "C" fn catch(_signal: i32, info: *const Caught, context: *mut libc::ucontext_t) {
+    // The kernel's mask is one word, the C library's structure is longer.
+    // SAFETY: the kernel passes its frame, which is writable until we return.
+    let mask = unsafe { (&raw mut (*context).uc_sigmask).cast::<u64>() };
+    // SAFETY: as above.
+    let rip = unsafe { &mut (&mut (*context).uc_mcontext.gregs)[16] };
+    SLOT.with(|slot| {
+        // SAFETY: the flag is clear, so nobody reads the slot: signals are blocked
+        // from the moment one is caught until it was taken (the invariant).
+        let caught = unsafe { &mut *slot.caught.get() };
+        // SAFETY: the kernel passes 128 bytes of siginfo.
+        caught.info = unsafe { *info.cast::<[u8; 128]>() };
+        // SAFETY: as for `mask` above.
+        caught.mask = unsafe { mask.read() };
+        slot.filled.store(1, Ordering::Relaxed);
+        // SAFETY: null, or the byte of the vCPU this thread registered and has not
+        // withdrawn.
+        if let Some(immediate_exit) = unsafe { slot.immediate_exit.get().as_ref() } {
+            immediate_exit.store(1, Ordering::Relaxed);
+        }
+    });
+    // SAFETY: as for `mask` above.
+    unsafe { mask.write(u64::MAX) };
+    if let Some(target) = host_call::rewind_target(rip.cast_unsigned()) {
+        *rip = target.cast_signed();
+    }
+}
+
+/// Sets what the host process does about `signal`.
+///
+/// # Panics
+///
+/// If `signal` is not in `1..=64`: the caller has checked the guest's number.
+pub fn set_disposition(signal: u32, disposition: Disposition) -> Result<(), Errno> {
+    assert!((1..=SIGNAL_MAX).contains(&signal), "signal {signal}");
+    let action = match disposition {
+        Disposition::Default => KernelAction::default(),
+        Disposition::Ignore => KernelAction { handler: 1, ..KernelAction::default() },
+        Disposition::Catch { flags } => catching(flags),
+    };
+    change_action(signal, Some(&action)).map(|_| ())
+}
+
+fn catching(guest_flags: u64) -> KernelAction {
+    let steering = libc::SA_RESTART | libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT;
+    let steering = guest_flags & u64::from(steering.cast_unsigned());
+    let information = u64::from(libc::SA_SIGINFO.cast_unsigned());
+    let handler: unsafe extern "C" fn(i32, *const Caught, *mut libc::ucontext_t) = catch;
+    KernelAction {
+        handler: to_u64((handler as *const ()).addr()),
+        flags: steering | information | SA_RESTORER,
+        restorer: to_u64((&raw const monitor_signal_return).addr()),
+        mask: u64::MAX,
+    }
+}
+
+/// Whether the process was started with `signal` ignored.
+pub fn is_ignored(signal: u32) -> Result<bool, Errno> {
+    Ok(change_action(signal, None)?.handler == 1)
+}
+
+fn change_action(signal: u32, new: Option<&KernelAction>) -> Result<KernelAction, Errno> {
+    let mut old = KernelAction::default();
+    let new = new.map_or(0, |action| to_u64((&raw const *action).addr()));
+    let args = [u64::from(signal), new, to_u64((&raw mut old).addr()), 8, 0, 0];
+    // SAFETY: `new` is null or a borrowed action, `old` a local one; the handler
+    // inside is a function of this module, default or ignore.
+    unsafe { host_call::raw(libc::SYS_rt_sigaction, args) }?;
+    Ok(old)
+}
+
+/// This thread's mask: bit `n - 1` is set where signal `n` is blocked.
+pub fn mask() -> u64 {
+    exchange_mask(2, None)
+}
+
+/// Sets this thread's mask. What it unblocks may be caught before this returns.
+pub fn set_mask(mask: u64) {
+    exchange_mask(2, Some(mask));
+}
+
+fn exchange_mask(how: u64, new: Option<u64>) -> u64 {
+    let mut old = 0_u64;
+    let new = new.as_ref().map_or(0, |mask| to_u64((&raw const *mask).addr()));
+    let args = [how, new, to_u64((&raw mut old).addr()), 8, 0, 0];
+    // SAFETY: both pointers are null or to a word on this stack.
+    let result = unsafe { host_call::raw(libc::SYS_rt_sigprocmask, args) };
+    result.expect("the arguments are right");
+    old
+}
+
+/// The byte that is set while a caught signal waits in this thread.
+pub(crate) fn caught_flag() -> *const u8 {
+    SLOT.with(|slot| slot.filled.as_ptr().cast_const())
+}
+
+/// Whether a caught signal waits in this thread.
+pub fn has_caught() -> bool {
+    SLOT.with(|slot| slot.filled.load(Ordering::Relaxed) != 0)
+}
+
+/// Takes the caught signal. Every signal stays blocked until the caller sets
+/// the mask the guest's handler shall run with.
+pub fn take_caught() -> Option<Caught> {
+    SLOT.with(|slot| {
+        if slot.filled.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        // SAFETY: the flag is set, so every signal is blocked and the handler
+        // cannot run in this thread until the mask changes.
+        let caught = unsafe { *slot.caught.get() };
+        slot.filled.store(0, Ordering::Relaxed);
+        Some(caught)
+    })
+}
+
+/// Names the byte that makes this thread's virtual CPU return at once.
+///
+/// # Safety
+///
+/// `byte` must stay valid until this is called again with another one, or null.
+pub(crate) unsafe fn set_immediate_exit(byte: *const AtomicU8) {
+    SLOT.with(|slot| slot.immediate_exit.set(byte));
+}
+
+/// Ends the process as Linux ends one that `signal` kills.
+pub fn die_by(signal: u32) -> ! {
+    // An error here leaves the signal caught or blocked; the exit below remains.
+    _ = set_disposition(signal, Disposition::Default);
+    send_to_self(signal);
+    set_mask(!(1 << (signal - 1)));
+    crate::process::exit_group(128 + signal)
+}
+
+/// Sends a signal to the calling thread.
+pub fn send_to_self(signal: u32) {
+    let process = u64::from(std::process::id());
+    // SAFETY: gettid(2) takes no argument.
+    let thread = unsafe { host_call::raw(libc::SYS_gettid, [0; 6]) }.unwrap_or(process);
+    let send = [process, thread, u64::from(signal), 0, 0, 0];
+    // SAFETY: tgkill(2) takes no pointer.
+    _ = unsafe { host_call::raw(libc::SYS_tgkill, send) };
+}
+
+/// What Rust's runtime changes before `main`, and the guest must not notice:
+/// `SIGPIPE` is ignored, `SIGSEGV` and `SIGBUS` are caught.
+///
+/// Puts back what the process was started with.
+pub fn undo_runtime_setup() -> Result<(), Errno> {
+    let pipe = AT_START.load(Ordering::Relaxed);
+    if pipe == 0 {
+        set_disposition(libc::SIGPIPE.cast_unsigned(), Disposition::Default)?;
+    }
+    for signal in [libc::SIGSEGV, libc::SIGBUS] {
+        set_disposition(signal.cast_unsigned(), Disposition::Default)?;
+    }
+    Ok(())
+}
+
+/// 1 if the process was started with `SIGPIPE` ignored.
+static AT_START: AtomicU8 = AtomicU8::new(0);
+
+extern "C" fn note_sigpipe() {
+    let ignored = is_ignored(libc::SIGPIPE.cast_unsigned()).unwrap_or(false);
+    AT_START.store(u8::from(ignored), Ordering::Relaxed);
+}
+
+// Functions in this section are called once, before `main`; `note_sigpipe`
+// needs nothing that is not ready then.
+#[unsafe(link_section = ".init_array")]
+#[used]
+static NOTE_SIGPIPE: extern "C" fn() = note_sigpipe;
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        Disposition, SIGNAL_MAX, has_caught, mask, set_disposition, set_mask, take_caught,
+    };
+
+    #[test]
+    fn a_signal_is_caught_once_and_blocks_the_next() {
+        let signal = SIGNAL_MAX;
+        set_disposition(signal, Disposition::Catch { flags: 0 }).unwrap();
+        let before = mask();
+        let send = || {
+            // SAFETY: raise(3) takes no pointer; the handler is ours.
+            unsafe { libc::raise(signal.cast_signed()) }
+        };
+
+        send();
+        send();
+
+        assert_eq!(take_caught().unwrap().signal(), signal);
+        assert!(!has_caught(), "the second one waits in the kernel");
+        set_mask(before);
+        assert_eq!(take_caught().unwrap().mask, before);
+        set_mask(before);
+        assert!(!has_caught());
+    }
+}
