@@ -1,0 +1,3 @@
+//! Files as the guest sees them, where the host's view would be the monitor's.
+
+pub mod proc_self;

@@ -1,0 +1,230 @@
+//! Maps a program and its interpreter into guest memory.
+
+use std::{
+    fs::File,
+    os::{
+        fd::AsFd,
+        unix::{ffi::OsStrExt, fs::FileExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use monitor_sys::{Errno, guest_copy, guest_memory::PAGE};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, StatVfsMountFlags};
+
+use super::{
+    LoadError,
+    elf::{self, Program, Segment},
+    script,
+};
+use crate::{
+    layout::HIGH_START,
+    memory::{
+        AddressSpace, Protection,
+        change::{Place, Request},
+        whole_pages,
+    },
+};
+
+/// `MAP_PRIVATE`.
+const PRIVATE: u64 = 2;
+/// `MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE`.
+const RESERVATION: u64 = 0x4022;
+/// `MAP_PRIVATE | MAP_ANONYMOUS`.
+const ANONYMOUS: u64 = 0x22;
+/// How often a script may name another (Linux's `bprm` depth).
+const SCRIPT_DEPTH: usize = 5;
+
+/// A file that can be run, with what running it needs.
+#[derive(Debug)]
+pub struct Executable {
+    /// The path of the file that is mapped: the script's interpreter, for one.
+    pub path: PathBuf,
+    program: Program,
+    file: File,
+    interpreter: Option<(Program, File)>,
+    /// The arguments, as scripts have changed them.
+    pub arguments: Vec<Vec<u8>>,
+}
+
+/// A program in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Where execution begins: in the interpreter, if there is one.
+    pub start: u64,
+    /// The program's own first instruction (`AT_ENTRY`).
+    pub entry: u64,
+    /// Where its headers are (`AT_PHDR`).
+    pub headers: u64,
+    /// How many (`AT_PHNUM`).
+    pub header_count: u16,
+    /// Where the interpreter is (`AT_BASE`), or 0.
+    pub interpreter: u64,
+    /// Where the heap begins.
+    pub heap: u64,
+    /// Whether the stack shall be executable.
+    pub executable_stack: bool,
+}
+
+impl Executable {
+    /// Opens a program and its interpreter and checks both, as `execve(2)` does.
+    pub fn open(path: &Path, arguments: Vec<Vec<u8>>) -> Result<Self, LoadError> {
+        let (path, file, arguments) = follow_scripts(path, arguments)?;
+        let program = elf::read(&file)?;
+        let interpreter = match &program.interpreter {
+            Some(path) => Some(open_interpreter(path)?),
+            None => None,
+        };
+        Ok(Self { path, program, file, interpreter, arguments })
+    }
+
+    /// Maps it. `slide` moves a relocatable program by so many pages.
+    pub fn map(&self, memory: &AddressSpace, slide: u64) -> Result<Image, LoadError> {
+        let wish = HIGH_START + (slide & 0x3f_ffff) * PAGE;
+        let bias = map_program(memory, &self.program, &self.file, wish)?;
+        let mut image = Image {
+            start: bias.wrapping_add(self.program.entry),
+            entry: bias.wrapping_add(self.program.entry),
+            headers: bias.wrapping_add(self.program.headers),
+            header_count: self.program.header_count,
+            interpreter: 0,
+            heap: bias.wrapping_add(end_of(&self.program)),
+            executable_stack: self.program.executable_stack,
+        };
+        if let Some((interpreter, file)) = &self.interpreter {
+            let bias = map_program(memory, interpreter, file, 0)?;
+            image.interpreter = bias.wrapping_add(start_of(interpreter));
+            image.start = bias.wrapping_add(interpreter.entry);
+        }
+        Ok(image)
+    }
+}
+
+/// Opens `path`, and while it is a script, what its first line names.
+fn follow_scripts(
+    path: &Path,
+    mut arguments: Vec<Vec<u8>>,
+) -> Result<(PathBuf, File, Vec<Vec<u8>>), LoadError> {
+    let mut path = path.to_owned();
+    for _ in 0..SCRIPT_DEPTH {
+        let file = open(&path)?;
+        let mut head = vec![0; script::HEAD_LEN];
+        let read = file.read_at(&mut head, 0).unwrap_or(0);
+        head.truncate(read);
+        let Some(interpreter) = script::parse(&head) else {
+            return Ok((path, file, arguments));
+        };
+        let mut line = vec![interpreter.path.as_os_str().as_bytes().to_vec()];
+        line.extend(interpreter.argument);
+        line.push(path.as_os_str().as_bytes().to_vec());
+        line.extend(arguments.into_iter().skip(1));
+        arguments = line;
+        path = interpreter.path;
+    }
+    Err(LoadError::TooManyInterpreters)
+}
+
+fn open_interpreter(path: &Path) -> Result<(Program, File), LoadError> {
+    let opened = open(path).and_then(|file| Ok((elf::read(&file)?, file)));
+    opened.map_err(|source| LoadError::Interpreter { path: path.to_owned(), source: source.into() })
+}
+
+/// Opens a regular file that may be executed.
+fn open(path: &Path) -> Result<File, LoadError> {
+    let failed =
+        |errno: rustix::io::Errno| LoadError::open(path, Errno::from_raw(errno.raw_os_error()));
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
+    let status = rustix::fs::fstat(&file).map_err(failed)?;
+    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
+        return Err(LoadError::open(path, Errno::EACCES));
+    }
+    let access = Access::EXEC_OK;
+    rustix::fs::accessat(CWD, path, access, AtFlags::EACCESS).map_err(failed)?;
+    let mount = rustix::fs::fstatvfs(&file).map_err(failed)?;
+    if mount.f_flag.contains(StatVfsMountFlags::NOEXEC) {
+        return Err(LoadError::open(path, Errno::EACCES));
+    }
+    Ok(File::from(file))
+}
+
+fn start_of(program: &Program) -> u64 {
+    program.segments.first().map_or(0, |segment| segment.address / PAGE * PAGE)
+}
+
+fn end_of(program: &Program) -> u64 {
+    program.segments.last().map_or(0, |segment| segment.address + segment.memory_len)
+}
+
+/// Maps all segments. Returns what is to be added to the program's addresses.
+fn map_program(
+    memory: &AddressSpace,
+    program: &Program,
+    file: &File,
+    wish: u64,
+) -> Result<u64, LoadError> {
+    let start = start_of(program);
+    let len = whole_pages(end_of(program)).unwrap_or(u64::MAX) - start;
+    let place = if program.relocatable { Place::Hint(wish) } else { Place::FixedFree(start) };
+    let reservation = Request {
+        place,
+        len,
+        protection: Protection::default(),
+        flags: RESERVATION,
+        file: None,
+        offset: 0,
+        alignment: program.segments.iter().map(|segment| segment.alignment).max().unwrap_or(PAGE),
+    };
+    let bias = memory.map(&reservation).map_err(LoadError::Memory)?.wrapping_sub(start);
+    for segment in &program.segments {
+        map_segment(memory, segment, file, bias).map_err(LoadError::Memory)?;
+    }
+    Ok(bias)
+}
+
+fn map_segment(
+    memory: &AddressSpace,
+    segment: &Segment,
+    file: &File,
+    bias: u64,
+) -> Result<(), Errno> {
+    let address = bias.wrapping_add(segment.address);
+    let before = address % PAGE;
+    let file_end = address + segment.file_len;
+    let mut request = Request {
+        place: Place::Fixed(address - before),
+        len: segment.file_len + before,
+        protection: segment.protection,
+        flags: PRIVATE,
+        file: Some(file.as_fd()),
+        offset: segment.offset - before,
+        alignment: PAGE,
+    };
+    if segment.file_len != 0 {
+        memory.map(&request)?;
+    }
+    // Behind the file's bytes comes zero-filled memory: the rest of the last
+    // page (the dynamic loader relies on all of it), then whole pages.
+    let mut zero_start = address - before;
+    if segment.file_len != 0 {
+        zero_start = whole_pages(file_end).ok_or(Errno::ENOMEM)?;
+        if segment.memory_len > segment.file_len && segment.protection.writes() {
+            write_zeros(file_end, zero_start)?;
+        }
+    }
+    let end = whole_pages(address + segment.memory_len).ok_or(Errno::ENOMEM)?;
+    if end > zero_start {
+        request.place = Place::Fixed(zero_start);
+        request.len = end - zero_start;
+        request.flags = ANONYMOUS;
+        request.file = None;
+        request.offset = 0;
+        memory.map(&request)?;
+    }
+    Ok(())
+}
+
+fn write_zeros(from: u64, to: u64) -> Result<(), Errno> {
+    let len = usize::try_from(to - from).expect("less than a page");
+    guest_copy::write_bytes(from, &vec![0; len])
+}

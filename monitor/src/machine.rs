@@ -1,0 +1,159 @@
+//! Puts the parts together: a device, a program, a process, its first thread.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use monitor_sys::{Errno, descriptors, guest_memory::GuestMemory, process as host, signals};
+use rustix::{
+    process::{Resource, getegid, geteuid, getgid, getrlimit, getuid},
+    rand::{GetRandomFlags, getrandom},
+};
+
+use crate::{
+    layout::GIB,
+    loader::{
+        LoadError,
+        image::Executable,
+        stack::{self, Identity, Strings},
+    },
+    memory::AddressSpace,
+    platform::{Machine, PlatformError, kvm::KvmMachine},
+    process::{Options, Process},
+    run_loop,
+    signal::action::Actions,
+    thread::Thread,
+};
+
+/// Why a program was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The program, or what it needs, cannot be run.
+    #[error(transparent)]
+    Program(#[from] LoadError),
+    /// The device cannot make the virtual machine.
+    #[error("make a virtual machine: {0}")]
+    Platform(#[from] PlatformError),
+    /// This build of the monitor cannot hold guests.
+    #[error(transparent)]
+    Memory(#[from] monitor_sys::guest_memory::NotOurs),
+    /// The host refused something every host grants.
+    #[error("{step}: {errno}")]
+    Host {
+        /// What was asked for.
+        step: &'static str,
+        /// The kernel's answer.
+        errno: Errno,
+    },
+}
+
+impl StartError {
+    /// What a shell would exit with: 126 or 127 for the program's fault, 125 for
+    /// the host's.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::Program(error) => error.exit_status(),
+            Self::Platform(_) | Self::Memory(_) | Self::Host { .. } => 125,
+        }
+    }
+}
+
+/// What to run.
+#[derive(Debug)]
+pub struct Invocation {
+    /// The program's path.
+    pub program: PathBuf,
+    /// Its arguments, its name among them.
+    pub arguments: Vec<Vec<u8>>,
+    /// Its environment.
+    pub environment: Vec<Vec<u8>>,
+}
+
+/// Finds out whether a program could run with this device, and runs nothing.
+pub fn check(device: OwnedFd, invocation: Invocation) -> Result<(), StartError> {
+    GuestMemory::claim()?;
+    Executable::open(&invocation.program, invocation.arguments)?;
+    let machine = KvmMachine::new(device)?;
+    machine.create_vcpu()?;
+    Ok(())
+}
+
+/// Becomes the program. Returns only if it cannot be started.
+pub fn run(device: OwnedFd, invocation: &Invocation, options: Options) -> StartError {
+    match start(device, invocation, options) {
+        Ok(thread) => {
+            run_loop::run_thread(thread);
+            StartError::Host { step: "run the first thread", errno: Errno::ECHILD }
+        }
+        Err(error) => error,
+    }
+}
+
+fn start(device: OwnedFd, invocation: &Invocation, options: Options) -> Result<Thread, StartError> {
+    let memory = GuestMemory::claim()?;
+    let executable = Executable::open(&invocation.program, invocation.arguments.clone())?;
+    let machine: Arc<dyn Machine> = Arc::new(KvmMachine::new(device)?);
+    let [mapping_slide, program_slide, heap_slide] = random_slides()?;
+    let memory = AddressSpace::new(memory, Arc::clone(&machine), mapping_slide);
+    let identity = Identity {
+        users: [getuid().as_raw(), geteuid().as_raw()],
+        groups: [getgid().as_raw(), getegid().as_raw()],
+        vdso: machine.vdso(),
+    };
+    let image = executable.map(&memory, program_slide)?;
+    memory.start_heap(image.heap + heap_slide);
+    let name = std::os::unix::ffi::OsStrExt::as_bytes(invocation.program.as_os_str());
+    let strings =
+        Strings { arguments: &executable.arguments, environment: &invocation.environment, name };
+    let limit = getrlimit(Resource::Stack).current.unwrap_or(GIB);
+    let stack = stack::build(&memory, limit, &image, &strings, identity)?;
+    let path = absolute(&executable.path);
+    host::set_name(path.file_name().map_or(b"", std::os::unix::ffi::OsStrExt::as_bytes));
+    let actions = prepare_signals().map_err(|errno| host_error("set up signals", errno))?;
+    let process = Process::new(memory, machine, actions, path, options, run_loop::run_thread);
+    let mut cpu = process.take_vcpu()?;
+    cpu.registers_mut().rip = image.start;
+    cpu.registers_mut().rsp = stack;
+    Ok(Thread::new(Arc::new(process), cpu, true))
+}
+
+fn host_error(step: &'static str, errno: Errno) -> StartError {
+    StartError::Host { step, errno }
+}
+
+fn prepare_signals() -> Result<Actions, Errno> {
+    signals::undo_runtime_setup()?;
+    Actions::inherited()
+}
+
+/// How many pages the mappings and the program are moved by, and how many bytes
+/// the heap.
+fn random_slides() -> Result<[u64; 3], StartError> {
+    let mut bytes = [0_u8; 24];
+    let filled = getrandom(&mut bytes, GetRandomFlags::empty());
+    filled.map_err(|error| host_error("getrandom", Errno::from_raw(error.raw_os_error())))?;
+    let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+    // 16 GiB for programs and mappings, 32 MiB for the heap, as Linux has it.
+    Ok([word(0) & 0x3f_ffff, word(8) & 0x3f_ffff, word(16) & 0x1ff_f000])
+}
+
+/// The path as the kernel knows it, as far as it can be found out.
+fn absolute(path: &Path) -> PathBuf {
+    let opened = File::open(path).map(OwnedFd::from);
+    let known = opened.and_then(|file| name_of(&file));
+    known.or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+}
+
+fn name_of(file: &OwnedFd) -> io::Result<PathBuf> {
+    use std::os::fd::AsRawFd;
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// A file for the monitor's own words that the guest cannot close.
+pub fn hidden_copy<T: AsFd>(file: T) -> Option<File> {
+    descriptors::hide(file).ok().map(File::from)
+}

@@ -1,0 +1,272 @@
+//! `mmap`, `munmap`, `mprotect`, `mremap` and System V segments.
+//!
+//! These functions take types; that system calls exist is known further up.
+
+use std::os::fd::BorrowedFd;
+
+use monitor_sys::{
+    Errno,
+    guest_memory::{GuestSpan, PAGE, segment_len},
+};
+
+use super::{AddressSpace, Protection, State, whole_pages};
+use crate::{
+    layout::{self, LOW_END},
+    platform::PlatformError,
+};
+
+/// Mappings of this size and more are aligned to it, so that the host can use
+/// huge pages: first touch is three times faster with them.
+const HUGE: u64 = 2 << 20;
+
+/// As much of a mapping is made reachable at once; the rest when it is touched.
+const EAGER: u64 = 64 << 20;
+
+/// Where a mapping shall go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Anywhere, preferably here.
+    Hint(u64),
+    /// Anywhere in the first 2 GiB (`MAP_32BIT`), preferably here.
+    Low(u64),
+    /// Exactly here, replacing what is there.
+    Fixed(u64),
+    /// Exactly here, if nothing is there.
+    FixedFree(u64),
+}
+
+/// What to map.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Where.
+    pub place: Place,
+    /// How many bytes.
+    pub len: u64,
+    /// What may be done with them.
+    pub protection: Protection,
+    /// The flags of `mmap(2)` but for those that say where.
+    pub flags: u64,
+    /// The file, or `None` for anonymous memory.
+    pub file: Option<BorrowedFd<'a>>,
+    /// Where in the file, in bytes.
+    pub offset: u64,
+    /// What the address shall be a multiple of.
+    pub alignment: u64,
+}
+
+impl AddressSpace {
+    /// `mmap(2)`. Returns the address.
+    pub fn map(&self, request: &Request<'_>) -> Result<u64, Errno> {
+        let len = whole_pages(request.len).filter(|&len| len != 0).ok_or(match request.len {
+            0 => Errno::EINVAL,
+            _ => Errno::ENOMEM,
+        })?;
+        let mut state = self.state();
+        let (span, no_replace) = place(&state, request, len)?;
+        self.forbid_executing(&state, span, request.protection)?;
+        let flags = request.flags | no_replace;
+        let mapped =
+            self.memory.map(span, request.protection.0, flags, request.file, request.offset);
+        if let Err(errno) = mapped {
+            self.forget_if_replaced(&mut state, span, request.place);
+            return Err(errno);
+        }
+        state.map.insert(span, request.protection);
+        self.show(span, request.protection)?;
+        Ok(span.start())
+    }
+
+    /// `munmap(2)`.
+    pub fn unmap(&self, start: u64, len: u64) -> Result<(), Errno> {
+        let span = page_span(start, len).filter(|span| !span.is_empty()).ok_or(Errno::EINVAL)?;
+        let mut state = self.state();
+        self.forbid_executing(&state, span, Protection::default())?;
+        self.memory.unmap(span)?;
+        state.map.remove(span);
+        Ok(())
+    }
+
+    /// `mprotect(2)`. `bits` are passed on, so that the host refuses what it
+    /// does not know.
+    pub fn protect(&self, start: u64, len: u64, bits: u64) -> Result<(), Errno> {
+        if !start.is_multiple_of(PAGE) {
+            return Err(Errno::EINVAL);
+        }
+        if len == 0 {
+            return Ok(());
+        }
+        let span = page_span(start, len).ok_or(Errno::ENOMEM)?;
+        let mut state = self.state();
+        let protection = Protection(bits & 7);
+        self.forbid_executing(&state, span, protection)?;
+        let result = self.memory.protect(span, bits);
+        if matches!(result, Ok(()) | Err(Errno::ENOMEM)) {
+            state.map.protect(span, protection);
+        }
+        result?;
+        self.show(span, protection)
+    }
+
+    /// `mremap(2)`; `to` is where to go if `MREMAP_FIXED` says so.
+    pub fn remap(
+        &self,
+        start: u64,
+        old_len: u64,
+        new_len: u64,
+        may_move: bool,
+        to: Option<u64>,
+        keep: u64,
+    ) -> Result<u64, Errno> {
+        let from = page_span(start, old_len).ok_or(Errno::EFAULT)?;
+        let new_len = whole_pages(new_len).filter(|&len| len != 0).ok_or(Errno::EINVAL)?;
+        let mut state = self.state();
+        let protection = state.map.protection_at(start).ok_or(Errno::EFAULT)?;
+        let target = match to {
+            Some(to) => page_span(to, new_len).ok_or(Errno::EINVAL)?,
+            None => remap_target(&state, from, new_len, may_move, keep != 0)?,
+        };
+        if !layout::in_window(target) {
+            return Err(Errno::ENOMEM);
+        }
+        self.forbid_executing(&state, target, protection)?;
+        self.memory.remap(from, target, keep)?;
+        if keep == 0 {
+            state.map.remove(from);
+        }
+        state.map.insert(target, protection);
+        self.show(target, protection)?;
+        Ok(target.start())
+    }
+
+    /// `shmat(2)` of a System V segment. Returns the address.
+    pub fn attach(
+        &self,
+        segment: u64,
+        wish: u64,
+        read_only: bool,
+        flags: u64,
+    ) -> Result<u64, Errno> {
+        let len = whole_pages(segment_len(segment)?).ok_or(Errno::ENOMEM)?;
+        let mut state = self.state();
+        let span = match wish {
+            0 => state.find_room(0, len, PAGE, false)?,
+            wish => page_span(wish, len).ok_or(Errno::EINVAL)?,
+        };
+        if !layout::in_window(span) {
+            return Err(Errno::EINVAL);
+        }
+        let protection = if read_only { Protection::READ } else { Protection::READ_WRITE };
+        self.forbid_executing(&state, span, protection)?;
+        self.memory.attach(segment, span, flags)?;
+        state.map.insert(span, protection);
+        self.show(span, protection)?;
+        Ok(span.start())
+    }
+
+    /// `shmdt(2)`. `len` is the segment's, as far as the caller knows it.
+    pub fn detach(&self, start: u64) -> Result<(), Errno> {
+        let mut state = self.state();
+        let span = state.map.spans().map(|(span, _)| span).find(|span| span.start() == start);
+        self.memory.detach(start)?;
+        if let Some(span) = span {
+            state.map.remove(span);
+        }
+        Ok(())
+    }
+
+    /// Before a mapping becomes stricter, the guest's tables must (see `paging`).
+    fn forbid_executing(
+        &self,
+        state: &State,
+        span: GuestSpan,
+        protection: Protection,
+    ) -> Result<(), Errno> {
+        if protection.executes() || !state.map.has_executable(span) {
+            return Ok(());
+        }
+        self.machine.set_executable(span, false).map_err(|error| no_memory(&error))
+    }
+
+    /// Makes a new mapping reachable, so that its first touch need not ask.
+    fn show(&self, span: GuestSpan, protection: Protection) -> Result<(), Errno> {
+        let result = if protection.executes() {
+            self.machine.set_executable(span, true)
+        } else if protection.reads() {
+            let head = GuestSpan::new(span.start(), span.len().min(EAGER)).unwrap_or(span);
+            self.machine.cover(head)
+        } else {
+            Ok(())
+        };
+        result.map_err(|error| no_memory(&error))
+    }
+
+    /// A failed `MAP_FIXED` may have unmapped what was there. Asking costs
+    /// nothing: where a page is gone, the next fault finds it unmapped.
+    fn forget_if_replaced(&self, state: &mut State, span: GuestSpan, place: Place) {
+        if matches!(place, Place::Fixed(_)) && self.memory.advise(span, ADVICE_NONE).is_err() {
+            state.map.remove(span);
+        }
+    }
+}
+
+/// `MADV_NORMAL`: does nothing, but answers `ENOMEM` where something is unmapped.
+const ADVICE_NONE: i32 = 0;
+
+/// `MAP_FIXED_NOREPLACE`.
+const NO_REPLACE: u64 = 0x10_0000;
+
+/// Where the request goes, and the flag that keeps what is there.
+fn place(state: &State, request: &Request<'_>, len: u64) -> Result<(GuestSpan, u64), Errno> {
+    let huge = len >= HUGE && request.file.is_none();
+    let alignment = request.alignment.max(if huge { HUGE } else { PAGE });
+    let fixed = |at: u64| {
+        if !at.is_multiple_of(PAGE) {
+            return Err(Errno::EINVAL);
+        }
+        GuestSpan::new(at, len).filter(|&span| layout::in_window(span)).ok_or(Errno::ENOMEM)
+    };
+    match request.place {
+        Place::Hint(hint) => {
+            let wish = state.find_room(hint, len, request.alignment.max(PAGE), false);
+            let found = wish.ok().filter(|span| hint != 0 && span.start() == hint / PAGE * PAGE);
+            let found = found.or_else(|| state.find_room(0, len, alignment, false).ok());
+            Ok((found.or(wish.ok()).ok_or(Errno::ENOMEM)?, 0))
+        }
+        Place::Low(hint) => {
+            let hint = if hint < LOW_END { hint } else { 0 };
+            Ok((state.find_room(hint, len, PAGE, true)?, 0))
+        }
+        Place::Fixed(at) => Ok((fixed(at)?, 0)),
+        Place::FixedFree(at) => Ok((fixed(at)?, NO_REPLACE)),
+    }
+}
+
+/// Where a mapping without a fixed target goes: where it is if it can, else away.
+fn remap_target(
+    state: &State,
+    from: GuestSpan,
+    new_len: u64,
+    may_move: bool,
+    keep: bool,
+) -> Result<GuestSpan, Errno> {
+    let grown = GuestSpan::new(from.start(), new_len).filter(|&span| layout::in_window(span));
+    let more = new_len.checked_sub(from.len()).filter(|&more| more > 0);
+    let room = more.and_then(|more| GuestSpan::new(from.end(), more));
+    let in_place = more.is_none() || room.is_some_and(|room| state.map.is_free(room));
+    match grown {
+        Some(grown) if in_place && !keep => Ok(grown),
+        _ if may_move => state.find_room(0, new_len, PAGE, false),
+        _ => Err(Errno::ENOMEM),
+    }
+}
+
+/// The pages from `start`, which must begin one.
+fn page_span(start: u64, len: u64) -> Option<GuestSpan> {
+    let len = whole_pages(len)?;
+    GuestSpan::new(start, len).filter(|span| span.start().is_multiple_of(PAGE))
+}
+
+/// The host has no room for another slot or table.
+fn no_memory(_error: &PlatformError) -> Errno {
+    Errno::ENOMEM
+}

@@ -1,0 +1,30 @@
+//! Whose fault a page fault is.
+
+use super::AddressSpace;
+use crate::arch::x86_64::exceptions::Access;
+
+/// What a page fault means for the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The mapping allows it: the platform has to let it through.
+    Allowed,
+    /// The address is mapped, but not for this: `SEGV_ACCERR`.
+    Forbidden,
+    /// Nothing is mapped there: `SEGV_MAPERR`.
+    Unmapped,
+}
+
+impl AddressSpace {
+    /// Judges an access by what the guest has mapped.
+    pub fn judge(&self, address: u64, access: Access) -> Verdict {
+        let Some(protection) = self.state().map.protection_at(address) else {
+            return Verdict::Unmapped;
+        };
+        let allowed = match access {
+            Access::Read => protection.reads(),
+            Access::Write => protection.writes(),
+            Access::Execute => protection.executes(),
+        };
+        if allowed { Verdict::Allowed } else { Verdict::Forbidden }
+    }
+}

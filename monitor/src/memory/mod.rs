@@ -1,0 +1,121 @@
+//! Guest memory as Linux describes it: which ranges are mapped, how, and what
+//! the memory calls do to them.
+
+pub mod change;
+pub mod fault;
+pub mod map;
+pub mod program_break;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use map::Map;
+use monitor_sys::{
+    Errno,
+    guest_memory::{GuestMemory, GuestSpan, PAGE},
+};
+use program_break::ProgramBreak;
+
+use crate::{
+    layout::{HIGH_END, HIGH_START, LOW_END, LOW_START},
+    platform::Machine,
+};
+
+/// What may be done with a mapping: the bits of `mmap(2)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Protection(pub u64);
+
+impl Protection {
+    /// `PROT_READ`.
+    pub const READ: Self = Self(1);
+    /// `PROT_READ | PROT_WRITE`.
+    pub const READ_WRITE: Self = Self(3);
+    const WRITE_BIT: u64 = 2;
+    const EXECUTE_BIT: u64 = 4;
+
+    /// Whether instructions may be fetched.
+    pub fn executes(self) -> bool {
+        self.0 & Self::EXECUTE_BIT != 0
+    }
+
+    /// Whether it may be written.
+    pub fn writes(self) -> bool {
+        self.0 & Self::WRITE_BIT != 0
+    }
+
+    /// Whether it may be read: x86 cannot write or execute without reading.
+    pub fn reads(self) -> bool {
+        self.0 & 7 != 0
+    }
+}
+
+/// The address space of a guest process.
+#[derive(Debug)]
+pub struct AddressSpace {
+    memory: GuestMemory,
+    machine: Arc<dyn Machine>,
+    state: Mutex<State>,
+}
+
+/// What is protected by the memory lock. Locks are taken in the order: memory,
+/// then the platform's tables.
+#[derive(Debug)]
+struct State {
+    map: Map,
+    program_break: ProgramBreak,
+    /// Mappings without a wish go below this address, as near as there is room.
+    ceiling: u64,
+}
+
+impl AddressSpace {
+    /// An empty address space. `slide` is how many pages the area for mappings
+    /// shall end below the high window's end.
+    pub fn new(memory: GuestMemory, machine: Arc<dyn Machine>, slide: u64) -> Self {
+        let ceiling = HIGH_END - slide.min(1 << 22) * PAGE;
+        let state = State { map: Map::default(), program_break: ProgramBreak::default(), ceiling };
+        Self { memory, machine, state: Mutex::new(state) }
+    }
+
+    /// The token for forwarded calls.
+    pub fn guest_memory(&self) -> &GuestMemory {
+        &self.memory
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Room for `len` bytes: at `hint` if that is free, else as high as possible.
+    fn find_room(
+        &self,
+        hint: u64,
+        len: u64,
+        alignment: u64,
+        low: bool,
+    ) -> Result<GuestSpan, Errno> {
+        let wish = GuestSpan::new(hint / PAGE * PAGE, len);
+        if let Some(wish) = wish.filter(|&wish| hint != 0 && crate::layout::in_window(wish))
+            && self.map.is_free(wish)
+            && wish.start().is_multiple_of(alignment)
+            && (!low || wish.end() <= LOW_END)
+        {
+            return Ok(wish);
+        }
+        // The low window's upper half leaves brk room to grow; MAP_32BIT means
+        // the first 2 GiB on Linux, and here what is left of them.
+        let found = if low {
+            self.map.highest_gap(LOW_START, LOW_END / 2, len, alignment)
+        } else {
+            self.map
+                .highest_gap(HIGH_START, self.ceiling, len, alignment)
+                .or_else(|| self.map.highest_gap(self.ceiling, HIGH_END, len, alignment))
+        };
+        found.and_then(|start| GuestSpan::new(start, len)).ok_or(Errno::ENOMEM)
+    }
+}
+
+/// `len` rounded up to pages, or `None` where that overflows.
+pub(crate) fn whole_pages(len: u64) -> Option<u64> {
+    len.checked_next_multiple_of(PAGE)
+}

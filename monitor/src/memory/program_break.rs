@@ -1,0 +1,68 @@
+//! `brk(2)`: the heap that grows behind the program.
+
+use monitor_sys::guest_memory::{GuestSpan, PAGE};
+
+use super::{AddressSpace, Protection, State, whole_pages};
+
+/// `MAP_PRIVATE | MAP_ANONYMOUS`.
+const ANONYMOUS: u64 = 0x22;
+
+/// Where the heap begins, and where it ends for now.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ProgramBreak {
+    start: u64,
+    current: u64,
+}
+
+impl AddressSpace {
+    /// Puts the beginning of the heap behind the program.
+    pub fn start_heap(&self, at: u64) {
+        let at = whole_pages(at).unwrap_or(at);
+        self.state().program_break = ProgramBreak { start: at, current: at };
+    }
+
+    /// Moves the heap's end to `wish` if that can be done, and returns where it
+    /// is: `brk(2)` has no errors.
+    pub fn set_break(&self, wish: u64) -> u64 {
+        let mut state = self.state();
+        let ProgramBreak { start, current } = state.program_break;
+        let pages = |end: u64| whole_pages(end).unwrap_or(u64::MAX);
+        let done = wish >= start
+            && match (pages(current), pages(wish)) {
+                (old, new) if new > old => self.grow(&mut state, old, new),
+                (old, new) if new < old => self.shrink(&mut state, new, old),
+                _ => true,
+            };
+        if done {
+            state.program_break.current = wish;
+        }
+        state.program_break.current
+    }
+
+    fn grow(&self, state: &mut State, old: u64, new: u64) -> bool {
+        let Some(span) = GuestSpan::new(old, new - old) else {
+            return false;
+        };
+        // Linux keeps a page between the heap and what follows.
+        let guarded = GuestSpan::new(old, new - old + PAGE);
+        if !guarded.is_some_and(|span| crate::layout::in_window(span) && state.map.is_free(span)) {
+            return false;
+        }
+        let mapped = self.memory.map(span, Protection::READ_WRITE.0, ANONYMOUS, None, 0);
+        if mapped.is_ok() {
+            state.map.insert(span, Protection::READ_WRITE);
+        }
+        mapped.is_ok()
+    }
+
+    fn shrink(&self, state: &mut State, new: u64, old: u64) -> bool {
+        let Some(span) = GuestSpan::new(new, old - new) else {
+            return false;
+        };
+        let unmapped = self.memory.unmap(span).is_ok();
+        if unmapped {
+            state.map.remove(span);
+        }
+        unmapped
+    }
+}

@@ -1,0 +1,182 @@
+//! One KVM machine: slots, page tables, and the pages of its CPUs.
+
+use std::{
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use monitor_sys::{
+    frames::Frames,
+    guest_memory::{GuestSpan, PAGE},
+    host_vdso::HostVdso,
+    kvm::{self, bindings::CpuId},
+};
+
+use super::vcpu::KvmVcpu;
+use crate::{
+    arch::x86_64::{
+        GATE, GDT, IDT, STUBS, VCPU_PAGES, cpuid, exceptions,
+        paging::{NO_EXECUTE, PageTables, USER, WRITABLE},
+        segments,
+    },
+    layout::{self, TABLES_PHYSICAL, VDSO, VDSO_PHYSICAL},
+    platform::{Machine, PlatformError, Vcpu},
+};
+
+/// Pages for tables: enough for code scattered over 16 GiB.
+const FRAMES: usize = 16 * 1024;
+
+/// A machine on `/dev/kvm`.
+#[derive(Debug)]
+pub struct KvmMachine {
+    shared: Arc<Shared>,
+    cpuid: CpuId,
+    next_id: AtomicU64,
+    vdso: Option<u64>,
+}
+
+/// What the machine's CPUs need of it.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) machine: kvm::Machine,
+    pub(super) frames: Arc<Frames>,
+    tables: Mutex<Tables>,
+    pub(super) xcr0: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Tables {
+    pub(super) paging: PageTables,
+    covered: Vec<GuestSpan>,
+}
+
+impl KvmMachine {
+    /// Makes a machine without guest memory, from an opened `/dev/kvm`.
+    pub fn new(device: OwnedFd) -> Result<Self, PlatformError> {
+        let frames = Arc::new(Frames::reserve(FRAMES).map_err(PlatformError::Memory)?);
+        let machine = kvm::Machine::new(device, Arc::clone(&frames))?;
+        machine.add_frames(TABLES_PHYSICAL)?;
+        let mut paging = PageTables::new(Arc::clone(&frames), TABLES_PHYSICAL)?;
+        write_fixed_pages(&mut paging, &frames)?;
+        let vdso = HostVdso::find();
+        if let Some(vdso) = vdso {
+            machine.add_vdso(vdso, VDSO_PHYSICAL)?;
+            map_vdso(&mut paging, vdso)?;
+        }
+        let (cpuid, xcr0) = features(machine.supported_cpuid()?);
+        let tables = Mutex::new(Tables { paging, covered: Vec::new() });
+        let shared = Arc::new(Shared { machine, frames, tables, xcr0 });
+        let vdso = vdso.map(|vdso| VDSO + vdso.image());
+        Ok(Self { shared, cpuid, next_id: AtomicU64::new(0), vdso })
+    }
+}
+
+impl Machine for KvmMachine {
+    fn name(&self) -> &'static str {
+        "KVM"
+    }
+
+    fn create_vcpu(&self) -> Result<Box<dyn Vcpu>, PlatformError> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let device = self.shared.machine.create_vcpu(id, &self.cpuid)?;
+        let page = VCPU_PAGES + id * PAGE;
+        let frame = {
+            let mut tables = self.shared.tables();
+            let frame = tables.paging.take()?;
+            let (root, physical) = (tables.paging.root(), tables.paging.physical(frame));
+            tables.paging.map_page(root, page, physical, WRITABLE | NO_EXECUTE)?;
+            frame
+        };
+        self.shared.frames.store_bytes(frame, &segments::task_state(page + PAGE));
+        Ok(Box::new(KvmVcpu::new(device, Arc::clone(&self.shared), frame, page)?))
+    }
+
+    fn cover(&self, span: GuestSpan) -> Result<(), PlatformError> {
+        let mut at = span.start();
+        while at < span.end() {
+            let Some(chunk) = layout::chunk_of(at) else {
+                return Ok(());
+            };
+            self.shared.cover_chunk(chunk)?;
+            at = chunk.end();
+        }
+        Ok(())
+    }
+
+    fn set_executable(&self, span: GuestSpan, executable: bool) -> Result<(), PlatformError> {
+        if executable {
+            self.cover(span)?;
+        }
+        Ok(self.shared.tables().paging.set_executable(span, executable)?)
+    }
+
+    fn vdso(&self) -> Option<u64> {
+        self.vdso
+    }
+
+    fn xcr0(&self) -> u64 {
+        self.shared.xcr0
+    }
+}
+
+impl Shared {
+    pub(super) fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes one chunk reachable, unless it is. Says whether it was not.
+    pub(super) fn cover_chunk(&self, chunk: GuestSpan) -> Result<bool, PlatformError> {
+        let mut tables = self.tables();
+        let Err(place) = tables.covered.binary_search_by_key(&chunk.start(), |span| span.start())
+        else {
+            return Ok(false);
+        };
+        self.machine.add_guest_memory(chunk)?;
+        tables.paging.cover(chunk)?;
+        tables.covered.insert(place, chunk);
+        Ok(true)
+    }
+}
+
+/// The descriptor tables, the gate and the stubs.
+fn write_fixed_pages(paging: &mut PageTables, frames: &Frames) -> Result<(), PlatformError> {
+    let bytes =
+        |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<_>>();
+    let pages = [
+        (GDT, bytes(&segments::GDT_WORDS), WRITABLE | NO_EXECUTE),
+        (IDT, bytes(&exceptions::descriptors(STUBS)), NO_EXECUTE),
+        (GATE, exceptions::GATE_CODE.to_vec(), USER),
+        (STUBS, exceptions::stubs(), 0),
+    ];
+    for (address, content, flags) in pages {
+        let frame = paging.take()?;
+        frames.store_bytes(frame, &content);
+        let physical = paging.physical(frame);
+        paging.map_page(paging.root(), address, physical, flags)?;
+    }
+    Ok(())
+}
+
+fn map_vdso(paging: &mut PageTables, vdso: HostVdso) -> Result<(), PlatformError> {
+    for offset in (0..vdso.len()).step_by(4096) {
+        let variables = if offset < vdso.image() { NO_EXECUTE } else { 0 };
+        paging.map_page(paging.root(), VDSO + offset, VDSO_PHYSICAL + offset, USER | variables)?;
+    }
+    Ok(())
+}
+
+/// The features for the guest's CPUs, and the extended states among them.
+fn features(mut cpuid: CpuId) -> (CpuId, u64) {
+    let mut xcr0 = 0;
+    for entry in cpuid.as_mut_slice() {
+        if entry.function == cpuid::EXTENDED_STATE_LEAF && entry.index == 0 {
+            xcr0 = cpuid::xcr0(entry.eax);
+            entry.eax = u32::try_from(xcr0).expect("eight bits");
+            entry.edx = 0;
+        }
+    }
+    (cpuid, xcr0)
+}

@@ -1,0 +1,7 @@
+//! The platform on `/dev/kvm`, be it served by VMX, SVM or PVM.
+
+mod machine;
+mod state;
+mod vcpu;
+
+pub use machine::KvmMachine;

@@ -1,0 +1,135 @@
+//! What runs the guest: three small traits and one small enum.
+//!
+//! [`Exit`] is what the monitor must react to, not what a device reports. A
+//! platform keeps its own tables of guest memory up to date from [`Machine`]'s
+//! calls, and hands every doubt about an address back as [`Exit::PageFault`].
+
+pub mod kvm;
+pub mod scripted;
+
+use std::fmt::Debug;
+
+use monitor_sys::guest_memory::GuestSpan;
+
+use crate::arch::x86_64::{
+    exceptions::{Access, Vector},
+    extended_state::ExtendedState,
+    registers::Registers,
+};
+
+/// The platform could not do its part. Never caused by what a guest does.
+#[derive(Debug, thiserror::Error)]
+pub enum PlatformError {
+    /// A request to the device failed.
+    #[error("{0}")]
+    Device(#[from] monitor_sys::kvm::MachineError),
+    /// The guest's page tables are full.
+    #[error(transparent)]
+    Tables(#[from] crate::arch::x86_64::paging::NoFrame),
+    /// The kernel refused to run the CPU.
+    #[error("run the virtual CPU: {0}")]
+    Run(monitor_sys::Errno),
+    /// The CPU stopped for a reason it should not have.
+    #[error("the virtual CPU stopped for reason {reason} at {rip:#x}")]
+    Stopped {
+        /// The device's number for it.
+        reason: u32,
+        /// Where the guest was.
+        rip: u64,
+    },
+    /// Host memory for the platform's own tables.
+    #[error("reserve memory for the platform's tables: {0}")]
+    Memory(monitor_sys::Errno),
+}
+
+/// What a virtual CPU stopped for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The program executed `syscall`; the registers are as behind it, and the
+    /// number is in `rax`.
+    Syscall,
+    /// The program touched a page that the platform does not let through. To be
+    /// answered with [`Vcpu::permit`] or [`Vcpu::deny`].
+    PageFault {
+        /// The address it touched.
+        address: u64,
+        /// What it wanted there.
+        access: Access,
+    },
+    /// The page was permitted, but the host has nothing behind it: a mapped file
+    /// ends before it. `SIGBUS`.
+    NothingBehind {
+        /// The address the program touched.
+        address: u64,
+    },
+    /// Any other exception; the registers are the program's.
+    Exception {
+        /// Which one.
+        vector: Vector,
+        /// The CPU's error code, 0 where it has none.
+        code: u64,
+    },
+    /// A signal was caught, or there was no reason at all.
+    Interrupted,
+}
+
+/// A virtual machine: what all threads of one guest process share.
+pub trait Machine: Send + Sync + Debug {
+    /// The platform's name, as it stands behind the guest's kernel release.
+    fn name(&self) -> &'static str;
+
+    /// Makes a CPU with all registers zero, but for those a program relies on.
+    fn create_vcpu(&self) -> Result<Box<dyn Vcpu>, PlatformError>;
+
+    /// Lets the guest reach `span`, as far as the host's mappings allow.
+    fn cover(&self, span: GuestSpan) -> Result<(), PlatformError>;
+
+    /// Says whether `span` may be executed. To be said before the host's
+    /// mapping becomes stricter.
+    fn set_executable(&self, span: GuestSpan, executable: bool) -> Result<(), PlatformError>;
+
+    /// Where the guest finds the vDSO's ELF header, if there is one.
+    fn vdso(&self) -> Option<u64>;
+
+    /// The extended states that are switched on.
+    fn xcr0(&self) -> u64;
+}
+
+/// A virtual CPU: one guest thread's.
+pub trait Vcpu: Send + Debug {
+    /// Runs the program until something happens.
+    fn run(&mut self) -> Result<Exit, PlatformError>;
+
+    /// The program's registers.
+    fn registers(&self) -> &Registers;
+
+    /// The same, to be changed before the next run.
+    fn registers_mut(&mut self) -> &mut Registers;
+
+    /// Allows the access that [`Exit::PageFault`] told of.
+    fn permit(&mut self, address: u64, access: Access) -> Result<(), PlatformError>;
+
+    /// The access is forbidden: a signal follows.
+    fn deny(&mut self) -> Result<(), PlatformError>;
+
+    /// The bases of FS and GS.
+    fn bases(&self) -> Result<Bases, PlatformError>;
+
+    /// Sets the bases of FS and GS.
+    fn set_bases(&mut self, bases: Bases) -> Result<(), PlatformError>;
+
+    /// The x87, SSE, AVX and AVX-512 state.
+    fn extended_state(&self) -> Result<ExtendedState, PlatformError>;
+
+    /// Sets that state. It has been checked against [`Machine::xcr0`].
+    fn set_extended_state(&mut self, state: &ExtendedState) -> Result<(), PlatformError>;
+}
+
+/// Where the segments FS and GS begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bases {
+    /// The thread pointer.
+    pub fs: u64,
+    /// Free for the program's use.
+    pub gs: u64,
+}

@@ -1,0 +1,114 @@
+//! A guest process: what its threads share.
+
+pub mod identity;
+
+use std::{
+    fs::File,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::{
+    memory::AddressSpace,
+    platform::{Machine, PlatformError, Vcpu},
+    signal::action::Actions,
+    thread::Thread,
+};
+
+/// What the threads of a guest process share.
+#[derive(Debug)]
+pub struct Process {
+    /// Its memory.
+    pub memory: AddressSpace,
+    /// Its virtual machine.
+    pub machine: Arc<dyn Machine>,
+    /// What it wants done about signals.
+    pub actions: Actions,
+    /// The program's path, as `/proc/self/exe` shows it.
+    pub executable: PathBuf,
+    /// What the operator asked for.
+    pub options: Options,
+    /// What `prctl(PR_SET_DUMPABLE)` was set to.
+    pub dumpable: AtomicU64,
+    /// How a thread runs; the run loop's, which lies above.
+    pub run: fn(Thread),
+    /// CPUs of threads that have ended: the device frees none before the machine.
+    idle: Mutex<Vec<Box<dyn Vcpu>>>,
+    /// Calls without a row that were logged, at most a few.
+    unknown: Mutex<Vec<u64>>,
+}
+
+/// What the operator asked for.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// `uname(2)` shows the platform's name behind the release.
+    pub release_suffix: bool,
+    /// Where every call is written down, if anywhere.
+    pub trace: Option<File>,
+    /// Where the monitor says what it must.
+    pub log: Option<File>,
+}
+
+/// How many different unknown calls are logged.
+const UNKNOWN_MAX: usize = 16;
+
+impl Process {
+    /// A process without threads.
+    pub fn new(
+        memory: AddressSpace,
+        machine: Arc<dyn Machine>,
+        actions: Actions,
+        executable: PathBuf,
+        options: Options,
+        run: fn(Thread),
+    ) -> Self {
+        Self {
+            memory,
+            machine,
+            actions,
+            executable,
+            options,
+            dumpable: AtomicU64::new(1),
+            run,
+            idle: Mutex::default(),
+            unknown: Mutex::default(),
+        }
+    }
+
+    /// A CPU for a new thread.
+    pub fn take_vcpu(&self) -> Result<Box<dyn Vcpu>, PlatformError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.map_or_else(|| self.machine.create_vcpu(), Ok)
+    }
+
+    /// Gives the CPU of an ended thread back.
+    pub fn give_vcpu(&self, cpu: Box<dyn Vcpu>) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(cpu);
+    }
+
+    /// Says once that a call has no row.
+    pub fn note_unknown_call(&self, number: u64) {
+        let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        if unknown.len() < UNKNOWN_MAX && !unknown.contains(&number) {
+            unknown.push(number);
+            self.log(&format!("system call {number} is unknown: ENOSYS"));
+        }
+    }
+
+    /// Writes a line for the operator. A log that cannot be written is no reason
+    /// to stop the guest.
+    pub fn log(&self, line: &str) {
+        use std::io::Write;
+        if let Some(mut log) = self.options.log.as_ref() {
+            _ = writeln!(log, "km: {line}");
+        }
+    }
+
+    /// The value of `PR_GET_DUMPABLE`.
+    pub fn dumpable(&self) -> u64 {
+        self.dumpable.load(Ordering::Relaxed)
+    }
+}

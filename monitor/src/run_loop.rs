@@ -1,0 +1,123 @@
+//! Runs a guest thread: into the guest, out again, answer, signals, and once more.
+
+use monitor_sys::{process, signals};
+
+use crate::{
+    arch::x86_64::exceptions::{Access, Vector},
+    memory::fault::Verdict,
+    platform::{Exit, PlatformError},
+    signal::Fault,
+    syscall::{self, Flow},
+    thread::Thread,
+};
+
+/// The status of a monitor that could not go on, as of a shell's or docker's own
+/// failures.
+const MONITOR_FAILED: u32 = 125;
+
+/// Codes of `siginfo_t` (`asm-generic/siginfo.h`).
+mod code {
+    pub(super) const SI_KERNEL: i32 = 0x80;
+    pub(super) const ILL_ILLOPN: i32 = 2;
+    pub(super) const FPE_INTDIV: i32 = 1;
+    pub(super) const FPE_FLTINV: i32 = 7;
+    pub(super) const SEGV_MAPERR: i32 = 1;
+    pub(super) const SEGV_ACCERR: i32 = 2;
+    pub(super) const BUS_ADRALN: i32 = 1;
+    pub(super) const BUS_ADRERR: i32 = 2;
+    pub(super) const TRAP_TRACE: i32 = 2;
+}
+
+/// Runs a thread to its end, which may be the process's.
+pub fn run_thread(mut thread: Thread) {
+    match run(&mut thread) {
+        Ok(status) => {
+            let is_first = thread.is_first;
+            thread.end();
+            if is_first {
+                process::exit_thread(status);
+            }
+        }
+        Err(error) => {
+            thread.process.log(&format!("the guest cannot go on: {error}"));
+            process::exit_group(MONITOR_FAILED);
+        }
+    }
+}
+
+/// Runs a thread until it exits. Returns its status.
+pub fn run(thread: &mut Thread) -> Result<u32, PlatformError> {
+    loop {
+        deliver_signals(thread)?;
+        match thread.cpu.run()? {
+            Exit::Syscall => {
+                if let Flow::EndThread(status) = syscall::serve(thread) {
+                    return Ok(status);
+                }
+            }
+            Exit::PageFault { address, access } => page_fault(thread, address, access)?,
+            Exit::NothingBehind { address } => {
+                let fault = at_address(libc::SIGBUS, code::BUS_ADRERR, address);
+                thread.receiver().raise(&fault)?;
+            }
+            Exit::Exception { vector, code } => exception(thread, vector, code)?,
+            Exit::Interrupted => {}
+        }
+    }
+}
+
+/// Delivers what was caught. Each delivery may unblock the next.
+fn deliver_signals(thread: &mut Thread) -> Result<(), PlatformError> {
+    while let Some(caught) = signals::take_caught() {
+        let temporary = thread.temporary_mask.take();
+        thread.receiver().deliver(&caught, temporary)?;
+    }
+    thread.temporary_mask = None;
+    Ok(())
+}
+
+fn page_fault(thread: &mut Thread, address: u64, access: Access) -> Result<(), PlatformError> {
+    let code = match thread.process.memory.judge(address, access) {
+        Verdict::Allowed => return thread.cpu.permit(address, access),
+        Verdict::Forbidden => code::SEGV_ACCERR,
+        Verdict::Unmapped => code::SEGV_MAPERR,
+    };
+    thread.cpu.deny()?;
+    let mut fault = at_address(libc::SIGSEGV, code, address);
+    fault.error = error_code(access, code == code::SEGV_ACCERR);
+    thread.receiver().raise(&fault)
+}
+
+/// The page fault's error code as Linux's programs see it: present, write, user,
+/// instruction.
+fn error_code(access: Access, present: bool) -> u64 {
+    let kind = match access {
+        Access::Read => 4,
+        Access::Write => 6,
+        Access::Execute => 0x14,
+    };
+    kind | u64::from(present)
+}
+
+fn at_address(signal: i32, code: i32, address: u64) -> Fault {
+    let signal = signal.cast_unsigned();
+    Fault { signal, code, address, vector: Vector::PAGE_FAULT.0, error: 4 }
+}
+
+/// Turns an exception into the signal Linux makes of it
+/// (`arch/x86/kernel/traps.c`).
+fn exception(thread: &mut Thread, vector: Vector, error: u64) -> Result<(), PlatformError> {
+    let rip = thread.cpu.registers().rip;
+    let (signal, code, address) = match vector {
+        Vector::DIVIDE_ERROR => (libc::SIGFPE, code::FPE_INTDIV, rip),
+        Vector::DEBUG => (libc::SIGTRAP, code::TRAP_TRACE, rip),
+        Vector::BREAKPOINT => (libc::SIGTRAP, code::SI_KERNEL, 0),
+        Vector::INVALID_OPCODE => (libc::SIGILL, code::ILL_ILLOPN, rip),
+        Vector::FLOATING_POINT | Vector::SIMD => (libc::SIGFPE, code::FPE_FLTINV, rip),
+        Vector::ALIGNMENT_CHECK => (libc::SIGBUS, code::BUS_ADRALN, 0),
+        Vector::STACK_SEGMENT => (libc::SIGBUS, code::SI_KERNEL, 0),
+        _ => (libc::SIGSEGV, code::SI_KERNEL, 0),
+    };
+    let signal = signal.cast_unsigned();
+    thread.receiver().raise(&Fault { signal, code, address, vector: vector.0, error })
+}

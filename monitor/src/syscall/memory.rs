@@ -1,0 +1,118 @@
+//! Memory calls: arguments to types, for [`crate::memory`].
+
+use std::os::fd::BorrowedFd;
+
+use monitor_sys::{Errno, descriptors, forward, guest_memory::PAGE};
+
+use super::{Answer, Args, Reply, low_word};
+use crate::{
+    memory::{
+        Protection,
+        change::{Place, Request},
+    },
+    thread::Thread,
+};
+
+const MAP_SHARED_VALIDATE_MASK: u64 = 3;
+const MAP_FIXED: u64 = 0x10;
+const MAP_ANONYMOUS: u64 = 0x20;
+const MAP_32BIT: u64 = 0x40;
+const MAP_HUGETLB: u64 = 0x4_0000;
+const MAP_HUGE_SHIFT: u32 = 26;
+const MAP_FIXED_NOREPLACE: u64 = 0x10_0000;
+/// The flags that say where, which the memory module decides about.
+const PLACING: u64 = MAP_FIXED | MAP_32BIT | MAP_FIXED_NOREPLACE;
+
+const MREMAP_MAYMOVE: u64 = 1;
+const MREMAP_FIXED: u64 = 2;
+const MREMAP_DONTUNMAP: u64 = 4;
+
+const SHM_RDONLY: u64 = 0o10_000;
+const SHM_RND: u64 = 0o20_000;
+
+pub(super) fn mmap(thread: &mut Thread, args: Args) -> Answer {
+    let [address, len, protection, flags, descriptor, offset] = args;
+    if flags & MAP_SHARED_VALIDATE_MASK == 0 || !offset.is_multiple_of(PAGE) {
+        return Err(Errno::EINVAL);
+    }
+    let place = match flags {
+        flags if flags & MAP_FIXED_NOREPLACE != 0 => Place::FixedFree(address),
+        flags if flags & MAP_FIXED != 0 => Place::Fixed(address),
+        flags if flags & MAP_32BIT != 0 => Place::Low(address),
+        _ => Place::Hint(address),
+    };
+    let file = if flags & MAP_ANONYMOUS == 0 { Some(borrow(thread, descriptor)?) } else { None };
+    let request = Request {
+        place,
+        len,
+        protection: Protection(protection),
+        flags: flags & !PLACING,
+        file,
+        offset,
+        alignment: alignment(flags),
+    };
+    thread.process.memory.map(&request).map(Reply::Value)
+}
+
+/// Pages of hugetlb are aligned to their size: 2 MiB unless the flags say more.
+fn alignment(flags: u64) -> u64 {
+    let size = low_word(flags >> MAP_HUGE_SHIFT) & 63;
+    match flags & MAP_HUGETLB {
+        0 => PAGE,
+        _ if size == 0 => 2 << 20,
+        _ => 1_u64.checked_shl(size).unwrap_or(PAGE),
+    }
+}
+
+/// The guest's descriptor, for the length of one call.
+fn borrow(thread: &Thread, descriptor: u64) -> Result<BorrowedFd<'_>, Errno> {
+    forward::check_descriptor(descriptor)?;
+    descriptors::borrow(thread.process.memory.guest_memory(), low_word(descriptor).cast_signed())
+}
+
+pub(super) fn munmap(thread: &mut Thread, args: Args) -> Answer {
+    thread.process.memory.unmap(args[0], args[1]).map(|()| Reply::Value(0))
+}
+
+pub(super) fn mprotect(thread: &mut Thread, args: Args) -> Answer {
+    thread.process.memory.protect(args[0], args[1], args[2]).map(|()| Reply::Value(0))
+}
+
+/// Without protection keys, the only key is none.
+pub(super) fn pkey_mprotect(thread: &mut Thread, args: Args) -> Answer {
+    if low_word(args[3]) != u32::MAX {
+        return Err(Errno::EINVAL);
+    }
+    mprotect(thread, args)
+}
+
+pub(super) fn mremap(thread: &mut Thread, args: Args) -> Answer {
+    let [start, old_len, new_len, flags, to, _] = args;
+    let fixed = flags & MREMAP_FIXED != 0;
+    let moves = flags & MREMAP_MAYMOVE != 0;
+    let keep = flags & MREMAP_DONTUNMAP;
+    let known = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+    if flags & !known != 0 || (!moves && (fixed || keep != 0)) || !start.is_multiple_of(PAGE) {
+        return Err(Errno::EINVAL);
+    }
+    let to = fixed.then_some(to);
+    thread.process.memory.remap(start, old_len, new_len, moves, to, keep).map(Reply::Value)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "handlers share one type")]
+pub(super) fn brk(thread: &mut Thread, args: Args) -> Answer {
+    Ok(Reply::Value(thread.process.memory.set_break(args[0])))
+}
+
+pub(super) fn shmat(thread: &mut Thread, args: Args) -> Answer {
+    let [segment, mut wish, flags, ..] = args;
+    if flags & SHM_RND != 0 {
+        wish = wish / PAGE * PAGE;
+    }
+    let read_only = flags & SHM_RDONLY != 0;
+    thread.process.memory.attach(segment, wish, read_only, flags & !SHM_RND).map(Reply::Value)
+}
+
+pub(super) fn shmdt(thread: &mut Thread, args: Args) -> Answer {
+    thread.process.memory.detach(args[0]).map(|()| Reply::Value(0))
+}

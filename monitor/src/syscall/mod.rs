@@ -1,0 +1,112 @@
+//! Answers the guest's system calls: looks the number up in the policy table,
+//! forwards, handles or refuses, and puts the answer where the guest expects it.
+
+pub mod table;
+pub mod trace;
+
+mod files;
+mod limits;
+mod memory;
+mod misc;
+mod polling;
+mod process_control;
+mod signals;
+mod sockets;
+mod threads;
+
+use monitor_sys::{
+    Errno,
+    abi::Forwardable,
+    forward,
+    host_call::{Outcome, decode},
+};
+use table::Policy;
+
+use crate::{arch::x86_64::registers::SYSCALL_LEN, thread::Thread};
+
+/// The six arguments of a call.
+pub type Args = [u64; 6];
+
+/// What comes of a call that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The call's value.
+    Value(u64),
+    /// A signal came first: the guest makes the call again after its handler.
+    Again,
+    /// The registers already are what the guest shall go on with.
+    Registers,
+    /// The thread ends, with this status.
+    EndThread(u32),
+}
+
+/// The answer to a call.
+pub type Answer = Result<Reply, Errno>;
+
+/// Whether the thread goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Back to the guest.
+    Resume,
+    /// The thread ends, with this status.
+    EndThread(u32),
+}
+
+/// Answers the call that the guest's registers describe.
+pub fn serve(thread: &mut Thread) -> Flow {
+    let registers = *thread.cpu.registers();
+    // The kernel takes the number from `eax`.
+    let (number, args) = (u64::from(low_word(registers.rax)), registers.arguments());
+    let answer = answer(thread, number, args);
+    if thread.process.options.trace.is_some() {
+        trace::print(&thread.process, number, args, answer);
+    }
+    let result = match answer {
+        Ok(Reply::Value(value)) => value,
+        Err(errno) => i64::from(errno_number(errno)).wrapping_neg().cast_unsigned(),
+        Ok(Reply::Again) => {
+            thread.cpu.registers_mut().rip = registers.rip.wrapping_sub(SYSCALL_LEN);
+            number
+        }
+        Ok(Reply::Registers) => return Flow::Resume,
+        Ok(Reply::EndThread(status)) => return Flow::EndThread(status),
+    };
+    thread.cpu.registers_mut().rax = result;
+    Flow::Resume
+}
+
+fn answer(thread: &mut Thread, number: u64, args: Args) -> Answer {
+    match table::policy(number) {
+        Some(Policy::Forward(call)) => forward(thread, *call, args),
+        Some(Policy::Handle(handler)) => handler(thread, args),
+        Some(Policy::Refuse(errno, _)) => Err(*errno),
+        None => {
+            thread.process.note_unknown_call(number);
+            Err(Errno::ENOSYS)
+        }
+    }
+}
+
+/// Makes a call on the host for the guest.
+fn forward(thread: &Thread, call: Forwardable, args: Args) -> Answer {
+    reply(forward::forward(thread.process.memory.guest_memory(), call, args)?)
+}
+
+/// The host's outcome as the guest's reply.
+fn reply(outcome: Outcome) -> Answer {
+    match outcome {
+        Outcome::Returned(result) => decode(result).map(Reply::Value),
+        Outcome::Rewind => Ok(Reply::Again),
+    }
+}
+
+/// The number Linux has for an error.
+#[expect(clippy::as_conversions, reason = "the only way to an enumeration's number")]
+fn errno_number(errno: Errno) -> i32 {
+    errno as i32
+}
+
+/// The low 32 bits of an argument, as the kernel takes an `unsigned int`.
+fn low_word(argument: u64) -> u32 {
+    u32::try_from(argument & 0xffff_ffff).expect("masked to 32 bits")
+}

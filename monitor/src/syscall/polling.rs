@@ -1,0 +1,55 @@
+//! Calls that wait with another signal mask. The host swaps the masks, as it is
+//! its own; what is noted here is with which mask a handler then runs.
+
+use monitor_sys::{Errno, abi::Forwardable, forward, guest_copy, signals};
+
+use super::{Answer, Args, Reply, reply};
+use crate::thread::Thread;
+
+pub(super) fn rt_sigsuspend(thread: &mut Thread, args: Args) -> Answer {
+    let mask = guest_copy::read(args[0])?;
+    waiting(thread, Some(mask), |thread| super::forward(thread, Forwardable::RT_SIGSUSPEND, args))
+}
+
+pub(super) fn ppoll(thread: &mut Thread, args: Args) -> Answer {
+    let mask = mask_at(args[3])?;
+    waiting(thread, mask, |thread| super::forward(thread, Forwardable::PPOLL, args))
+}
+
+pub(super) fn epoll_pwait(thread: &mut Thread, args: Args) -> Answer {
+    let mask = mask_at(args[4])?;
+    waiting(thread, mask, |thread| super::forward(thread, Forwardable::EPOLL_PWAIT, args))
+}
+
+pub(super) fn epoll_pwait2(thread: &mut Thread, args: Args) -> Answer {
+    let mask = mask_at(args[4])?;
+    waiting(thread, mask, |thread| super::forward(thread, Forwardable::EPOLL_PWAIT2, args))
+}
+
+pub(super) fn pselect6(thread: &mut Thread, args: Args) -> Answer {
+    let mask = match args[5] {
+        0 => None,
+        at => {
+            let [mask, size] = guest_copy::read::<[u64; 2]>(at)?;
+            if mask != 0 && size != 8 {
+                return Err(Errno::EINVAL);
+            }
+            mask_at(mask)?
+        }
+    };
+    waiting(thread, mask, |thread| {
+        reply(forward::pselect(thread.process.memory.guest_memory(), args, mask)?)
+    })
+}
+
+fn mask_at(address: u64) -> Result<Option<u64>, Errno> {
+    if address == 0 { Ok(None) } else { guest_copy::read(address).map(Some) }
+}
+
+/// Makes the call; if a signal ended it, its handler runs with `mask`.
+fn waiting(thread: &mut Thread, mask: Option<u64>, call: impl FnOnce(&Thread) -> Answer) -> Answer {
+    let answer = call(thread);
+    let interrupted = matches!(answer, Err(Errno::EINTR) | Ok(Reply::Again));
+    thread.temporary_mask = mask.filter(|_| interrupted && signals::has_caught());
+    answer
+}

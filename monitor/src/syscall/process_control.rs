@@ -1,0 +1,89 @@
+//! `prctl`, `arch_prctl`, `personality`: switches that must act on the guest.
+
+use std::sync::atomic::Ordering;
+
+use monitor_sys::{Errno, abi::variants, guest_copy};
+
+use super::{Answer, Args, Reply, low_word};
+use crate::{
+    platform::{Bases, PlatformError},
+    thread::Thread,
+};
+
+const PR_GET_DUMPABLE: u32 = 3;
+const PR_SET_DUMPABLE: u32 = 4;
+const PR_GET_SECCOMP: u32 = 21;
+
+const ARCH_SET_GS: u64 = 0x1001;
+const ARCH_SET_FS: u64 = 0x1002;
+const ARCH_GET_FS: u64 = 0x1003;
+const ARCH_GET_GS: u64 = 0x1004;
+const ARCH_GET_CPUID: u64 = 0x1011;
+const ARCH_GET_XCOMP_SUPP: u64 = 0x1021;
+const ARCH_GET_XCOMP_PERM: u64 = 0x1022;
+/// The end of user addresses on Linux, which bases must stay below.
+const TASK_SIZE: u64 = (1 << 47) - 4096;
+
+/// What `personality` takes to only tell the current one.
+const PERSONALITY_QUERY: u32 = u32::MAX;
+/// `ADDR_NO_RANDOMIZE | MMAP_PAGE_ZERO` and their like: high bits that Linux
+/// keeps; the low byte must be 0, `PER_LINUX`.
+const PERSONALITY_KIND: u32 = 0xff;
+
+pub(super) fn prctl(thread: &mut Thread, args: Args) -> Answer {
+    let process = &thread.process;
+    match low_word(args[0]) {
+        PR_GET_DUMPABLE => Ok(Reply::Value(process.dumpable())),
+        PR_SET_DUMPABLE if args[1] <= 1 => {
+            process.dumpable.store(args[1], Ordering::Relaxed);
+            Ok(Reply::Value(0))
+        }
+        PR_GET_SECCOMP => Ok(Reply::Value(0)),
+        _ => super::forward(thread, variants::prctl(args[0]).ok_or(Errno::EINVAL)?, args),
+    }
+}
+
+pub(super) fn arch_prctl(thread: &mut Thread, args: Args) -> Answer {
+    let [operation, value, ..] = args;
+    match operation {
+        ARCH_SET_FS | ARCH_SET_GS if value >= TASK_SIZE => Err(Errno::EPERM),
+        ARCH_SET_FS => set_bases(thread, |bases| Bases { fs: value, ..bases }),
+        ARCH_SET_GS => set_bases(thread, |bases| Bases { gs: value, ..bases }),
+        ARCH_GET_FS => tell(value, bases(thread)?.fs),
+        ARCH_GET_GS => tell(value, bases(thread)?.gs),
+        ARCH_GET_CPUID => Ok(Reply::Value(1)),
+        ARCH_GET_XCOMP_SUPP | ARCH_GET_XCOMP_PERM => tell(value, thread.process.machine.xcr0()),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn tell(address: u64, value: u64) -> Answer {
+    guest_copy::write(address, &value).map(|()| Reply::Value(0))
+}
+
+fn bases(thread: &Thread) -> Result<Bases, Errno> {
+    thread.cpu.bases().map_err(|error| device_error(thread, &error))
+}
+
+fn set_bases(thread: &mut Thread, change: impl FnOnce(Bases) -> Bases) -> Answer {
+    let new = change(bases(thread)?);
+    let set = thread.cpu.set_bases(new);
+    set.map(|()| Reply::Value(0)).map_err(|error| device_error(thread, &error))
+}
+
+/// The device refused what it always can do: the operator is told, the guest
+/// gets an error.
+fn device_error(thread: &Thread, error: &PlatformError) -> Errno {
+    thread.process.log(&format!("set a segment's base: {error}"));
+    Errno::EINVAL
+}
+
+/// Personalities change how later programs are loaded; the current one is plain
+/// Linux, and flags are accepted without effect.
+pub(super) fn personality(_thread: &mut Thread, args: Args) -> Answer {
+    let wish = low_word(args[0]);
+    if wish != PERSONALITY_QUERY && wish & PERSONALITY_KIND != 0 {
+        return Err(Errno::EINVAL);
+    }
+    Ok(Reply::Value(0))
+}

@@ -1,0 +1,67 @@
+//! The end of a thread: who waits for it is told, and its CPU goes back.
+
+use monitor_sys::{guest_copy, process};
+
+use super::Thread;
+
+/// The most robust futexes Linux looks at (`ROBUST_LIST_LIMIT`).
+const ROBUST_MAX: usize = 2048;
+/// `FUTEX_TID_MASK`.
+const OWNER: u32 = 0x3fff_ffff;
+/// `FUTEX_OWNER_DIED`.
+const OWNER_DIED: u32 = 0x4000_0000;
+/// `FUTEX_WAITERS`.
+const WAITERS: u32 = 0x8000_0000;
+
+impl Thread {
+    /// Does what Linux does for the memory of a thread that ends. Errors are the
+    /// guest's own: a bad pointer tells nobody.
+    pub fn end(self) {
+        if self.robust_list != 0 {
+            release_robust_futexes(self.robust_list);
+        }
+        if self.clear_at_exit != 0 && guest_copy::write(self.clear_at_exit, &0_u32).is_ok() {
+            _ = process::wake_futex(self.clear_at_exit);
+        }
+        let Self { process, cpu, .. } = self;
+        process.give_vcpu(cpu);
+    }
+}
+
+/// Walks the list of `struct robust_list_head { next, offset, pending }`.
+fn release_robust_futexes(head: u64) {
+    let Ok([first, offset, pending]) = guest_copy::read::<[u64; 3]>(head) else {
+        return;
+    };
+    let mut entry = first;
+    for _ in 0..ROBUST_MAX {
+        if entry & !1 == head {
+            break;
+        }
+        let next = guest_copy::read::<u64>(entry & !1);
+        if entry != pending {
+            release(entry & !1, offset);
+        }
+        let Ok(next) = next else { break };
+        entry = next;
+    }
+    if pending != 0 {
+        release(pending & !1, offset);
+    }
+}
+
+/// Marks one futex whose owner is this thread. Nobody else changes the word of
+/// an owned lock but to add a waiter, whom the wake-up reaches.
+fn release(entry: u64, offset: u64) {
+    let address = entry.wrapping_add(offset);
+    let Ok(word) = guest_copy::read::<u32>(address) else {
+        return;
+    };
+    if word & OWNER != process::thread_id() {
+        return;
+    }
+    let written = guest_copy::write(address, &(word & WAITERS | OWNER_DIED));
+    if written.is_ok() && word & WAITERS != 0 {
+        _ = process::wake_futex(address);
+    }
+}

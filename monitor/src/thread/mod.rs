@@ -1,0 +1,56 @@
+//! A guest thread: a host thread with a virtual CPU.
+
+pub mod exit;
+pub mod start;
+
+use std::sync::Arc;
+
+use crate::{
+    platform::Vcpu,
+    process::Process,
+    signal::{deliver::Receiver, stack::AlternateStack},
+};
+
+/// One guest thread, owned by the host thread that runs it.
+#[derive(Debug)]
+pub struct Thread {
+    /// The process it belongs to.
+    pub process: Arc<Process>,
+    /// Its CPU.
+    pub cpu: Box<dyn Vcpu>,
+    /// Its alternate signal stack.
+    pub stack: AlternateStack,
+    /// The word to clear and wake when it ends (`set_tid_address(2)`), or 0.
+    pub clear_at_exit: u64,
+    /// Its list of robust futexes (`set_robust_list(2)`), or 0.
+    pub robust_list: u64,
+    /// The mask of a call that waits with another one, as `sigsuspend(2)` does.
+    pub temporary_mask: Option<u64>,
+    /// Whether it is the process's first thread.
+    pub is_first: bool,
+}
+
+impl Thread {
+    /// A thread that has not run yet.
+    pub fn new(process: Arc<Process>, cpu: Box<dyn Vcpu>, is_first: bool) -> Self {
+        Self {
+            process,
+            cpu,
+            stack: AlternateStack::default(),
+            clear_at_exit: 0,
+            robust_list: 0,
+            temporary_mask: None,
+            is_first,
+        }
+    }
+
+    /// The thread as one that gets a signal.
+    pub fn receiver(&mut self) -> Receiver<'_> {
+        Receiver {
+            cpu: &mut *self.cpu,
+            actions: &self.process.actions,
+            stack: &mut self.stack,
+            xcr0: self.process.machine.xcr0(),
+        }
+    }
+}

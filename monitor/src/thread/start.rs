@@ -1,0 +1,96 @@
+//! `clone(2)` and `clone3(2)` for threads.
+
+use std::sync::{Arc, mpsc};
+
+use monitor_sys::{Errno, guest_copy, process};
+
+use super::Thread;
+use crate::platform::{Bases, PlatformError, Vcpu};
+
+/// The flags that make a thread: memory, file systems, files, handlers, and the
+/// thread group are shared.
+pub const THREAD_FLAGS: u64 = 0x1_0f00;
+/// `CLONE_SETTLS`.
+const SET_TLS: u64 = 0x8_0000;
+/// `CLONE_PARENT_SETTID`.
+const PARENT_SET_TID: u64 = 0x10_0000;
+/// `CLONE_CHILD_CLEARTID`.
+const CHILD_CLEAR_TID: u64 = 0x20_0000;
+/// `CLONE_CHILD_SETTID`.
+const CHILD_SET_TID: u64 = 0x100_0000;
+/// `CLONE_SYSVSEM`, `CLONE_DETACHED`, `CLONE_IO`, which change nothing here: host
+/// threads share all that already.
+const WITHOUT_EFFECT: u64 = 0x4_0000 | 0x40_0000 | 0x8000_0000;
+
+/// The host stack of a guest thread, in bytes.
+const HOST_STACK: usize = 256 * 1024;
+
+/// What a new thread starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// `CLONE_*`, without the exit signal.
+    pub flags: u64,
+    /// Its stack pointer, or 0 for the parent's.
+    pub stack: u64,
+    /// Its thread pointer, if the flags set one.
+    pub tls: u64,
+    /// Where the parent wants the thread's number.
+    pub parent_tid: u64,
+    /// Where the thread wants its number, and its end to be seen.
+    pub child_tid: u64,
+}
+
+/// Starts a thread. Returns its number.
+///
+/// `ENOSYS` for flags that make a process.
+pub fn start(parent: &Thread, start: Start) -> Result<u64, Errno> {
+    let known = SET_TLS | PARENT_SET_TID | CHILD_CLEAR_TID | CHILD_SET_TID | WITHOUT_EFFECT;
+    if start.flags & THREAD_FLAGS != THREAD_FLAGS {
+        return Err(Errno::ENOSYS);
+    }
+    if start.flags & !(THREAD_FLAGS | known) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let cpu = cpu_for(parent, start).map_err(|_| Errno::EAGAIN)?;
+    let mut child = Thread::new(Arc::clone(&parent.process), cpu, false);
+    if start.flags & CHILD_CLEAR_TID != 0 {
+        child.clear_at_exit = start.child_tid;
+    }
+    let (number, numbers) = mpsc::channel();
+    let run = move || {
+        let id = process::thread_id();
+        tell_number(&start, id);
+        // The parent waits for it; were it gone, nobody would need the number.
+        _ = number.send(id);
+        let run = child.process.run;
+        run(child);
+    };
+    let host = std::thread::Builder::new().stack_size(HOST_STACK).spawn(run);
+    host.map_err(|_| Errno::EAGAIN)?;
+    numbers.recv().map(u64::from).map_err(|_| Errno::EAGAIN)
+}
+
+/// A CPU that continues behind the call, with the child's stack and result.
+fn cpu_for(parent: &Thread, start: Start) -> Result<Box<dyn Vcpu>, PlatformError> {
+    let mut cpu = parent.process.take_vcpu()?;
+    let mut registers = *parent.cpu.registers();
+    registers.rax = 0;
+    if start.stack != 0 {
+        registers.rsp = start.stack;
+    }
+    *cpu.registers_mut() = registers;
+    let bases = parent.cpu.bases()?;
+    let fs = if start.flags & SET_TLS != 0 { start.tls } else { bases.fs };
+    cpu.set_bases(Bases { fs, ..bases })?;
+    cpu.set_extended_state(&parent.cpu.extended_state()?)?;
+    Ok(cpu)
+}
+
+/// Linux ignores a place that cannot be written.
+fn tell_number(start: &Start, id: u32) {
+    for (flag, place) in [(PARENT_SET_TID, start.parent_tid), (CHILD_SET_TID, start.child_tid)] {
+        if start.flags & flag != 0 {
+            _ = guest_copy::write(place, &id);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+/* Question: can a guest reach memory that is not its own, by an address?
+ *
+ * Reads addresses (hexadecimal, one a line) from standard input and asks system calls to read
+ * from and write to each: "reached" if one does, else the errno. Whoever runs this knows where
+ * the monitor's memory lies and sends those addresses. An argument names one address to load
+ * from directly, or a file of /proc to open.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static int pipes[2];
+
+/* A write from the address, which reads the memory there. */
+static int read_at(void *address)
+{
+    if (write(pipes[1], address, 1) != 1)
+        return errno;
+    char byte;
+    return read(pipes[0], &byte, 1) == 1 ? 0 : EIO;
+}
+
+/* The same through a pointer in a structure. */
+static int gather_at(void *address)
+{
+    struct iovec span = {address, 1};
+    if (writev(pipes[1], &span, 1) != 1)
+        return errno;
+    char byte;
+    return read(pipes[0], &byte, 1) == 1 ? 0 : EIO;
+}
+
+/* A read to the address, which writes the memory there. */
+static int write_at(void *address)
+{
+    char byte = 'x';
+    if (write(pipes[1], &byte, 1) != 1)
+        return EIO;
+    if (read(pipes[0], address, 1) == 1)
+        return 0;
+    int error = errno;
+    return read(pipes[0], &byte, 1) == 1 ? error : EIO;
+}
+
+static void report(const char *how, uintptr_t address, int error)
+{
+    printf("%s %#lx %s\n", how, address, error ? strerror(error) : "reached");
+}
+
+int main(int argc, char **argv)
+{
+    char line[64];
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (argc > 1 && argv[1][0] == '/') {
+        int fd = open(argv[1], O_RDWR);
+        printf("%s %s\n", argv[1], fd < 0 ? strerror(errno) : "opened");
+        return 0;
+    }
+    if (argc > 1)
+        return *(volatile char *)strtoul(argv[1], NULL, 16);
+    if (pipe(pipes) != 0)
+        return 1;
+    puts("ready");
+    while (fgets(line, sizeof line, stdin)) {
+        uintptr_t address = strtoul(line, NULL, 16);
+        report("read", address, read_at((void *)address));
+        report("gather", address, gather_at((void *)address));
+        if (strchr(line, 'w'))
+            report("write", address, write_at((void *)address));
+    }
+    return 0;
+}
