@@ -41,10 +41,9 @@ pub struct ScriptedMachine {
 }
 
 impl ScriptedMachine {
-    /// A machine whose guest does just this.
-    pub fn new(script: impl IntoIterator<Item = Step>) -> Self {
-        let script = Arc::new(Mutex::new(script.into_iter().collect()));
-        Self { script, told: Arc::default() }
+    /// Adds what the guest does next.
+    pub fn then(&self, steps: impl IntoIterator<Item = Step>) {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner).extend(steps);
     }
 
     /// What the machine and its CPUs were told so far.
