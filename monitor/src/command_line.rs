@@ -3,6 +3,7 @@
 
 use std::{
     ffi::OsString,
+    fs::File,
     io::{self, Read},
     os::{fd::OwnedFd, unix::ffi::OsStringExt},
     path::{Path, PathBuf},
@@ -15,7 +16,7 @@ use monitor_sys::{auxiliary, descriptors};
 
 use crate::{
     machine::{self, Invocation, StartError},
-    process::Options,
+    process::Host,
 };
 
 /// Runs one unmodified Linux program in a virtual machine.
@@ -59,23 +60,51 @@ fn launched(descriptor: i32, mut environment: Vec<Vec<u8>>) -> anyhow::Result<u8
     if record.device.kind != DeviceKind::Kvm {
         bail!("this km cannot use /dev/kkm");
     }
-    let device = descriptors::inherit(record.device.descriptor);
-    let device = hide(device.with_context(|| "the launch record's device is not open")?)?;
+    let device = take_over(record.device.descriptor)?;
     let arguments = std::env::args_os().map(OsString::into_vec).collect();
     let program = PathBuf::from(OsString::from_vec(record.program));
-    let invocation = Invocation { program, arguments, environment };
+    let signal_mask = record.signal_mask;
+    let invocation = Invocation { program, arguments, environment, signal_mask };
+    let given = record.descriptors;
+    let take = |descriptor: Option<i32>| descriptor.map(take_over).transpose();
+    let host = Host {
+        release_suffix: record.release_suffix,
+        trace: take(given.trace)?.map(File::from),
+        log: take(given.log)?.map(File::from).or_else(|| machine::hidden_copy(io::stderr())),
+        monitor: take(given.monitor)?.or_else(own_program),
+    };
     if record.action == Action::Check {
         return Ok(report(machine::check(device, invocation).err()));
     }
-    let log = machine::hidden_copy(io::stderr());
-    let options = Options { release_suffix: record.release_suffix, trace: None, log };
-    Ok(report(Some(machine::run(device, &invocation, options))))
+    Ok(report(Some(machine::run(device, &invocation, host))))
+}
+
+/// Takes a descriptor of the record's out of the guest's reach.
+fn take_over(descriptor: i32) -> anyhow::Result<OwnedFd> {
+    let taken = descriptors::inherit(descriptor);
+    hide(
+        taken
+            .with_context(|| format!("the launch record's descriptor {descriptor} is not open"))?,
+    )
+}
+
+/// The monitor's own program. What stands at its name is only believed on a true
+/// `/proc`: an image could have a file there.
+fn own_program() -> Option<OwnedFd> {
+    let proc = File::open("/proc/self").ok()?;
+    let status = rustix::fs::fstatfs(&proc).ok()?;
+    if status.f_type != rustix::fs::PROC_SUPER_MAGIC {
+        return None;
+    }
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+    let own = rustix::fs::openat(&proc, "exe", flags, rustix::fs::Mode::empty()).ok()?;
+    hide(own).ok()
 }
 
 fn read_record(descriptor: i32) -> anyhow::Result<LaunchRecord> {
     let record = descriptors::inherit(descriptor);
     let record = record.with_context(|| format!("{LAUNCH_VARIABLE}={descriptor} is not open"))?;
-    let mut file = std::fs::File::from(record);
+    let mut file = File::from(record);
     io::Seek::rewind(&mut file).context("rewind the launch record")?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).context("read the launch record")?;
@@ -93,11 +122,13 @@ fn by_hand(environment: Vec<Vec<u8>>) -> anyhow::Result<u8> {
         program: find(name, &environment),
         arguments: options.program.iter().cloned().map(OsString::into_vec).collect(),
         environment,
+        signal_mask: None,
     };
     let trace = if options.strace { machine::hidden_copy(io::stderr()) } else { None };
     let log = machine::hidden_copy(io::stderr());
-    let settings = Options { release_suffix: !options.no_release_suffix, trace, log };
-    Ok(report(Some(machine::run(device, &invocation, settings))))
+    let release_suffix = !options.no_release_suffix;
+    let host = Host { release_suffix, trace, log, monitor: own_program() };
+    Ok(report(Some(machine::run(device, &invocation, host))))
 }
 
 /// Looks a name without a slash up in `PATH`, as a shell does.

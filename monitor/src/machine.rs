@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use monitor_sys::{Errno, descriptors, guest_memory::GuestMemory, process as host, signals};
+use monitor_sys::{Errno, descriptors, guest_memory::GuestMemory, process as own, signals};
 use rustix::{
     process::{Resource, getegid, geteuid, getgid, getrlimit, getuid},
     rand::{GetRandomFlags, getrandom},
@@ -23,7 +23,7 @@ use crate::{
     },
     memory::AddressSpace,
     platform::{Machine, PlatformError, kvm::KvmMachine},
-    process::{Options, Process},
+    process::{Host, Process},
     run_loop,
     signal::action::Actions,
     thread::Thread,
@@ -71,6 +71,8 @@ pub struct Invocation {
     pub arguments: Vec<Vec<u8>>,
     /// Its environment.
     pub environment: Vec<Vec<u8>>,
+    /// The signals it starts with blocked, or `None` for the monitor's own.
+    pub signal_mask: Option<u64>,
 }
 
 /// Finds out whether a program could run with this device, and runs nothing.
@@ -83,22 +85,22 @@ pub fn check(device: OwnedFd, invocation: Invocation) -> Result<(), StartError> 
 }
 
 /// Becomes the program. Returns only if it cannot be started.
-pub fn run(device: OwnedFd, invocation: &Invocation, options: Options) -> StartError {
-    match start(device, invocation, options) {
+pub fn run(device: OwnedFd, invocation: &Invocation, host: Host) -> StartError {
+    match start(device, invocation, host) {
         Ok(thread) => {
-            run_loop::run_thread(thread);
+            thread.run_here();
             StartError::Host { step: "run the first thread", errno: Errno::ECHILD }
         }
         Err(error) => error,
     }
 }
 
-fn start(device: OwnedFd, invocation: &Invocation, options: Options) -> Result<Thread, StartError> {
+fn start(device: OwnedFd, invocation: &Invocation, host: Host) -> Result<Thread, StartError> {
     let memory = GuestMemory::claim()?;
     let executable = Executable::open(&invocation.program, invocation.arguments.clone())?;
     let machine: Arc<dyn Machine> = Arc::new(KvmMachine::new(device)?);
     let [mapping_slide, program_slide, heap_slide] = random_slides()?;
-    let memory = AddressSpace::new(memory, Arc::clone(&machine), mapping_slide);
+    let memory = Arc::new(AddressSpace::new(memory, Arc::clone(&machine), mapping_slide));
     let identity = Identity {
         users: [getuid().as_raw(), geteuid().as_raw()],
         groups: [getgid().as_raw(), getegid().as_raw()],
@@ -112,12 +114,16 @@ fn start(device: OwnedFd, invocation: &Invocation, options: Options) -> Result<T
     let limit = getrlimit(Resource::Stack).current.unwrap_or(GIB);
     let stack = stack::build(&memory, limit, &image, &strings, identity)?;
     let path = absolute(&executable.path);
-    host::set_name(path.file_name().map_or(b"", std::os::unix::ffi::OsStrExt::as_bytes));
+    own::set_name(path.file_name().map_or(b"", std::os::unix::ffi::OsStrExt::as_bytes));
     let actions = prepare_signals().map_err(|errno| host_error("set up signals", errno))?;
-    let process = Process::new(memory, machine, actions, path, options, run_loop::run_thread);
+    let process =
+        Process::new(memory, machine, actions, path, Arc::new(host), run_loop::run_to_end);
     let mut cpu = process.take_vcpu()?;
     cpu.registers_mut().rip = image.start;
     cpu.registers_mut().rsp = stack;
+    if let Some(mask) = invocation.signal_mask {
+        signals::set_mask(mask);
+    }
     Ok(Thread::new(Arc::new(process), cpu, true))
 }
 

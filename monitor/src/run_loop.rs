@@ -6,14 +6,11 @@ use crate::{
     arch::x86_64::exceptions::{Access, Vector},
     memory::fault::Verdict,
     platform::{Exit, PlatformError},
+    process::MONITOR_FAILED,
     signal::Fault,
     syscall::{self, Flow},
     thread::Thread,
 };
-
-/// The status of a monitor that could not go on, as of a shell's or docker's own
-/// failures.
-const MONITOR_FAILED: u32 = 125;
 
 /// Codes of `siginfo_t` (`asm-generic/siginfo.h`).
 mod code {
@@ -28,21 +25,13 @@ mod code {
     pub(super) const TRAP_TRACE: i32 = 2;
 }
 
-/// Runs a thread to its end, which may be the process's.
-pub fn run_thread(mut thread: Thread) {
-    match run(&mut thread) {
-        Ok(status) => {
-            let is_first = thread.is_first;
-            thread.end();
-            if is_first {
-                process::exit_thread(status);
-            }
-        }
-        Err(error) => {
-            thread.process.log(&format!("the guest cannot go on: {error}"));
-            process::exit_group(MONITOR_FAILED);
-        }
-    }
+/// Runs a thread to its end and returns its status. A platform that fails is the
+/// process's end.
+pub fn run_to_end(thread: &mut Thread) -> u32 {
+    run(thread).unwrap_or_else(|error| {
+        thread.process.log(&format!("the guest cannot go on: {error}"));
+        process::exit_group(MONITOR_FAILED)
+    })
 }
 
 /// Runs a thread until it exits. Returns its status.

@@ -17,7 +17,7 @@ use monitor::{
         Exit, Machine,
         scripted::{ScriptedMachine, Step, Told},
     },
-    process::{Options, Process},
+    process::{Host, Process},
     run_loop,
     signal::action::{Action, Actions},
     thread::Thread,
@@ -46,12 +46,12 @@ impl Guest {
         let memory = AddressSpace::new(GuestMemory::claim()?, Arc::clone(&shared), 0);
         let page = memory.map(&request(Place::Hint(0), Protection::READ_WRITE))?;
         let process = Process::new(
-            memory,
+            Arc::new(memory),
             shared,
             Actions::inherited()?,
             PathBuf::from("/bin/scripted"),
-            Options::default(),
-            run_loop::run_thread,
+            Arc::new(Host::default()),
+            run_loop::run_to_end,
         );
         let cpu = process.take_vcpu()?;
         Ok(Self { machine, thread: Thread::new(Arc::new(process), cpu, true), page })
@@ -124,7 +124,7 @@ fn a_threads_exit_ends_its_loop_with_the_status() {
 
     let end = run_loop::run(&mut guest.thread);
 
-    assert_eq!(end.unwrap(), 259 & 0xff);
+    assert_eq!(end.unwrap(), 3);
 }
 
 #[test]

@@ -11,7 +11,7 @@
 mod record;
 mod version;
 
-pub use record::{Action, Device, DeviceKind, LaunchRecord};
+pub use record::{Action, Descriptors, Device, DeviceKind, LaunchRecord};
 pub use version::{DecodeError, VERSION};
 
 /// The first variable of km's environment: `KM_LAUNCH=<descriptor>`.

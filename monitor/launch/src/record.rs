@@ -17,6 +17,23 @@ pub struct LaunchRecord {
     /// Whether `uname(2)` shows the platform behind the kernel's release, as
     /// in `6.12.0.kontain.KVM`.
     pub release_suffix: bool,
+    /// The signals the program starts with blocked (bit `n - 1` for signal `n`),
+    /// or `None` for those that km is started with.
+    pub signal_mask: Option<u64>,
+    /// Further descriptors that km may need.
+    pub descriptors: Descriptors,
+}
+
+/// Open descriptors that km takes over. Without `monitor`, km looks for its own
+/// program in `/proc`, which a container may lack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Descriptors {
+    /// km's own program, for the guest's `execve(2)`.
+    pub monitor: Option<i32>,
+    /// Where km writes what it must say; standard error, if there is none.
+    pub log: Option<i32>,
+    /// Where system calls are written down.
+    pub trace: Option<i32>,
 }
 
 /// What km is started for.

@@ -19,7 +19,9 @@ pub enum DecodeError {
     #[error("not a launch record")]
     NotARecord,
     /// krun and km are of different releases.
-    #[error("launch record of version {found}, this km reads {VERSION}: install krun and km together")]
+    #[error(
+        "launch record of version {found}, this km reads {VERSION}: install krun and km together"
+    )]
     Version {
         /// The record's version.
         found: u32,
@@ -57,7 +59,7 @@ pub(crate) fn unframe<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeErro
 #[cfg(test)]
 mod tests {
     use super::{DecodeError, VERSION};
-    use crate::{Action, Device, DeviceKind, LaunchRecord};
+    use crate::{Action, Descriptors, Device, DeviceKind, LaunchRecord};
 
     fn record() -> LaunchRecord {
         LaunchRecord {
@@ -65,6 +67,8 @@ mod tests {
             program: b"/bin/\xffecho".to_vec(),
             device: Device { kind: DeviceKind::Kvm, descriptor: 7 },
             release_suffix: true,
+            signal_mask: None,
+            descriptors: Descriptors { monitor: Some(9), log: None, trace: None },
         }
     }
 

@@ -23,8 +23,9 @@ use crate::memory::{
 const STACK: u64 = 0x2_4022;
 /// The limits a stack's length is kept in, in bytes.
 const STACK_LEN: std::ops::RangeInclusive<u64> = (1 << 20)..=(64 << 20);
-/// What arguments and environment may take of it (Linux: a quarter).
-const STRINGS_SHARE: u64 = 4;
+/// What arguments and environment may take of it: more than the quarter that
+/// Linux allowed when the monitor was executed with them.
+const STRINGS_SHARE: u64 = 2;
 /// The bytes of a string's first byte to the stack's end that stay free.
 const HEADROOM: usize = 16;
 /// The bit of `AT_HWCAP2` that says `rdfsbase` may be used.

@@ -16,8 +16,8 @@ use monitor_sys::{
 use program_break::ProgramBreak;
 
 use crate::{
-    layout::{HIGH_END, HIGH_START, LOW_END, LOW_START},
-    platform::Machine,
+    layout::{CHUNK, HIGH_END, HIGH_START, LOW_END, LOW_START},
+    platform::{Machine, PlatformError},
 };
 
 /// What may be done with a mapping: the bits of `mmap(2)`.
@@ -58,7 +58,7 @@ pub struct AddressSpace {
 
 /// What is protected by the memory lock. Locks are taken in the order: memory,
 /// then the platform's tables.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct State {
     map: Map,
     program_break: ProgramBreak,
@@ -73,6 +73,24 @@ impl AddressSpace {
         let ceiling = HIGH_END - slide.min(1 << 22) * PAGE;
         let state = State { map: Map::default(), program_break: ProgramBreak::default(), ceiling };
         Self { memory, machine, state: Mutex::new(state) }
+    }
+
+    /// Keeps the memory from changing until the result is dropped, for a fork.
+    pub fn freeze(&self) -> impl Drop + use<'_> {
+        self.state()
+    }
+
+    /// The same memory as a forked child has it, in the child's own machine.
+    pub fn moved_to(&self, machine: Arc<dyn Machine>) -> Result<Self, PlatformError> {
+        let state = self.state().clone();
+        for (span, protection) in state.map.spans() {
+            if protection.executes() {
+                machine.set_executable(span, true)?;
+            } else if protection.reads() && span.len() <= CHUNK {
+                machine.cover(span)?;
+            }
+        }
+        Ok(Self { memory: self.memory.again(), machine, state: Mutex::new(state) })
     }
 
     /// The token for forwarded calls.

@@ -7,8 +7,9 @@
 pub mod kvm;
 pub mod scripted;
 
-use std::fmt::Debug;
+use std::{fmt::Debug, os::fd::OwnedFd, sync::Arc};
 
+use monitor_launch::DeviceKind;
 use monitor_sys::guest_memory::GuestSpan;
 
 use crate::arch::x86_64::{
@@ -93,6 +94,13 @@ pub trait Machine: Send + Sync + Debug {
 
     /// The extended states that are switched on.
     fn xcr0(&self) -> u64;
+
+    /// A new machine of the same kind, for a forked child: a machine belongs to
+    /// the address space that made it.
+    fn another(&self) -> Result<Arc<dyn Machine>, PlatformError>;
+
+    /// The device, for the monitor that the guest's `execve(2)` starts.
+    fn device(&self) -> Result<(DeviceKind, OwnedFd), PlatformError>;
 }
 
 /// A virtual CPU: one guest thread's.

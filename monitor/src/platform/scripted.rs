@@ -3,10 +3,12 @@
 
 use std::{
     collections::VecDeque,
+    os::fd::OwnedFd,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use monitor_sys::guest_memory::GuestSpan;
+use monitor_launch::DeviceKind;
+use monitor_sys::{Errno, guest_memory::GuestSpan};
 
 use crate::{
     arch::x86_64::{
@@ -85,6 +87,14 @@ impl Machine for ScriptedMachine {
 
     fn xcr0(&self) -> u64 {
         7
+    }
+
+    fn another(&self) -> Result<Arc<dyn Machine>, PlatformError> {
+        Ok(Arc::new(self.clone()))
+    }
+
+    fn device(&self) -> Result<(DeviceKind, OwnedFd), PlatformError> {
+        Err(PlatformError::Memory(Errno::ENODEV))
     }
 }
 

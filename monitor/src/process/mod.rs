@@ -1,9 +1,12 @@
 //! A guest process: what its threads share.
 
+pub mod exec;
+pub mod fork;
 pub mod identity;
 
 use std::{
     fs::File,
+    os::fd::{AsRawFd, OwnedFd, RawFd},
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -22,35 +25,42 @@ use crate::{
 #[derive(Debug)]
 pub struct Process {
     /// Its memory.
-    pub memory: AddressSpace,
+    pub memory: Arc<AddressSpace>,
     /// Its virtual machine.
     pub machine: Arc<dyn Machine>,
     /// What it wants done about signals.
     pub actions: Actions,
     /// The program's path, as `/proc/self/exe` shows it.
     pub executable: PathBuf,
-    /// What the operator asked for.
-    pub options: Options,
+    /// What it needs of the host.
+    pub host: Arc<Host>,
     /// What `prctl(PR_SET_DUMPABLE)` was set to.
     pub dumpable: AtomicU64,
-    /// How a thread runs; the run loop's, which lies above.
-    pub run: fn(Thread),
+    /// Runs a thread to its end and returns its status; the run loop's, which lies
+    /// above.
+    pub run: fn(&mut Thread) -> u32,
     /// CPUs of threads that have ended: the device frees none before the machine.
     idle: Mutex<Vec<Box<dyn Vcpu>>>,
     /// Calls without a row that were logged, at most a few.
     unknown: Mutex<Vec<u64>>,
 }
 
-/// What the operator asked for.
+/// What a process and its children need of the host.
 #[derive(Debug, Default)]
-pub struct Options {
+pub struct Host {
     /// `uname(2)` shows the platform's name behind the release.
     pub release_suffix: bool,
     /// Where every call is written down, if anywhere.
     pub trace: Option<File>,
     /// Where the monitor says what it must.
     pub log: Option<File>,
+    /// The monitor's own program, which `execve(2)` starts anew.
+    pub monitor: Option<OwnedFd>,
 }
+
+/// The status of a monitor that could not go on, as of a shell's or docker's own
+/// failures.
+pub const MONITOR_FAILED: u32 = 125;
 
 /// How many different unknown calls are logged.
 const UNKNOWN_MAX: usize = 16;
@@ -58,24 +68,32 @@ const UNKNOWN_MAX: usize = 16;
 impl Process {
     /// A process without threads.
     pub fn new(
-        memory: AddressSpace,
+        memory: Arc<AddressSpace>,
         machine: Arc<dyn Machine>,
         actions: Actions,
         executable: PathBuf,
-        options: Options,
-        run: fn(Thread),
+        host: Arc<Host>,
+        run: fn(&mut Thread) -> u32,
     ) -> Self {
         Self {
             memory,
             machine,
             actions,
             executable,
-            options,
+            host,
             dumpable: AtomicU64::new(1),
             run,
             idle: Mutex::default(),
             unknown: Mutex::default(),
         }
+    }
+
+    /// The same process as its child has it, in other memory or another machine.
+    #[must_use]
+    pub fn child(&self, memory: Arc<AddressSpace>, machine: Arc<dyn Machine>) -> Self {
+        let host = Arc::clone(&self.host);
+        let executable = self.executable.clone();
+        Self::new(memory, machine, self.actions.copied(), executable, host, self.run)
     }
 
     /// A CPU for a new thread.
@@ -102,7 +120,7 @@ impl Process {
     /// to stop the guest.
     pub fn log(&self, line: &str) {
         use std::io::Write;
-        if let Some(mut log) = self.options.log.as_ref() {
+        if let Some(mut log) = self.host.log.as_ref() {
             _ = writeln!(log, "km: {line}");
         }
     }
@@ -110,5 +128,13 @@ impl Process {
     /// The value of `PR_GET_DUMPABLE`.
     pub fn dumpable(&self) -> u64 {
         self.dumpable.load(Ordering::Relaxed)
+    }
+}
+
+impl Host {
+    /// The descriptors that a forked child keeps.
+    pub fn descriptors(&self) -> Vec<RawFd> {
+        let files = [&self.trace, &self.log].into_iter().flatten().map(AsRawFd::as_raw_fd);
+        files.chain(self.monitor.iter().map(AsRawFd::as_raw_fd)).collect()
     }
 }

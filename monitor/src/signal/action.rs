@@ -57,6 +57,17 @@ impl Actions {
         Ok(Self(Mutex::new(actions)))
     }
 
+    /// Keeps the actions from changing until the result is dropped, for a fork.
+    pub fn freeze(&self) -> impl Drop + use<'_> {
+        self.lock()
+    }
+
+    /// The actions of a child process.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        Self(Mutex::new(*self.lock()))
+    }
+
     /// What is to be done about a signal. `EINVAL` if there is no such signal.
     pub fn get(&self, signal: u32) -> Result<Action, Errno> {
         Ok(self.lock()[index(signal)?])

@@ -7,7 +7,7 @@ use crate::{process::identity, thread::Thread};
 
 pub(super) fn uname(thread: &mut Thread, args: Args) -> Answer {
     let process = &thread.process;
-    let suffix = process.options.release_suffix.then(|| process.machine.name());
+    let suffix = process.host.release_suffix.then(|| process.machine.name());
     guest_copy::write_bytes(args[0], &identity::uname(suffix))?;
     Ok(Reply::Value(0))
 }

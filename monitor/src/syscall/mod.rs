@@ -4,6 +4,7 @@
 pub mod table;
 pub mod trace;
 
+mod execution;
 mod files;
 mod limits;
 mod memory;
@@ -58,7 +59,7 @@ pub fn serve(thread: &mut Thread) -> Flow {
     // The kernel takes the number from `eax`.
     let (number, args) = (u64::from(low_word(registers.rax)), registers.arguments());
     let answer = answer(thread, number, args);
-    if thread.process.options.trace.is_some() {
+    if thread.process.host.trace.is_some() {
         trace::print(&thread.process, number, args, answer);
     }
     let result = match answer {

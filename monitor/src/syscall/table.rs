@@ -11,7 +11,8 @@ use monitor_sys::{
 };
 
 use super::{
-    Answer, Args, files, limits, memory, misc, polling, process_control, signals, sockets, threads,
+    Answer, Args, execution, files, limits, memory, misc, polling, process_control, signals,
+    sockets, threads,
 };
 use crate::thread::Thread;
 
@@ -121,9 +122,9 @@ table! {
     SETSOCKOPT => handle(sockets::setsockopt);
     GETSOCKOPT => handle(sockets::getsockopt);
     CLONE => handle(threads::clone);
-    FORK => refuse(Errno::ENOSYS, "processes are not built yet");
-    VFORK => refuse(Errno::ENOSYS, "processes are not built yet");
-    EXECVE => refuse(Errno::ENOSYS, "processes are not built yet");
+    FORK => handle(threads::fork);
+    VFORK => handle(threads::vfork);
+    EXECVE => handle(execution::execve);
     EXIT => handle(threads::exit);
     WAIT4 => forward;
     KILL => forward;
@@ -386,7 +387,7 @@ table! {
     MEMFD_CREATE => forward;
     KEXEC_FILE_LOAD => refuse(Errno::EPERM, "the host's kernel");
     BPF => refuse(Errno::EPERM, "programs in the host's kernel");
-    EXECVEAT => refuse(Errno::ENOSYS, "processes are not built yet");
+    EXECVEAT => handle(execution::execveat);
     USERFAULTFD => refuse(Errno::ENOSYS, "faults of guest memory are the monitor's");
     MEMBARRIER => forward;
     MLOCK2 => forward;

@@ -20,7 +20,7 @@ const WORKING_DIRECTORY: i32 = -100;
 /// Writes one finished call to the trace. A trace that cannot be written is no
 /// reason to stop the guest.
 pub fn print(process: &Process, number: u64, args: Args, answer: Answer) {
-    let Some(mut trace) = process.options.trace.as_ref() else {
+    let Some(mut trace) = process.host.trace.as_ref() else {
         return;
     };
     let mut line = describe(number, args, answer);

@@ -14,6 +14,18 @@ const OWNER_DIED: u32 = 0x4000_0000;
 const WAITERS: u32 = 0x8000_0000;
 
 impl Thread {
+    /// Runs on the calling host thread, to the end of both. A thread that has
+    /// forked comes back as the first one of its child.
+    pub fn run_here(mut self) {
+        let run = self.process.run;
+        let status = run(&mut self);
+        let is_first = self.is_first;
+        self.end();
+        if is_first {
+            process::exit_thread(status);
+        }
+    }
+
     /// Does what Linux does for the memory of a thread that ends. Errors are the
     /// guest's own: a bad pointer tells nobody.
     pub fn end(self) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::{
     platform::Vcpu,
-    process::Process,
+    process::{Process, exec::Execution},
     signal::{deliver::Receiver, stack::AlternateStack},
 };
 
@@ -28,6 +28,8 @@ pub struct Thread {
     pub temporary_mask: Option<u64>,
     /// Whether it is the process's first thread.
     pub is_first: bool,
+    /// What it is about to execute.
+    pub execution: Option<Execution>,
 }
 
 impl Thread {
@@ -41,6 +43,7 @@ impl Thread {
             robust_list: 0,
             temporary_mask: None,
             is_first,
+            execution: None,
         }
     }
 

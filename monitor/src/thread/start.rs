@@ -62,8 +62,7 @@ pub fn start(parent: &Thread, start: Start) -> Result<u64, Errno> {
         tell_number(&start, id);
         // The parent waits for it; were it gone, nobody would need the number.
         _ = number.send(id);
-        let run = child.process.run;
-        run(child);
+        child.run_here();
     };
     let host = std::thread::Builder::new().stack_size(HOST_STACK).spawn(run);
     host.map_err(|_| Errno::EAGAIN)?;

@@ -4,7 +4,7 @@
 use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI32, Ordering},
     },
 };
@@ -84,6 +84,48 @@ pub fn open_device(path: &std::path::Path) -> Result<OwnedFd, std::io::Error> {
     Ok(hide(file)?)
 }
 
+/// Keeps the list of the monitor's descriptors from changing during a fork.
+#[derive(Debug)]
+pub struct Frozen(#[expect(dead_code, reason = "held, not read")] MutexGuard<'static, Vec<RawFd>>);
+
+/// Freezes the list until the result is dropped.
+pub fn freeze() -> Frozen {
+    Frozen(ours())
+}
+
+/// The monitor's descriptors.
+pub fn list() -> Vec<RawFd> {
+    ours().clone()
+}
+
+/// In a forked child: closes those of the `inherited` descriptors that nobody has
+/// closed, but for those to be kept. Their owners were other threads, which the
+/// child does not have.
+pub fn close_orphans(inherited: &[RawFd], keep: &[RawFd]) {
+    let mut all = ours();
+    let is_orphan =
+        |descriptor: &RawFd| inherited.contains(descriptor) && !keep.contains(descriptor);
+    for descriptor in all.iter().filter(|&descriptor| is_orphan(descriptor)) {
+        // SAFETY: it is open, as the list says, and nobody is left to use it.
+        drop(unsafe { OwnedFd::from_raw_fd(*descriptor) });
+    }
+    all.retain(|descriptor| !is_orphan(descriptor));
+}
+
+/// A copy of a descriptor for the program that is executed next: it stays open
+/// there. The number is above the guest's.
+pub fn pass_on<T: AsFd>(descriptor: T) -> Result<OwnedFd, Errno> {
+    let high = fcntl(descriptor, FcntlArg::F_DUPFD(base()))?;
+    // SAFETY: the kernel just made this descriptor for us, nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(high) })
+}
+
+/// Takes a hidden descriptor off the list, for an owner who will close it soon.
+pub fn release(descriptor: OwnedFd) -> OwnedFd {
+    forget(&descriptor);
+    descriptor
+}
+
 /// Forgets a descriptor that is about to be closed.
 pub(crate) fn forget<T: AsRawFd>(descriptor: &T) {
     ours().retain(|&known| known != descriptor.as_raw_fd());
@@ -108,7 +150,7 @@ fn base() -> i32 {
     base
 }
 
-fn ours() -> std::sync::MutexGuard<'static, Vec<RawFd>> {
+fn ours() -> MutexGuard<'static, Vec<RawFd>> {
     OURS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -62,7 +62,6 @@ fn named<T>(request: &'static str, result: Result<T, Error>) -> Result<T, Machin
 /// A virtual machine. It belongs to the address space that made it.
 #[derive(Debug)]
 pub struct Machine {
-    /// Kept for the requests that go to the device itself.
     device: Kvm,
     vm: VmFd,
     /// The pool stays mapped as long as the guest may use it.
@@ -84,6 +83,13 @@ impl Machine {
         // SAFETY: `high` is a descriptor of the machine, owned and handed over.
         let vm = named("KVM_CREATE_VM", unsafe { device.create_vmfd_from_rawfd(high) })?;
         Ok(Self { device, vm, frames, slots: Mutex::new(0) })
+    }
+
+    /// Another descriptor of the device, for a further machine.
+    pub fn device(&self) -> Result<OwnedFd, MachineError> {
+        let high = hide("F_DUPFD", self.device.as_raw_fd())?;
+        // SAFETY: `hide` just made this descriptor and gave it away.
+        Ok(unsafe { OwnedFd::from_raw_fd(high) })
     }
 
     /// The features a virtual CPU can have here, as `cpuid` shows them.

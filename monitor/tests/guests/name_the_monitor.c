@@ -53,13 +53,44 @@ static void report(const char *how, uintptr_t address, int error)
     printf("%s %#lx %s\n", how, address, error ? strerror(error) : "reached");
 }
 
+static void opened(const char *how, int fd)
+{
+    printf("%s %s\n", how, fd < 0 ? strerror(errno) : "opened");
+}
+
+/* By its name, from its directory, by a symbolic link. "PID" stands for the process's number. */
+static void open_every_way(const char *file)
+{
+    char path[256], link[] = "/tmp/name-XXXXXX";
+    const char *number = strstr(file, "PID");
+    if (number)
+        snprintf(path, sizeof path, "%.*s%d%s", (int)(number - file), file, getpid(), number + 3);
+    else
+        snprintf(path, sizeof path, "%s", file);
+    opened("by name:", open(path, O_RDWR));
+
+    if (mkdtemp(link)) {
+        char name[300];
+        snprintf(name, sizeof name, "%s/link", link);
+        if (symlink(path, name) == 0)
+            opened("by a link:", open(name, O_RDWR));
+        unlink(name);
+        rmdir(link);
+    }
+
+    char *last = strrchr(path, '/');
+    *last = 0;
+    int dir = open(path, O_DIRECTORY | O_PATH);
+    opened("from its directory:", openat(dir, last + 1, O_RDWR));
+    opened("after chdir:", chdir(path) ? -1 : open(last + 1, O_RDWR));
+}
+
 int main(int argc, char **argv)
 {
     char line[64];
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (argc > 1 && argv[1][0] == '/') {
-        int fd = open(argv[1], O_RDWR);
-        printf("%s %s\n", argv[1], fd < 0 ? strerror(errno) : "opened");
+        open_every_way(argv[1]);
         return 0;
     }
     if (argc > 1)

@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use monitor_launch::DeviceKind;
 use monitor_sys::{
     frames::Frames,
     guest_memory::{GuestSpan, PAGE},
@@ -119,6 +120,14 @@ impl Machine for KvmMachine {
 
     fn xcr0(&self) -> u64 {
         self.shared.xcr0
+    }
+
+    fn another(&self) -> Result<Arc<dyn Machine>, PlatformError> {
+        Ok(Arc::new(Self::new(self.shared.machine.device()?)?))
+    }
+
+    fn device(&self) -> Result<(DeviceKind, OwnedFd), PlatformError> {
+        Ok((DeviceKind::Kvm, self.shared.machine.device()?))
     }
 }
 

@@ -1,0 +1,123 @@
+//! `execve(2)`: all that can fail is found out here, then the monitor executes
+//! itself anew, with the new program's arguments and environment.
+//!
+//! A fresh address space is what `execve` is about, and only the kernel gives
+//! one. Process number, descriptors, mask, limits and working directory stay, as
+//! they are the host's own; other threads end; a parent that waits in `vfork`
+//! goes on.
+
+use std::{
+    ffi::CString,
+    io::Write,
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::{Path, PathBuf},
+};
+
+use monitor_launch::{Action, Descriptors, Device, LAUNCH_VARIABLE, LaunchRecord};
+use monitor_sys::{Errno, descriptors, process::ExecStrings, signals};
+use rustix::fs::{MemfdFlags, memfd_create};
+
+use crate::{loader::image::Executable, platform::PlatformError, thread::Thread};
+
+/// What an `execve` is made with. Kept by the thread, so that the parent of a
+/// child that borrows its memory can free it.
+#[derive(Debug)]
+pub struct Execution {
+    strings: ExecStrings,
+    _program: PathBuf,
+}
+
+/// Executes a program. Returns only if that fails, or if a signal came first
+/// (`None`).
+pub fn execute(
+    thread: &mut Thread,
+    program: PathBuf,
+    arguments: Vec<Vec<u8>>,
+    environment: Vec<Vec<u8>>,
+) -> Option<Errno> {
+    if let Err(error) = Executable::open(&program, arguments.clone()) {
+        return Some(error.errno());
+    }
+    let mask = signals::mask();
+    signals::set_mask(u64::MAX);
+    if signals::has_caught() {
+        return None;
+    }
+    let errno = match Successor::prepare(thread, &program, mask) {
+        Ok(successor) => {
+            let strings = with_record(&successor, arguments, environment);
+            let execution = thread.execution.insert(Execution { strings, _program: program });
+            execution.strings.execute(successor.monitor.as_fd())
+        }
+        Err(errno) => errno,
+    };
+    thread.execution = None;
+    signals::set_mask(mask);
+    Some(errno)
+}
+
+/// The descriptors the next monitor gets. They live on the stack of a child that
+/// borrows its parent's memory, so that the parent never closes their numbers.
+struct Successor {
+    monitor: OwnedFd,
+    record: OwnedFd,
+    _device: OwnedFd,
+    _log: Option<OwnedFd>,
+    _trace: Option<OwnedFd>,
+}
+
+impl Successor {
+    fn prepare(thread: &Thread, program: &Path, mask: u64) -> Result<Self, Errno> {
+        let process = &thread.process;
+        let monitor = process.host.monitor.as_ref().ok_or(Errno::ENOSYS)?;
+        let monitor = descriptors::pass_on(monitor)?;
+        let (kind, device) = process.machine.device().map_err(|error| refused(thread, &error))?;
+        let device = descriptors::pass_on(descriptors::release(device))?;
+        let pass =
+            |file: &Option<std::fs::File>| file.as_ref().map(descriptors::pass_on).transpose();
+        let (log, trace) = (pass(&process.host.log)?, pass(&process.host.trace)?);
+        let number = |descriptor: &Option<OwnedFd>| descriptor.as_ref().map(AsRawFd::as_raw_fd);
+        let record = LaunchRecord {
+            action: Action::Run,
+            program: program.as_os_str().as_bytes().to_vec(),
+            device: Device { kind, descriptor: device.as_raw_fd() },
+            release_suffix: process.host.release_suffix,
+            signal_mask: Some(mask),
+            descriptors: Descriptors {
+                monitor: Some(monitor.as_raw_fd()),
+                log: number(&log),
+                trace: number(&trace),
+            },
+        };
+        let record = write_record(&record)?;
+        Ok(Self { monitor, record, _device: device, _log: log, _trace: trace })
+    }
+}
+
+fn write_record(record: &LaunchRecord) -> Result<OwnedFd, Errno> {
+    let memory = memfd_create("km-launch", MemfdFlags::CLOEXEC);
+    let memory = memory.map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
+    let mut file = std::fs::File::from(memory);
+    file.write_all(&record.encode()).map_err(|_| Errno::ENOMEM)?;
+    descriptors::pass_on(&file)
+}
+
+fn refused(thread: &Thread, error: &PlatformError) -> Errno {
+    thread.process.log(&format!("execute a program: {error}"));
+    Errno::ENOMEM
+}
+
+/// The vectors for `execve`, with the record in front of the environment.
+fn with_record(
+    successor: &Successor,
+    arguments: Vec<Vec<u8>>,
+    environment: Vec<Vec<u8>>,
+) -> ExecStrings {
+    let record = format!("{LAUNCH_VARIABLE}={}", successor.record.as_raw_fd()).into_bytes();
+    let string = |bytes: Vec<u8>| CString::new(bytes).expect("read up to its NUL");
+    let environment = std::iter::once(record).chain(environment).map(string).collect();
+    ExecStrings::new(arguments.into_iter().map(string).collect(), environment)
+}

@@ -1,0 +1,80 @@
+/* Question: does a program find open descriptors that it did not open, by number or by /proc?
+ *
+ * Prints every descriptor that is open, what /proc shows, and whether the program can harm one
+ * that it does not see: closing all, or duplicating over all, must leave it able to go on.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define NUMBERS 4096
+
+static void show_open(const char *when)
+{
+    printf("%s:", when);
+    for (int fd = 0; fd < NUMBERS; fd++)
+        if (fcntl(fd, F_GETFD) >= 0)
+            printf(" %d", fd);
+    printf("\n");
+}
+
+/* Through /proc a descriptor could be opened again, with rights of its own. */
+static void show_proc(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    struct dirent *entry;
+    int wrong = 0, reopened = 0;
+    while (dir && (entry = readdir(dir)))
+        wrong += atoi(entry->d_name) > dirfd(dir);
+    if (dir)
+        closedir(dir);
+    for (int fd = 3; fd < NUMBERS; fd++) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        int again = open(path, O_RDONLY | O_NONBLOCK);
+        reopened += again >= 0;
+        if (again >= 0)
+            close(again);
+    }
+    printf("in /proc and not ours: %d, opened through /proc: %d\n", wrong, reopened);
+}
+
+/* New memory, time and a file: all that a monitor needs descriptors of its own for. */
+static void go_on(const char *after)
+{
+    char *at = mmap(NULL, 1 << 22, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memset(at, 1, 1 << 22);
+    int fd = open("/dev/null", O_RDONLY);
+    printf("%s: memory %d, next descriptor %d\n", after, at[12345], fd);
+    close(fd);
+}
+
+int main(void)
+{
+    setvbuf(stdout, NULL, _IONBF, 0);
+    show_open("at entry");
+    show_proc();
+
+    for (int fd = 3; fd < NUMBERS; fd++)
+        close(fd);
+    go_on("after close");
+    syscall(SYS_close_range, 3, ~0U, 0);
+    go_on("after close_range");
+
+    int refused = 0;
+    for (int fd = 3; fd < 1024; fd++)
+        refused += dup2(2, fd) != fd;
+    printf("dup2 refused: %d\n", refused);
+    for (int fd = 3; fd < 1024; fd++)
+        close(fd);
+    go_on("after dup2");
+    show_open("at the end");
+    return 0;
+}
