@@ -116,11 +116,18 @@ fn start(device: OwnedFd, invocation: &Invocation, host: Host) -> Result<Thread,
     let path = absolute(&executable.path);
     own::set_name(path.file_name().map_or(b"", std::os::unix::ffi::OsStrExt::as_bytes));
     let actions = prepare_signals().map_err(|errno| host_error("set up signals", errno))?;
-    let process =
-        Process::new(memory, machine, actions, path, Arc::new(host), run_loop::run_to_end);
+    let process = Process::new(
+        memory,
+        machine,
+        actions,
+        path,
+        stack.auxiliary,
+        Arc::new(host),
+        run_loop::run_to_end,
+    );
     let mut cpu = process.take_vcpu()?;
     cpu.registers_mut().rip = image.start;
-    cpu.registers_mut().rsp = stack;
+    cpu.registers_mut().rsp = stack.pointer;
     if let Some(mask) = invocation.signal_mask {
         signals::set_mask(mask);
     }

@@ -50,6 +50,7 @@ impl Guest {
             shared,
             Actions::inherited()?,
             PathBuf::from("/bin/scripted"),
+            Vec::new(),
             Arc::new(Host::default()),
             run_loop::run_to_end,
         );

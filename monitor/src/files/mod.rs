@@ -1,3 +1,4 @@
 //! Files as the guest sees them, where the host's view would be the monitor's.
 
 pub mod proc_self;
+pub mod proc_view;

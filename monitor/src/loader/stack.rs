@@ -42,14 +42,23 @@ pub struct Identity {
     pub vdso: Option<u64>,
 }
 
-/// Maps a stack of `len` bytes and fills it. Returns the stack pointer.
+/// A filled stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stack {
+    /// The stack pointer.
+    pub pointer: u64,
+    /// The auxiliary vector on it.
+    pub auxiliary: Vec<u64>,
+}
+
+/// Maps a stack of `len` bytes and fills it.
 pub fn build(
     memory: &AddressSpace,
     len: u64,
     image: &Image,
     strings: &Strings<'_>,
     identity: Identity,
-) -> Result<u64, LoadError> {
+) -> Result<Stack, LoadError> {
     let len = len.clamp(*STACK_LEN.start(), *STACK_LEN.end());
     let protection = Protection(if image.executable_stack { 7 } else { 3 });
     let request = Request {
@@ -68,7 +77,7 @@ pub fn build(
     }
     let pointer = start + len - to_u64(content.bytes.len());
     guest_copy::write_bytes(pointer, &content.bytes).map_err(LoadError::Memory)?;
-    Ok(pointer)
+    Ok(Stack { pointer, auxiliary: content.auxiliary })
 }
 
 /// The strings a program gets.
@@ -85,6 +94,7 @@ pub struct Strings<'a> {
 /// The bytes from the stack pointer to the stack's end.
 struct Content {
     bytes: Vec<u8>,
+    auxiliary: Vec<u64>,
 }
 
 /// Collects strings downwards from the stack's end.
@@ -139,14 +149,15 @@ impl Content {
         words.push(0);
         words.extend(environment);
         words.push(0);
-        words.extend(auxiliary_vector(image, identity, [platform, random, name]));
+        let auxiliary = auxiliary_vector(image, identity, [platform, random, name]);
+        words.extend(&auxiliary);
         let len = to_u64(words.len()) * 8;
         let pointer = (end - down.used - len) & !15;
         let padding = end - down.used - len - pointer;
         let mut bytes = words.as_bytes().to_vec();
         bytes.resize(bytes.len() + usize::try_from(padding).expect("less than 16"), 0);
         down.pieces.iter().rev().for_each(|piece| bytes.extend(piece));
-        Ok(Self { bytes })
+        Ok(Self { bytes, auxiliary })
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Process {
     pub actions: Actions,
     /// The program's path, as `/proc/self/exe` shows it.
     pub executable: PathBuf,
+    /// Its auxiliary vector, as `/proc/self/auxv` shows it.
+    pub auxiliary: Vec<u64>,
     /// What it needs of the host.
     pub host: Arc<Host>,
     /// What `prctl(PR_SET_DUMPABLE)` was set to.
@@ -72,6 +74,7 @@ impl Process {
         machine: Arc<dyn Machine>,
         actions: Actions,
         executable: PathBuf,
+        auxiliary: Vec<u64>,
         host: Arc<Host>,
         run: fn(&mut Thread) -> u32,
     ) -> Self {
@@ -80,6 +83,7 @@ impl Process {
             machine,
             actions,
             executable,
+            auxiliary,
             host,
             dumpable: AtomicU64::new(1),
             run,
@@ -93,7 +97,8 @@ impl Process {
     pub fn child(&self, memory: Arc<AddressSpace>, machine: Arc<dyn Machine>) -> Self {
         let host = Arc::clone(&self.host);
         let executable = self.executable.clone();
-        Self::new(memory, machine, self.actions.copied(), executable, host, self.run)
+        let (actions, auxiliary) = (self.actions.copied(), self.auxiliary.clone());
+        Self::new(memory, machine, actions, executable, auxiliary, host, self.run)
     }
 
     /// A CPU for a new thread.

@@ -4,11 +4,17 @@
 use monitor_sys::{
     Errno,
     abi::{Forwardable, number, variants},
-    files, forward, guest_copy,
+    descriptors,
+    files::{self, Opened},
+    forward, guest_copy,
+    host_call::to_u64,
 };
 
 use super::{Answer, Args, Reply, low_word, reply};
-use crate::{files::proc_self, thread::Thread};
+use crate::{
+    files::{proc_self, proc_view},
+    thread::Thread,
+};
 
 /// `CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC`.
 const CLOSE_RANGE_FLAGS: u64 = 6;
@@ -37,12 +43,57 @@ fn open_path(thread: &Thread, number: usize, args: Args, path: usize) -> Answer 
         let executable = &thread.process.executable;
         return reply(files::open_instead(memory, number, args, executable)?);
     }
-    reply(files::open(memory, number, args)?)
+    finish(thread, files::open(memory, number, args)?)
+}
+
+/// A file of procfs that would show the monitor is replaced by one that shows the
+/// guest.
+fn finish(thread: &Thread, opened: Opened) -> Answer {
+    let answer = reply(opened.outcome)?;
+    let (Reply::Value(descriptor), Some(name)) = (answer, opened.name_on_proc) else {
+        return Ok(answer);
+    };
+    let memory = thread.process.memory.guest_memory();
+    let number = low_word(descriptor).cast_signed();
+    let file = descriptors::borrow(memory, number)?;
+    if let Some(shown) = proc_view::substitute(&thread.process, &name, file)? {
+        descriptors::replace(memory, number, &shown)?;
+    }
+    Ok(answer)
+}
+
+pub(super) fn getdents(thread: &mut Thread, args: Args) -> Answer {
+    list(thread, Forwardable::GETDENTS, args)
+}
+
+pub(super) fn getdents64(thread: &mut Thread, args: Args) -> Answer {
+    list(thread, Forwardable::GETDENTS64, args)
+}
+
+/// Leaves the monitor's descriptors out of a process's list of its own.
+fn list(thread: &Thread, call: Forwardable, args: Args) -> Answer {
+    loop {
+        let answer = super::forward(thread, call, args)?;
+        let Reply::Value(len @ 1..) = answer else { return Ok(answer) };
+        let memory = thread.process.memory.guest_memory();
+        let directory = descriptors::borrow(memory, low_word(args[0]).cast_signed())?;
+        let name = files::name_on_proc(directory);
+        if !name.is_some_and(|name| proc_self::is_own_list(&name)) {
+            return Ok(answer);
+        }
+        let mut entries = vec![0; usize::try_from(len).map_err(|_| Errno::EINVAL)?];
+        guest_copy::read_bytes(args[1], &mut entries)?;
+        let shown = proc_self::without_hidden(&entries, call.call().number == number::GETDENTS64);
+        if !shown.is_empty() {
+            guest_copy::write_bytes(args[1], &shown)?;
+            return Ok(Reply::Value(to_u64(shown.len())));
+        }
+    }
 }
 
 pub(super) fn open_by_handle_at(thread: &mut Thread, args: Args) -> Answer {
     let memory = thread.process.memory.guest_memory();
-    reply(files::open(memory, number::OPEN_BY_HANDLE_AT, args)?)
+    finish(thread, files::open(memory, number::OPEN_BY_HANDLE_AT, args)?)
 }
 
 pub(super) fn readlink(thread: &mut Thread, args: Args) -> Answer {
@@ -72,9 +123,9 @@ fn copy_executable(thread: &Thread, buffer: u64, len: u64) -> Answer {
         ..=0 => return Err(Errno::EINVAL),
         len => usize::try_from(len).unwrap_or(0).min(path.len()),
     };
-    forward::check_pointer(buffer, monitor_sys::host_call::to_u64(len))?;
+    forward::check_pointer(buffer, to_u64(len))?;
     guest_copy::write_bytes(buffer, &path[..len])?;
-    Ok(Reply::Value(monitor_sys::host_call::to_u64(len)))
+    Ok(Reply::Value(to_u64(len)))
 }
 
 pub(super) fn fcntl(thread: &mut Thread, args: Args) -> Answer {

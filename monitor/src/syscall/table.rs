@@ -143,7 +143,7 @@ table! {
     FDATASYNC => forward;
     TRUNCATE => forward;
     FTRUNCATE => forward;
-    GETDENTS => forward;
+    GETDENTS => handle(files::getdents);
     GETCWD => forward;
     CHDIR => forward;
     FCHDIR => forward;
@@ -282,7 +282,7 @@ table! {
     EPOLL_CTL_OLD => refuse(Errno::ENOSYS, "never was in a kernel");
     EPOLL_WAIT_OLD => refuse(Errno::ENOSYS, "never was in a kernel");
     REMAP_FILE_PAGES => refuse(Errno::ENOSYS, "deprecated, and emulated by Linux itself");
-    GETDENTS64 => forward;
+    GETDENTS64 => handle(files::getdents64);
     SET_TID_ADDRESS => handle(threads::set_tid_address);
     RESTART_SYSCALL => refuse(Errno::EINTR, "only the kernel makes it");
     SEMTIMEDOP => forward;

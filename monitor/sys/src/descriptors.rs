@@ -78,6 +78,21 @@ pub fn borrow(_guest: &GuestMemory, descriptor: RawFd) -> Result<BorrowedFd<'_>,
     Ok(unsafe { BorrowedFd::borrow_raw(descriptor) })
 }
 
+/// Puts `file` in the place of the guest's `descriptor`, which keeps its number
+/// and its close-on-exec flag.
+pub fn replace(_guest: &GuestMemory, descriptor: RawFd, file: &OwnedFd) -> Result<(), Errno> {
+    if is_ours(descriptor) {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: `F_GETFD` takes no pointer and changes nothing.
+    let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
+    let flags = if flags & libc::FD_CLOEXEC == 0 { 0 } else { libc::O_CLOEXEC };
+    // SAFETY: only a descriptor of the guest's is replaced, on which nothing of
+    // Rust's relies; `file` is open.
+    let result = unsafe { libc::dup3(file.as_raw_fd(), descriptor, flags) };
+    if result < 0 { Err(Errno::last()) } else { Ok(()) }
+}
+
 /// Opens `/dev/kvm` or its like for reading and writing, and hides it.
 pub fn open_device(path: &std::path::Path) -> Result<OwnedFd, std::io::Error> {
     let file = std::fs::File::options().read(true).write(true).open(path)?;

@@ -29,6 +29,15 @@ use crate::{
 /// The calls that open a file by its path.
 const OPENING: [&str; 5] = ["open", "openat", "openat2", "creat", "open_by_handle_at"];
 
+/// What came of opening a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The call's outcome, as the guest shall see it.
+    pub outcome: Outcome,
+    /// The file's name, if it is one of procfs.
+    pub name_on_proc: Option<String>,
+}
+
 /// Makes one of the opening calls for the guest.
 ///
 /// `EACCES` if the file would lead into a process's memory.
@@ -36,29 +45,37 @@ const OPENING: [&str; 5] = ["open", "openat", "openat2", "creat", "open_by_handl
 /// # Panics
 ///
 /// If `number` is none of them.
-pub fn open(memory: &GuestMemory, number: usize, args: [u64; 6]) -> Result<Outcome, Errno> {
+pub fn open(memory: &GuestMemory, number: usize, args: [u64; 6]) -> Result<Opened, Errno> {
     let outcome = forward::forward(memory, opening(number), args)?;
-    let Outcome::Returned(result) = outcome else {
-        return Ok(outcome);
-    };
-    let Ok(descriptor) = i32::try_from(decode(result)?) else {
-        return Ok(outcome);
-    };
+    let plain = Opened { outcome, name_on_proc: None };
+    let Outcome::Returned(result) = outcome else { return Ok(plain) };
+    let Ok(descriptor) = i32::try_from(decode(result)?) else { return Ok(plain) };
     // SAFETY: the kernel just opened it for this process, and it stays open while
     // it is borrowed, unless the guest closes it from another thread; then the
     // questions below fail or are about another file of the guest's.
     let file = unsafe { BorrowedFd::borrow_raw(descriptor) };
-    if is_process_memory(file) {
+    if !is_on_proc(file) {
+        return Ok(plain);
+    }
+    let name_on_proc = name_of(file);
+    // Where procfs hides its names, because no `/proc` is mounted here, any file
+    // of it counts as a door.
+    if name_on_proc.as_ref().is_none_or(|name| name.ends_with("/mem")) {
         // SAFETY: as above. The guest has not been told the number.
         drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
         return Err(Errno::EACCES);
     }
-    Ok(outcome)
+    Ok(Opened { outcome, name_on_proc })
+}
+
+/// The name of an open file or directory of the guest's, if it is one of procfs.
+pub fn name_on_proc(file: BorrowedFd<'_>) -> Option<String> {
+    if is_on_proc(file) { name_of(file) } else { None }
 }
 
 /// The same, but for the path: `path` is opened, where the guest said another.
 pub fn open_instead(
-    memory: &GuestMemory,
+    _memory: &GuestMemory,
     number: usize,
     args: [u64; 6],
     path: &Path,
@@ -73,17 +90,13 @@ pub fn open_instead(
             forward::check(*kind, at, &args)?;
         }
     }
-    _ = memory;
     // SAFETY: the one string is ours and lives until the call returns; the other
     // arguments were checked against the row, as in `forward`.
     Ok(unsafe { host_call::interruptible(number, &host) })
 }
 
-/// Whether a file is some process's memory. Where procfs hides its name, because
-/// no `/proc` is mounted here, any file of it counts as that.
-fn is_process_memory(file: BorrowedFd<'_>) -> bool {
-    let on_proc = fstatfs(file).is_ok_and(|status| status.filesystem_type() == PROC_SUPER_MAGIC);
-    on_proc && name_of(file).is_none_or(|name| name.ends_with("/mem"))
+fn is_on_proc(file: BorrowedFd<'_>) -> bool {
+    fstatfs(file).is_ok_and(|status| status.filesystem_type() == PROC_SUPER_MAGIC)
 }
 
 /// The path by which the kernel knows an open file.
@@ -118,7 +131,7 @@ mod tests {
         let memory = GuestMemory::claim().unwrap();
         memory.map(GuestSpan::new(at, 4096).unwrap(), 3, 0x22, None, 0).unwrap();
         guest_copy::write_bytes(at, format!("{path}\0").as_bytes()).unwrap();
-        open(&memory, number::OPEN, [at, 0, 0, 0, 0, 0])
+        open(&memory, number::OPEN, [at, 0, 0, 0, 0, 0]).map(|opened| opened.outcome)
     }
 
     #[test]
