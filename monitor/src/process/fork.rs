@@ -34,6 +34,9 @@ const CHILD_SET_TID: u64 = 0x100_0000;
 /// `CLONE_SYSVSEM`, `CLONE_IO`: what a child shares without anybody noticing.
 const WITHOUT_EFFECT: u64 = 0x4_0000 | 0x8000_0000;
 
+/// The flags that are known here. Namespaces of a child's own are not.
+const KNOWN: u64 = PIDFD | PARENT_SET_TID | CHILD_CLEAR_TID | CHILD_SET_TID | WITHOUT_EFFECT;
+
 /// What a new process starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Birth {
@@ -82,9 +85,8 @@ impl Snapshot {
 /// Forks. Returns the child's number, and in the child 0. `None` if a signal
 /// came first.
 pub fn fork(thread: &mut Thread, birth: &Birth) -> Result<Option<u64>, Errno> {
-    let known = PIDFD | PARENT_SET_TID | CHILD_CLEAR_TID | CHILD_SET_TID | WITHOUT_EFFECT;
     let signal = u64::from(libc::SIGCHLD.unsigned_abs());
-    if birth.flags & !known != 0 || birth.exit_signal != signal {
+    if birth.flags & !KNOWN != 0 || birth.exit_signal != signal {
         return Err(Errno::EINVAL);
     }
     let snapshot = Snapshot::take(thread, birth).map_err(|_| Errno::EAGAIN)?;
@@ -165,6 +167,9 @@ fn become_child(
 /// Starts a child in this process's memory, and waits until it has executed
 /// another program or ended. Returns its number.
 pub fn vfork(thread: &mut Thread, birth: &Birth) -> Result<Option<u64>, Errno> {
+    if birth.flags & !KNOWN != 0 {
+        return Err(Errno::EINVAL);
+    }
     let snapshot = Snapshot::take(thread, birth).map_err(|_| Errno::EAGAIN)?;
     let parent = &thread.process;
     let process = parent.child(Arc::clone(&parent.memory), Arc::clone(&parent.machine));

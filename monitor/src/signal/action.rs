@@ -83,10 +83,10 @@ impl Actions {
         let disposition = match action.handler {
             DEFAULT => Disposition::Default,
             IGNORE => Disposition::Ignore,
-            _ => Disposition::Catch { flags: action.flags },
+            _ => Disposition::Catch,
         };
         let mut actions = self.lock();
-        signals::set_disposition(signal, disposition)?;
+        signals::set_disposition(signal, disposition, action.flags)?;
         Ok(std::mem::replace(&mut actions[at], action))
     }
 

@@ -24,16 +24,15 @@ const PREFERRED_BASE: i32 = 960;
 /// How many descriptors the monitor leaves itself below a small hard limit.
 const RESERVE: i32 = 48;
 
-/// The lowest descriptor that may be the monitor's.
-static BASE: AtomicI32 = AtomicI32::new(i32::MAX);
+/// No descriptor below this one is the monitor's.
+static LOWEST: AtomicI32 = AtomicI32::new(i32::MAX);
 
 /// The monitor's descriptors, sorted.
 static OURS: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
 
 /// Moves a descriptor up and out of the guest's reach, close-on-exec.
 pub fn hide<T: AsFd>(descriptor: T) -> Result<OwnedFd, Errno> {
-    let base = base();
-    let high = fcntl(descriptor, FcntlArg::F_DUPFD_CLOEXEC(base))?;
+    let high = duplicate_high(descriptor, FcntlArg::F_DUPFD_CLOEXEC)?;
     remember(high);
     // SAFETY: the kernel just made this descriptor for us, nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(high) })
@@ -41,7 +40,7 @@ pub fn hide<T: AsFd>(descriptor: T) -> Result<OwnedFd, Errno> {
 
 /// Whether the guest must not see this descriptor.
 pub fn is_ours(descriptor: i32) -> bool {
-    descriptor >= BASE.load(Ordering::Relaxed) && ours().binary_search(&descriptor).is_ok()
+    descriptor >= LOWEST.load(Ordering::Relaxed) && ours().binary_search(&descriptor).is_ok()
 }
 
 /// The monitor's descriptors among `first..=last`, in order.
@@ -130,7 +129,7 @@ pub fn close_orphans(inherited: &[RawFd], keep: &[RawFd]) {
 /// A copy of a descriptor for the program that is executed next: it stays open
 /// there. The number is above the guest's.
 pub fn pass_on<T: AsFd>(descriptor: T) -> Result<OwnedFd, Errno> {
-    let high = fcntl(descriptor, FcntlArg::F_DUPFD(base()))?;
+    let high = duplicate_high(descriptor, FcntlArg::F_DUPFD)?;
     // SAFETY: the kernel just made this descriptor for us, nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(high) })
 }
@@ -147,22 +146,29 @@ pub(crate) fn forget<T: AsRawFd>(descriptor: &T) {
 }
 
 fn remember(descriptor: RawFd) {
+    LOWEST.fetch_min(descriptor, Ordering::Relaxed);
     let mut all = ours();
     if let Err(place) = all.binary_search(&descriptor) {
         all.insert(place, descriptor);
     }
 }
 
-fn base() -> i32 {
-    let known = BASE.load(Ordering::Relaxed);
-    if known != i32::MAX {
-        return known;
+/// Duplicates a descriptor to a number from [`PREFERRED_BASE`] up, or below the
+/// soft limit where the guest has set that lower.
+fn duplicate_high<T: AsFd>(
+    descriptor: T,
+    command: fn(RawFd) -> FcntlArg<'static>,
+) -> Result<RawFd, Errno> {
+    let descriptor = descriptor.as_fd();
+    match fcntl(descriptor, command(PREFERRED_BASE)) {
+        Err(Errno::EINVAL | Errno::EMFILE) => {
+            let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+            let soft = i32::try_from(soft).unwrap_or(i32::MAX);
+            let base = PREFERRED_BASE.min(soft.saturating_sub(RESERVE)).max(3);
+            fcntl(descriptor, command(base))
+        }
+        result => result,
     }
-    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-    let soft = i32::try_from(soft).unwrap_or(i32::MAX);
-    let base = PREFERRED_BASE.min(soft.saturating_sub(RESERVE)).max(3);
-    BASE.store(base, Ordering::Relaxed);
-    base
 }
 
 fn ours() -> MutexGuard<'static, Vec<RawFd>> {

@@ -47,12 +47,8 @@ pub enum Disposition {
     Default,
     /// `SIG_IGN`.
     Ignore,
-    /// Catch it for the guest. The flags are the guest's, of which those that
-    /// steer the kernel are used: `SA_RESTART`, `SA_NOCLDSTOP`, `SA_NOCLDWAIT`.
-    Catch {
-        /// `sa_flags`.
-        flags: u64,
-    },
+    /// Catch it for the guest.
+    Catch,
 }
 
 /// A signal that was caught and waits to be delivered to the guest.
@@ -138,24 +134,26 @@ unsafe extern "C" fn catch(_signal: i32, info: *const Caught, context: *mut libc
     }
 }
 
-/// Sets what the host process does about `signal`.
+/// Sets what the host process does about `signal`. `flags` are the guest's
+/// `sa_flags`, of which those that steer the kernel are used: `SA_RESTART`,
+/// `SA_NOCLDSTOP`, `SA_NOCLDWAIT`.
 ///
 /// # Panics
 ///
 /// If `signal` is not in `1..=64`: the caller has checked the guest's number.
-pub fn set_disposition(signal: u32, disposition: Disposition) -> Result<(), Errno> {
+pub fn set_disposition(signal: u32, disposition: Disposition, flags: u64) -> Result<(), Errno> {
     assert!((1..=SIGNAL_MAX).contains(&signal), "signal {signal}");
+    let steering = libc::SA_RESTART | libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT;
+    let flags = flags & u64::from(steering.cast_unsigned());
     let action = match disposition {
-        Disposition::Default => KernelAction::default(),
-        Disposition::Ignore => KernelAction { handler: 1, ..KernelAction::default() },
-        Disposition::Catch { flags } => catching(flags),
+        Disposition::Default => KernelAction { flags, ..KernelAction::default() },
+        Disposition::Ignore => KernelAction { handler: 1, flags, ..KernelAction::default() },
+        Disposition::Catch => catching(flags),
     };
     change_action(signal, Some(&action)).map(|_| ())
 }
 
-fn catching(guest_flags: u64) -> KernelAction {
-    let steering = libc::SA_RESTART | libc::SA_NOCLDSTOP | libc::SA_NOCLDWAIT;
-    let steering = guest_flags & u64::from(steering.cast_unsigned());
+fn catching(steering: u64) -> KernelAction {
     let information = u64::from(libc::SA_SIGINFO.cast_unsigned());
     let handler: unsafe extern "C" fn(i32, *const Caught, *mut libc::ucontext_t) = catch;
     KernelAction {
@@ -238,7 +236,7 @@ pub(crate) unsafe fn set_immediate_exit(byte: *const AtomicU8) {
 /// Ends the process as Linux ends one that `signal` kills.
 pub fn die_by(signal: u32) -> ! {
     // An error here leaves the signal caught or blocked; the exit below remains.
-    _ = set_disposition(signal, Disposition::Default);
+    _ = set_disposition(signal, Disposition::Default, 0);
     send_to_self(signal);
     set_mask(!(1 << (signal - 1)));
     crate::process::exit_group(128 + signal)
@@ -261,10 +259,10 @@ pub fn send_to_self(signal: u32) {
 pub fn undo_runtime_setup() -> Result<(), Errno> {
     let pipe = AT_START.load(Ordering::Relaxed);
     if pipe == 0 {
-        set_disposition(libc::SIGPIPE.cast_unsigned(), Disposition::Default)?;
+        set_disposition(libc::SIGPIPE.cast_unsigned(), Disposition::Default, 0)?;
     }
     for signal in [libc::SIGSEGV, libc::SIGBUS] {
-        set_disposition(signal.cast_unsigned(), Disposition::Default)?;
+        set_disposition(signal.cast_unsigned(), Disposition::Default, 0)?;
     }
     Ok(())
 }
@@ -292,7 +290,7 @@ mod tests {
     #[test]
     fn a_signal_is_caught_once_and_blocks_the_next() {
         let signal = SIGNAL_MAX;
-        set_disposition(signal, Disposition::Catch { flags: 0 }).unwrap();
+        set_disposition(signal, Disposition::Catch, 0).unwrap();
         let before = mask();
         let send = || {
             // SAFETY: raise(3) takes no pointer; the handler is ours.
