@@ -128,7 +128,9 @@ fn by_hand(environment: Vec<Vec<u8>>) -> anyhow::Result<u8> {
     let log = machine::hidden_copy(io::stderr());
     let release_suffix = !options.no_release_suffix;
     let host = Host { release_suffix, trace, log, monitor: own_program() };
-    Ok(report(Some(machine::run(device, &invocation, host))))
+    let error = machine::run(device, &invocation, host);
+    write_line(&format!("km: {}: {error}", invocation.program.display()));
+    Ok(error.exit_status())
 }
 
 /// Looks a name without a slash up in `PATH`, as a shell does.

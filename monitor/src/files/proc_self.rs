@@ -14,6 +14,22 @@ pub fn names_executable(path: &[u8]) -> bool {
     owner == b"self" || owner == b"thread-self" || owner == own.as_bytes()
 }
 
+/// Whether `path` names one of the monitor's descriptors of the calling process.
+/// What such a name would open is harmless all the same: no call of the guest's
+/// reaches the device, and the log and the trace are its own.
+pub fn names_hidden(path: &[u8]) -> bool {
+    let Some(rest) = path.strip_prefix(b"/proc/") else { return false };
+    let Ok(rest) = std::str::from_utf8(rest) else { return false };
+    let mut parts = rest.rsplit('/');
+    let (number, list) = (parts.next(), parts.next());
+    let number = number.and_then(|number| number.parse().ok());
+    matches!(list, Some("fd" | "fdinfo"))
+        && number.is_some_and(descriptors::is_ours)
+        && (rest.starts_with("self/")
+            || rest.starts_with("thread-self/")
+            || rest.starts_with(&format!("{}/", std::process::id())))
+}
+
 /// Whether `name`, a directory of procfs, lists the calling process's descriptors.
 pub fn is_own_list(name: &str) -> bool {
     let Some(owner) = name.strip_suffix("/fd").or_else(|| name.strip_suffix("/fdinfo")) else {

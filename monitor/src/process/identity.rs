@@ -48,7 +48,7 @@ mod tests {
     fn the_suffix_stands_behind_the_release() {
         let plain = release(&uname(None));
 
-        assert_eq!(release(&uname(Some("KVM"))), format!("{plain}.kontain.KVM"));
+        assert_eq!(release(&uname(Some("NAME"))), format!("{plain}.kontain.NAME"));
     }
 
     #[test]

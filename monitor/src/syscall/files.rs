@@ -18,6 +18,8 @@ use crate::{
 
 /// `CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC`.
 const CLOSE_RANGE_FLAGS: u64 = 6;
+/// `AT_SYMLINK_NOFOLLOW`.
+const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
 /// `PATH_MAX`.
 const PATH_MAX: usize = 4096;
 
@@ -39,9 +41,12 @@ pub(super) fn openat2(thread: &mut Thread, args: Args) -> Answer {
 
 fn open_path(thread: &Thread, number: usize, args: Args, path: usize) -> Answer {
     let memory = thread.process.memory.guest_memory();
+    if names_hidden(args[path]) {
+        return Err(Errno::ENOENT);
+    }
     if names_executable(args[path]) {
         let executable = &thread.process.executable;
-        return reply(files::open_instead(memory, number, args, executable)?);
+        return reply(files::open_instead(number, args, executable)?);
     }
     finish(thread, files::open(memory, number, args)?)
 }
@@ -100,6 +105,9 @@ pub(super) fn readlink(thread: &mut Thread, args: Args) -> Answer {
     if names_executable(args[0]) {
         return copy_executable(thread, args[1], args[2]);
     }
+    if names_hidden(args[0]) {
+        return Err(Errno::ENOENT);
+    }
     super::forward(thread, Forwardable::READLINK, args)
 }
 
@@ -107,13 +115,56 @@ pub(super) fn readlinkat(thread: &mut Thread, args: Args) -> Answer {
     if names_executable(args[1]) {
         return copy_executable(thread, args[2], args[3]);
     }
+    if names_hidden(args[1]) {
+        return Err(Errno::ENOENT);
+    }
     super::forward(thread, Forwardable::READLINKAT, args)
+}
+
+/// Calls about what a path leads to.
+macro_rules! about_path {
+    ($($handler:ident $call:ident $path:literal;)*) => {
+        $(pub(super) fn $handler(thread: &mut Thread, args: Args) -> Answer {
+            about_path(thread, Forwardable::$call, args, $path)
+        })*
+    };
+}
+
+about_path! {
+    stat STAT 0;
+    access ACCESS 0;
+    statfs STATFS 0;
+    newfstatat NEWFSTATAT 1;
+    faccessat FACCESSAT 1;
+    faccessat2 FACCESSAT2 1;
+    statx STATX 1;
+}
+
+/// The name of the process's own program leads to the guest's.
+fn about_path(thread: &Thread, call: Forwardable, args: Args, path: usize) -> Answer {
+    // Where it matters that a link is not followed, the link itself is asked for.
+    let flags_at = match call.call().number {
+        number::NEWFSTATAT | number::FACCESSAT2 => Some(3),
+        number::STATX => Some(2),
+        _ => None,
+    };
+    let follows = flags_at.is_none_or(|at| args[at] & AT_SYMLINK_NOFOLLOW == 0);
+    if follows && names_executable(args[path]) {
+        return reply(files::with_path(call, args, &thread.process.executable)?);
+    }
+    super::forward(thread, call, args)
 }
 
 /// Whether the path at `address` is a name of the process's own program.
 fn names_executable(address: u64) -> bool {
     let path = guest_copy::read_string(address, PATH_MAX);
     path.is_ok_and(|path| proc_self::names_executable(&path))
+}
+
+/// Whether the path at `address` is a name of a descriptor of the monitor's.
+fn names_hidden(address: u64) -> bool {
+    let path = guest_copy::read_string(address, PATH_MAX);
+    path.is_ok_and(|path| proc_self::names_hidden(&path))
 }
 
 fn copy_executable(thread: &Thread, buffer: u64, len: u64) -> Answer {

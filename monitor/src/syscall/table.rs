@@ -69,7 +69,7 @@ table! {
     WRITE => forward;
     OPEN => handle(files::open);
     CLOSE => forward;
-    STAT => forward;
+    STAT => handle(files::stat);
     FSTAT => forward;
     LSTAT => forward;
     POLL => forward;
@@ -86,7 +86,7 @@ table! {
     PWRITE64 => forward;
     READV => forward;
     WRITEV => forward;
-    ACCESS => forward;
+    ACCESS => handle(files::access);
     PIPE => forward;
     SELECT => forward;
     SCHED_YIELD => forward;
@@ -202,7 +202,7 @@ table! {
     USELIB => refuse(Errno::ENOSYS, "not in kernels of today");
     PERSONALITY => handle(process_control::personality);
     USTAT => forward;
-    STATFS => forward;
+    STATFS => handle(files::statfs);
     FSTATFS => forward;
     SYSFS => forward;
     GETPRIORITY => forward;
@@ -327,14 +327,14 @@ table! {
     MKNODAT => forward;
     FCHOWNAT => forward;
     FUTIMESAT => forward;
-    NEWFSTATAT => forward;
+    NEWFSTATAT => handle(files::newfstatat);
     UNLINKAT => forward;
     RENAMEAT => forward;
     LINKAT => forward;
     SYMLINKAT => forward;
     READLINKAT => handle(files::readlinkat);
     FCHMODAT => forward;
-    FACCESSAT => forward;
+    FACCESSAT => handle(files::faccessat);
     PSELECT6 => handle(polling::pselect6);
     PPOLL => handle(polling::ppoll);
     UNSHARE => forward;
@@ -397,7 +397,7 @@ table! {
     PKEY_MPROTECT => handle(memory::pkey_mprotect);
     PKEY_ALLOC => refuse(Errno::ENOSPC, "as a processor without protection keys");
     PKEY_FREE => refuse(Errno::EINVAL, "there is no key to free");
-    STATX => forward;
+    STATX => handle(files::statx);
     IO_PGETEVENTS => refuse(Errno::ENOSYS, "no context can be made");
     RSEQ => refuse(Errno::ENOSYS, "as a kernel without it");
     URETPROBE => refuse(Errno::ENOSYS, "only probed programs make it");
@@ -416,7 +416,7 @@ table! {
     CLOSE_RANGE => handle(files::close_range);
     OPENAT2 => handle(files::openat2);
     PIDFD_GETFD => refuse(Errno::EPERM, "would take a monitor's descriptors");
-    FACCESSAT2 => forward;
+    FACCESSAT2 => handle(files::faccessat2);
     PROCESS_MADVISE => refuse(Errno::EPERM, "addresses in another process");
     EPOLL_PWAIT2 => handle(polling::epoll_pwait2);
     MOUNT_SETATTR => forward;

@@ -73,26 +73,31 @@ pub fn name_on_proc(file: BorrowedFd<'_>) -> Option<String> {
     if is_on_proc(file) { name_of(file) } else { None }
 }
 
-/// The same, but for the path: `path` is opened, where the guest said another.
-pub fn open_instead(
-    _memory: &GuestMemory,
-    number: usize,
-    args: [u64; 6],
-    path: &Path,
-) -> Result<Outcome, Errno> {
-    let row = opening(number).call();
+/// Opens `path` where the guest said another name for it.
+///
+/// # Panics
+///
+/// If `number` is not that of an opening call.
+pub fn open_instead(number: usize, args: [u64; 6], path: &Path) -> Result<Outcome, Errno> {
+    with_path(opening(number), args, path)
+}
+
+/// Makes a call for the guest with `path` in place of its first string.
+pub fn with_path(call: Forwardable, args: [u64; 6], path: &Path) -> Result<Outcome, Errno> {
+    let row = call.call();
     let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::ENOENT)?;
     let mut host = args;
+    let first = row.args.iter().position(|kind| *kind == Arg::Str);
     for (at, kind) in row.args.iter().enumerate() {
-        if *kind == Arg::Str {
+        if Some(at) == first {
             host[at] = to_u64(path.as_ptr().addr());
         } else {
             forward::check(*kind, at, &args)?;
         }
     }
-    // SAFETY: the one string is ours and lives until the call returns; the other
+    // SAFETY: the first string is ours and lives until the call returns; the other
     // arguments were checked against the row, as in `forward`.
-    Ok(unsafe { host_call::interruptible(number, &host) })
+    Ok(unsafe { host_call::interruptible(row.number, &host) })
 }
 
 fn is_on_proc(file: BorrowedFd<'_>) -> bool {
@@ -135,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn no_way_to_a_processs_memory_is_open() {
+    fn no_way_to_the_memory_of_a_process_is_open() {
         for (at, path) in [
             (0x50_0000, "/proc/self/mem"),
             (0x50_1000, "/proc/thread-self/mem"),

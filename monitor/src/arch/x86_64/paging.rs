@@ -19,7 +19,7 @@ use monitor_sys::{
     guest_memory::{GuestSpan, PAGE},
 };
 
-use super::page_end;
+use super::{exceptions::Access, page_end};
 use crate::layout::LOW_START;
 
 const PRESENT: u64 = 1;
@@ -206,10 +206,12 @@ impl PageTables {
         Ok(root)
     }
 
-    /// Lets the page at `address` through, under a strict root.
-    pub fn admit(&mut self, root: Frame, address: u64) -> Result<(), NoFrame> {
+    /// Lets the page at `address` through, under a strict root. To be written, a
+    /// page has to be asked for again.
+    pub fn admit(&mut self, root: Frame, address: u64, access: Access) -> Result<(), NoFrame> {
         let page = address / PAGE * PAGE;
-        self.map_page(root, page, page, GUEST)
+        let writable = if access == Access::Write { WRITABLE } else { 0 };
+        self.map_page(root, page, page, USER | writable)
     }
 
     /// Gives a strict root and its tables back.
@@ -292,7 +294,7 @@ mod tests {
 
     use monitor_sys::{frames::Frames, guest_memory::GuestSpan};
 
-    use super::{NoFrame, PageTables};
+    use super::{Access, NoFrame, PageTables};
     use crate::layout::{CHUNK, HIGH_START, LOW_START, TABLES_PHYSICAL, VDSO};
 
     fn tables(frames: usize) -> PageTables {
@@ -349,8 +351,8 @@ mod tests {
         let before = used(&tables);
 
         let root = tables.take_strict_root(VDSO).unwrap();
-        tables.admit(root, HIGH_START + 5).unwrap();
-        tables.admit(root, LOW_START).unwrap();
+        tables.admit(root, HIGH_START + 5, Access::Read).unwrap();
+        tables.admit(root, LOW_START, Access::Write).unwrap();
         tables.free_strict_root(root, VDSO);
 
         assert_eq!(used(&tables), before);

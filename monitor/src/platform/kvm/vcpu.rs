@@ -200,11 +200,22 @@ impl KvmVcpu {
             ..state::from_device(found)
         };
         self.standing = Standing::Stub;
+        if vector == Vector::INVALID_OPCODE && self.is_at_software_interrupt() {
+            let vector = Vector::GENERAL_PROTECTION;
+            return Ok(Some(Exit::Exception { vector, code: 0 }));
+        }
         if vector != Vector::PAGE_FAULT {
             return Ok(Some(Exit::Exception { vector, code }));
         }
         let address = self.device.special_registers()?.cr2;
         Ok(Some(Exit::PageFault { address, access: Access::from_error_code(code) }))
+    }
+
+    /// Whether the program stands at `int n`. One that leads nowhere is a `#GP`, of
+    /// which PVM makes a `#UD`.
+    fn is_at_software_interrupt(&self) -> bool {
+        const INT: u8 = 0xcd;
+        monitor_sys::guest_copy::read::<u8>(self.registers.rip) == Ok(INT)
     }
 
     /// The host's mappings denied something under the normal table: find out
@@ -312,7 +323,7 @@ impl Vcpu for KvmVcpu {
         if let Some(chunk) = layout::chunk_of(address) {
             self.shared.cover_chunk(chunk)?;
         }
-        self.shared.tables().paging.admit(strict.root, address)?;
+        self.shared.tables().paging.admit(strict.root, address, access)?;
         strict.last = address;
         strict.admitted += 1;
         self.strict = Some(strict);
