@@ -1,0 +1,17 @@
+# One line each, calling cargo or a script: the logic is there.
+.PHONY: build test demo lint install
+
+# Release binaries, in target/x86_64-unknown-linux-gnu/release.
+build: ; cargo build --release --locked --bins
+
+# Everything, on a fresh machine: installs what it needs, then lints, builds and tests.
+test: ; integration/test
+
+# A container in a VM, by krun and by docker, in two minutes.
+demo: ; integration/demo
+
+# Format, clippy, documentation, dependencies, spelling, house rules.
+lint: ; integration/prepare && integration/lint
+
+# krun and km, into $(DESTDIR)/opt/kontain/bin.
+install: build ; packaging/install '$(DESTDIR)'

@@ -1,0 +1,191 @@
+//! A private dockerd, with its own containerd, directories, socket and cgroup.
+//!
+//! It shares nothing with a daemon that the machine may run, and needs no network: no bridge, no
+//! firewall rules. It is ready in half a second, so every test has its own.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::footprint::Footprint;
+use crate::outcome::{self, End, Outcome};
+use crate::rootfs;
+
+/// The image that [`Dockerd::start`] imports.
+pub const IMAGE: &str = "busybox:test";
+
+const START_LIMIT: Duration = Duration::from_secs(30);
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+/// A running daemon. Dropping it stops it and takes away all it made.
+#[derive(Debug)]
+pub struct Dockerd {
+    daemon: Child,
+    footprint: Footprint,
+    dir: TempDir,
+}
+
+impl Dockerd {
+    /// Starts a daemon that knows `krun`, and imports [`IMAGE`], with these programs added.
+    pub fn start(krun: &Path, programs: &[(&str, PathBuf)]) -> Result<Self> {
+        // The socket's path must stay short.
+        let dir = tempfile::Builder::new().prefix("krun-docker").tempdir_in("/tmp")?;
+        let daemon = spawn(dir.path(), krun)?;
+        let footprint = Footprint::new(dir.path());
+        let mut dockerd = Self { daemon, footprint, dir };
+        dockerd.wait_until_it_answers()?;
+        dockerd.import(programs)?;
+        dockerd.footprint.accept_what_is_there()?;
+        Ok(dockerd)
+    }
+
+    /// A client's command, to be changed or started.
+    pub fn docker<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new("docker");
+        command.env("DOCKER_CONFIG", self.path("client")).arg("--host").arg(self.host());
+        command.args(args);
+        command
+    }
+
+    /// A client's call, to its end.
+    pub fn call<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Outcome> {
+        outcome::run(&mut self.docker(args), None)
+    }
+
+    /// `docker run --rm` with this runtime, to its end.
+    pub fn run(&self, runtime: &str, args: &[&str], stdin: Option<&[u8]>) -> Result<Outcome> {
+        outcome::run(&mut self.docker(run_args(runtime, args)), stdin)
+    }
+
+    /// Runs with runc, then with krun, and panics unless output and exit code are equal and
+    /// nothing is left of either. Returns what both did.
+    #[track_caller]
+    pub fn assert_same(&self, args: &[&str], stdin: Option<&[u8]>) -> Outcome {
+        let [expected, got] = ["runc", "krun"].map(|runtime| {
+            let outcome = self.run(runtime, args, stdin).expect("the client can be run");
+            self.ensure_nothing_is_left().unwrap_or_else(|left| {
+                panic!("{args:?} by {runtime}: {outcome:?}\n{left}\n{}", self.log())
+            });
+            outcome
+        });
+        let mut different = outcome::difference(&expected, &got);
+        if matches!(expected.end, End::Exited(125..=127)) && expected.end == got.end {
+            // The engine refuses to start the program: standard error has its own words.
+            different = None;
+        }
+        if let Some(difference) = different {
+            panic!("{args:?}\n{difference}\n=== krun: {got:?}\n=== log: {}", self.log());
+        }
+        got
+    }
+
+    /// Fails unless containers have left nothing.
+    pub fn ensure_nothing_is_left(&self) -> Result<()> {
+        self.footprint.ensure_nothing_is_left()?;
+        let states = runtime_states(&self.path("exec"));
+        ensure!(states.is_empty(), "runtime state left: {states:?}");
+        Ok(())
+    }
+
+    /// The end of the daemon's log, for a test that fails.
+    pub fn log(&self) -> String {
+        let log = fs::read_to_string(self.path("log")).unwrap_or_default();
+        let lines: Vec<_> = log.lines().filter(|line| !line.contains("module=grpc")).collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+
+    /// The address of the daemon's socket, as clients take it.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.path("socket").display())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn wait_until_it_answers(&mut self) -> Result<()> {
+        let answered = outcome::eventually(START_LIMIT, || {
+            let gone = self.daemon.try_wait().is_ok_and(|status| status.is_some());
+            gone || self.call(["version"]).is_ok_and(|outcome| outcome.is_success())
+        });
+        if !answered || self.daemon.try_wait()?.is_some() {
+            bail!("dockerd does not start: {}", self.log());
+        }
+        Ok(())
+    }
+
+    fn import(&self, programs: &[(&str, PathBuf)]) -> Result<()> {
+        let root = self.path("image");
+        fs::create_dir(&root)?;
+        rootfs::make(&root)?;
+        for (name, from) in programs {
+            rootfs::add_program(&root, name, from)?;
+        }
+        let tar = self.path("image.tar");
+        let packed =
+            Command::new("tar").arg("-cf").arg(&tar).arg("-C").arg(&root).arg(".").status();
+        ensure!(packed.context("start tar")?.success(), "tar could not pack the image");
+        let path = "ENV PATH=/bin";
+        let imported = self.call(["import", "--change", path, &tar.to_string_lossy(), IMAGE])?;
+        ensure!(imported.is_success(), "docker import: {imported:?}");
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        outcome::signal(&self.daemon, Signal::TERM)?;
+        if outcome::wait(&mut self.daemon, STOP_LIMIT)?.is_none() {
+            self.daemon.kill()?;
+            self.daemon.wait()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Dockerd {
+    fn drop(&mut self) {
+        drop(self.stop());
+    }
+}
+
+/// The arguments of `docker run` before those that a test gives.
+pub fn run_args<'a>(runtime: &'a str, args: &[&'a str]) -> Vec<&'a str> {
+    [&["run", "--rm", "--network", "none", "--runtime", runtime], args].concat()
+}
+
+fn spawn(dir: &Path, krun: &Path) -> Result<Child> {
+    let config = dir.join("config.json");
+    fs::write(&config, "{}").context("write dockerd's configuration")?;
+    let log = File::create(dir.join("log"))?;
+    Command::new("dockerd")
+        .arg("--config-file")
+        .arg(config)
+        .arg("--data-root")
+        .arg(dir.join("data"))
+        .arg("--exec-root")
+        .arg(dir.join("exec"))
+        .arg("--pidfile")
+        .arg(dir.join("pid"))
+        .arg(format!("--host=unix://{}", dir.join("socket").display()))
+        .arg(format!("--add-runtime=krun={}", krun.display()))
+        .arg(format!("--cgroup-parent={}", Footprint::new(dir).cgroup()))
+        .args(["--bridge=none", "--iptables=false", "--ip6tables=false"])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("start dockerd: run integration/prepare first")
+}
+
+/// Directories of containers in the state directories of runtimes.
+fn runtime_states(exec_root: &Path) -> Vec<PathBuf> {
+    let runtimes = fs::read_dir(exec_root).into_iter().flatten().flatten();
+    let dirs = runtimes.filter(|dir| dir.file_name().to_string_lossy().starts_with("runtime-"));
+    let states = dirs.flat_map(|dir| fs::read_dir(dir.path().join("moby")).into_iter().flatten());
+    states.flatten().map(|state| state.path()).collect()
+}

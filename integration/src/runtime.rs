@@ -1,0 +1,108 @@
+//! An OCI runtime, ours or runc, called as engines call it, with a state directory of its own.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::built;
+use crate::outcome::{self, Outcome};
+
+/// A runtime under test or the one it is compared to.
+#[derive(Debug)]
+pub struct Runtime {
+    program: PathBuf,
+    root: TempDir,
+}
+
+impl Runtime {
+    /// The built krun.
+    pub fn krun() -> Result<Self> {
+        Self::new(&built::krun()?)
+    }
+
+    /// The machine's runc: the measure.
+    pub fn runc() -> Result<Self> {
+        Self::new(Path::new("runc"))
+    }
+
+    fn new(program: &Path) -> Result<Self> {
+        let root = tempfile::Builder::new().prefix("krun-root").tempdir()?;
+        Ok(Self { program: program.to_owned(), root })
+    }
+
+    /// The binary.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The directory that `--root` names.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// A call with `--root`, to be changed or started.
+    pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--root").arg(self.root()).args(args);
+        command
+    }
+
+    /// A call, to its end.
+    pub fn call<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Outcome> {
+        outcome::run(&mut self.command(args), None)
+    }
+
+    /// A call that must succeed.
+    pub fn must<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Outcome> {
+        let mut command = self.command(args);
+        let outcome = outcome::run(&mut command, None)?;
+        ensure!(outcome.is_success(), "{command:?}: {outcome:?}");
+        Ok(outcome)
+    }
+
+    /// `create`, which must succeed.
+    pub fn create(&self, bundle: &Path, id: &str) -> Result<()> {
+        let args = [OsStr::new("create"), OsStr::new("--bundle"), bundle.as_os_str(), id.as_ref()];
+        self.must(args).map(drop)
+    }
+
+    /// What `state` prints.
+    pub fn state(&self, id: &str) -> Result<Value> {
+        let outcome = self.must(["state", id])?;
+        serde_json::from_slice(&outcome.stdout).context("read the state's JSON")
+    }
+
+    /// The status that `state` prints.
+    pub fn status(&self, id: &str) -> Result<String> {
+        Ok(self.state(id)?["status"].as_str().unwrap_or("none").to_owned())
+    }
+
+    /// Waits until a container has this status.
+    pub fn wait_for_status(&self, id: &str, status: &str) -> Result<()> {
+        let reached = outcome::eventually(outcome::TIME_LIMIT, || {
+            self.status(id).is_ok_and(|now| now == status)
+        });
+        ensure!(reached, "{id} is {}, not {status}", self.status(id)?);
+        Ok(())
+    }
+
+    /// Names of what lies in the state directory: nothing, when there is no container.
+    pub fn state_entries(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.root()).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    }
+}
+
+impl Drop for Runtime {
+    /// A failed test may leave containers.
+    fn drop(&mut self) {
+        for id in self.state_entries() {
+            drop(self.call(["delete", "--force", &id]));
+        }
+    }
+}

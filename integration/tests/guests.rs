@@ -1,0 +1,173 @@
+//! The guest programs, each of which asks one question: what Linux answers, `km` must answer.
+
+#![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
+
+use integration::guests::{self, Link};
+use integration::native_and_km::Case;
+use integration::outcome::End;
+
+/// Signals, by Linux's numbers.
+const SIGILL: i32 = 4;
+const SIGTRAP: i32 = 5;
+const SIGABRT: i32 = 6;
+const SIGBUS: i32 = 7;
+const SIGFPE: i32 = 8;
+const SIGKILL: i32 = 9;
+const SIGSEGV: i32 = 11;
+const SIGTERM: i32 = 15;
+
+/// A glibc guest at a fixed address.
+fn guest(source: &str) -> Case {
+    let program = guests::c(source, Link::GlibcStatic).expect("the guest compiles");
+    Case::program(&program)
+}
+
+#[test]
+fn every_kind_of_binary_finds_on_its_stack_what_linux_puts_there() {
+    for link in Link::ALL {
+        let auxv = guests::c("auxv.c", link).unwrap();
+
+        Case::program(&auxv).arg("one").arg("two words").arg("").assert_same_end(End::Exited(0));
+    }
+}
+
+#[test]
+fn a_program_without_arguments_and_environment_starts() {
+    guest("auxv.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn the_widest_vector_registers_survive_system_calls() {
+    guest("avx512.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn a_system_call_keeps_registers_and_red_zone() {
+    guest("registers.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn false_pointers_and_numbers_get_linuxs_errno() {
+    guest("bad_pointers.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn a_call_that_does_not_exist_is_enosys_and_told_once() {
+    let both = guest("unknown_call.c").run().unwrap();
+
+    let same = both.km.end == both.native.end && both.km.stdout == both.native.stdout;
+    assert!(same, "{both:?}");
+    assert_eq!(both.km.stderr().matches("9999").count(), 1, "{:?}", both.km);
+}
+
+#[test]
+fn the_vdso_tells_the_kernels_time() {
+    for link in [Link::GlibcStatic, Link::GlibcDynamic, Link::MuslStatic] {
+        let time = guests::c("vdso_time.c", link).unwrap();
+
+        Case::program(&time).assert_same_end(End::Exited(0));
+    }
+}
+
+#[test]
+fn the_heaps_end_moves_as_on_linux() {
+    guest("brk.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn anonymous_mappings_behave_as_on_linux() {
+    guest("mmap_variants.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn file_mappings_behave_as_on_linux() {
+    let dir = tempfile::tempdir().unwrap();
+
+    guest("mmap_file.c").arg(dir.path().join("file")).assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn a_page_past_the_end_of_a_mapped_file_is_sigbus() {
+    let dir = tempfile::tempdir().unwrap();
+
+    guest("mmap_file.c")
+        .arg(dir.path().join("file"))
+        .arg("past the end")
+        .assert_same_end(End::Killed(SIGBUS));
+}
+
+#[test]
+fn a_hundred_megabytes_are_written_and_read_back() {
+    // Not in memory, as /tmp may be.
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+
+    guest("files100m.c").arg(dir.path().join("file")).assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn every_forbidden_access_is_sigsegv() {
+    let accesses = [
+        "null-read",
+        "null-write",
+        "null-call",
+        "wild-write",
+        "non-canonical",
+        "non-canonical-call",
+        "kernel-half",
+        "kernel-half-call",
+        "rodata-write",
+        "code-write",
+        "data-call",
+        "none-read",
+        "read-only-write",
+        "unmapped-read",
+        "privileged",
+        "port",
+    ];
+    for access in accesses {
+        guest("segv.c").arg(access).assert_same_end(End::Killed(SIGSEGV));
+    }
+}
+
+#[test]
+fn a_stack_that_overflows_is_sigsegv() {
+    guest("segv.c").arg("stack-overflow").assert_same_end(End::Killed(SIGSEGV));
+}
+
+#[test]
+fn every_arithmetic_fault_is_sigfpe() {
+    for fault in ["zero", "overflow", "sse", "x87"] {
+        guest("fpe.c").arg(fault).assert_same_end(End::Killed(SIGFPE));
+    }
+}
+
+#[test]
+fn other_faulting_instructions_get_linuxs_signal() {
+    let traps = [
+        ("ud2", SIGILL),
+        ("int3", SIGTRAP),
+        ("icebp", SIGTRAP),
+        ("int81", SIGSEGV),
+        ("step", SIGTRAP),
+        ("align", SIGBUS),
+    ];
+    for (trap, signal) in traps {
+        guest("trap.c").arg(trap).assert_same_end(End::Killed(signal));
+    }
+}
+
+#[test]
+fn abort_ends_a_program_with_sigabrt() {
+    for link in [Link::GlibcDynamic, Link::MuslStatic] {
+        let abort = guests::c("abort.c", link).unwrap();
+
+        Case::program(&abort).assert_same_end(End::Killed(SIGABRT));
+    }
+}
+
+#[test]
+fn a_program_that_signals_itself_ends_by_that_signal() {
+    for signal in [SIGTERM, SIGKILL, SIGSEGV] {
+        guest("abort.c").arg(signal.to_string()).assert_same_end(End::Killed(signal));
+    }
+}

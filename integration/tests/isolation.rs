@@ -1,0 +1,135 @@
+//! A guest cannot name the monitor's memory: not by a load, not through a system call, not by
+//! a file. The addresses are true ones, read from the running monitor.
+
+#![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use integration::guests::{self, Link};
+use integration::native_and_km::Case;
+use integration::outcome::{self, End};
+use integration::rootfs;
+
+/// Everything a guest can reach lies below this address.
+const GUEST_END: u64 = 1 << 39;
+
+/// One line of `/proc/PID/maps`.
+struct Area {
+    start: u64,
+    end: u64,
+    is_writable: bool,
+    text: String,
+}
+
+fn areas(pid: u32) -> Result<Vec<Area>> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    maps.lines().map(|line| parse(line).with_context(|| format!("parse {line}"))).collect()
+}
+
+fn parse(line: &str) -> Option<Area> {
+    let (range, rest) = line.split_once(' ')?;
+    let (start, end) = range.split_once('-')?;
+    Some(Area {
+        start: u64::from_str_radix(start, 16).ok()?,
+        end: u64::from_str_radix(end, 16).ok()?,
+        is_writable: rest.as_bytes().get(1) == Some(&b'w'),
+        text: line.to_owned(),
+    })
+}
+
+fn probe() -> Case {
+    Case::program(&guests::c("name_the_monitor.c", Link::GlibcStatic).expect("the guest compiles"))
+}
+
+/// Starts the probe, asks which of its process's areas to try, and returns what it found.
+fn try_areas(command: &mut Command, choose: impl Fn(&Area) -> bool) -> Result<String> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut stdin = child.stdin.take().context("the probe's input")?;
+    let started = outcome::eventually(Duration::from_secs(20), || {
+        let state = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap_or_default();
+        state.contains(") S ")
+    });
+    ensure!(started, "the probe does not wait for addresses");
+
+    let mut lines = String::new();
+    for area in areas(child.id())?.iter().filter(|area| choose(area)) {
+        let write = if area.is_writable { "w" } else { "" };
+        writeln!(lines, "{:x} {write}\n{:x} {write}", area.start, area.end - 1)?;
+    }
+    ensure!(!lines.is_empty(), "no area to try");
+    stdin.write_all(lines.as_bytes())?;
+    drop(stdin);
+    Ok(String::from_utf8(child.wait_with_output()?.stdout)?)
+}
+
+#[test]
+fn the_probe_reaches_its_own_memory_natively() {
+    let probe = guests::c("name_the_monitor.c", Link::GlibcStatic).unwrap();
+
+    let found = try_areas(&mut Command::new(probe), |area| area.text.contains("[heap]")).unwrap();
+
+    assert!(found.contains("read ") && found.contains("write "), "{found}");
+    assert!(found.lines().skip(1).all(|line| line.ends_with("reached")), "{found}");
+}
+
+#[test]
+fn no_system_call_reaches_the_monitors_memory() {
+    let mut command = probe().km_command().unwrap();
+
+    let found = try_areas(&mut command, |area| area.start >= GUEST_END).unwrap();
+
+    assert!(found.lines().count() > 10, "{found}");
+    assert!(found.lines().skip(1).all(|line| line.ends_with("Bad address")), "{found}");
+}
+
+#[test]
+fn the_monitors_own_memory_lies_where_no_guest_can_reach() {
+    let mut command = probe().km_command().unwrap();
+    let own =
+        |area: &Area| ["/km", "[heap]", "[stack]"].iter().any(|name| area.text.ends_with(name));
+
+    let found = try_areas(&mut command, |area| own(area)).unwrap();
+
+    assert!(!found.contains("reached"), "{found}");
+}
+
+#[test]
+fn a_load_from_the_monitors_memory_is_sigsegv() {
+    for address in ["8000000000", "555555554000", "7f0000000000", "7ffff7ff0000", "7fffffffe000"] {
+        let km = probe().arg(address).run_under_km().unwrap();
+
+        assert_eq!(km.end, End::Killed(11), "{address}: {km:?}");
+    }
+}
+
+#[test]
+fn no_file_of_proc_opens_the_monitors_memory_by_any_way() {
+    for file in
+        ["/proc/self/mem", "/proc/thread-self/mem", "/proc/PID/mem", "/proc/PID/task/PID/mem"]
+    {
+        let km = probe().arg(file).run_under_km().unwrap();
+
+        assert!(km.is_success() && !km.stdout().contains("opened"), "{file}: {km:?}");
+    }
+}
+
+#[test]
+fn a_guest_finds_and_harms_no_descriptor_of_the_monitors() {
+    let descriptors = guests::c("descriptors.c", Link::GlibcStatic).unwrap();
+
+    Case::program(&descriptors).assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn the_executable_that_proc_names_is_the_programs() {
+    let busybox = |args: &[&str]| Case::new([&[rootfs::BUSYBOX], args].concat());
+
+    busybox(&["readlink", "-f", "/proc/self/exe"]).assert_same_end(End::Exited(0));
+    busybox(&["md5sum", "/proc/self/exe", "/proc/thread-self/exe"]).assert_same_end(End::Exited(0));
+    busybox(&["ls", "-lL", "/proc/self/exe"]).assert_same_end(End::Exited(0));
+}
