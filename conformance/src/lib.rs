@@ -1,0 +1,87 @@
+//! The same steps by runc, then by krun, and what was seen of both compared.
+//!
+//! A test is a function of a runtime that returns all that may not differ. runc goes first, so
+//! a test that asks for too much fails before it judges krun. What may differ (versions, process
+//! numbers, wording that nobody matches on) the test leaves out.
+
+#![forbid(unsafe_code)]
+
+use std::fmt::Debug;
+
+use anyhow::{Context, Result};
+use integration::bundle::Bundle;
+use integration::outcome::{End, Outcome};
+use integration::runtime::Runtime;
+
+/// Phrases of runc's that engines search its errors for, and act upon.
+const PHRASES: [&str; 13] = [
+    "does not exist",
+    "already exists",
+    "container not running",
+    "container still running",
+    "not stopped",
+    "cannot start an already running container",
+    "cannot start a container that has stopped",
+    "executable file not found in $PATH",
+    "no such file or directory",
+    "permission denied",
+    "is a directory",
+    "exec: ",
+    "unable to start container process",
+];
+
+/// A container's bundle, and the runtime that is to run it.
+#[derive(Debug)]
+pub struct Stage {
+    /// The runtime.
+    pub runtime: Runtime,
+    /// A bundle that is good, unless the test changes it.
+    pub bundle: Bundle,
+}
+
+impl Stage {
+    /// A bundle that runs `args`.
+    fn new(runtime: Runtime, args: &[&str]) -> Result<Self> {
+        Ok(Self { runtime, bundle: Bundle::with_args(args)? })
+    }
+
+    /// `create` of the bundle, which must succeed.
+    pub fn create(&self, id: &str) -> Result<()> {
+        self.runtime.create(self.bundle.path(), id)
+    }
+
+    /// A call with `--bundle PATH` between these words and the rest.
+    pub fn with_bundle(&self, before: &[&str], after: &[&str]) -> Result<Outcome> {
+        let path = self.bundle.path().to_string_lossy();
+        self.runtime.call([before, &["--bundle", &path], after].concat())
+    }
+}
+
+/// Runs the steps by both runtimes and panics unless they return the same.
+#[track_caller]
+pub fn assert_same<T: PartialEq + Debug>(args: &[&str], steps: impl Fn(&mut Stage) -> Result<T>) {
+    let expected = run(Runtime::runc(), args, &steps).expect("runc takes the steps");
+    let got = run(Runtime::krun(), args, &steps).expect("krun takes the steps");
+    assert!(expected == got, "\n=== runc: {expected:#?}\n=== krun: {got:#?}");
+}
+
+/// Ends with nothing left: no state, cgroup, mount or process.
+fn run<T>(
+    runtime: Result<Runtime>,
+    args: &[&str],
+    steps: &impl Fn(&mut Stage) -> Result<T>,
+) -> Result<T> {
+    let mut stage = Stage::new(runtime?, args)?;
+    let seen = steps(&mut stage)?;
+    for id in stage.runtime.state_entries() {
+        stage.runtime.must(["delete", "--force", &id])?;
+    }
+    stage.bundle.footprint.ensure_nothing_is_left().context("after the steps")?;
+    Ok(seen)
+}
+
+/// What engines see of a failure: the exit status, and which of runc's phrases are in the text.
+pub fn failure(outcome: &Outcome) -> (End, Vec<&'static str>) {
+    let text = outcome.stderr();
+    (outcome.end, PHRASES.into_iter().filter(|phrase| text.contains(phrase)).collect())
+}
