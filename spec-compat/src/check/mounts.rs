@@ -1,0 +1,21 @@
+//! The `mounts` section.
+
+use crate::Fault;
+use crate::field::{Field, is_c_string};
+
+pub(super) fn check(mounts: &Field<'_>, faults: &mut Vec<Fault>) {
+    const DESTINATION: &str = "a path in the container";
+    const OPTION: &str = "text";
+    for mount in mounts.elements(faults) {
+        // A relative destination is deprecated and means one from the root; runc takes it.
+        let destination = mount.child("destination");
+        if let Some(text) = destination.required_text(DESTINATION, faults)
+            && (text.is_empty() || !is_c_string(text))
+        {
+            faults.push(destination.fault(DESTINATION));
+        }
+        for option in mount.child("options").elements(faults) {
+            option.text(OPTION, faults);
+        }
+    }
+}

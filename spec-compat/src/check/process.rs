@@ -1,0 +1,100 @@
+//! The `process` section: what is run, and as whom.
+
+use crate::Fault;
+use crate::field::{Field, is_c_string};
+
+const CAPABILITY_SETS: [&str; 5] = ["bounding", "effective", "inheritable", "permitted", "ambient"];
+
+/// The limits `setrlimit(2)` knows.
+const RLIMITS: [&str; 16] = [
+    "RLIMIT_AS",
+    "RLIMIT_CORE",
+    "RLIMIT_CPU",
+    "RLIMIT_DATA",
+    "RLIMIT_FSIZE",
+    "RLIMIT_LOCKS",
+    "RLIMIT_MEMLOCK",
+    "RLIMIT_MSGQUEUE",
+    "RLIMIT_NICE",
+    "RLIMIT_NOFILE",
+    "RLIMIT_NPROC",
+    "RLIMIT_RSS",
+    "RLIMIT_RTPRIO",
+    "RLIMIT_RTTIME",
+    "RLIMIT_SIGPENDING",
+    "RLIMIT_STACK",
+];
+
+pub(super) fn check(process: &Field<'_>, faults: &mut Vec<Fault>) {
+    if !process.is_present() {
+        faults.push(process.fault("an object with the program to run"));
+        return;
+    }
+    arguments(&process.child("args"), faults);
+    process.child("cwd").absolute_path(faults);
+    environment(&process.child("env"), faults);
+    capabilities(&process.child("capabilities"), faults);
+    limits(&process.child("rlimits"), faults);
+}
+
+fn arguments(field: &Field<'_>, faults: &mut Vec<Fault>) {
+    const EXPECTED: &str = "a list with the program and its arguments";
+    const ARGUMENT: &str = "text without a zero byte";
+    let before = faults.len();
+    let arguments = field.elements(faults);
+    if arguments.is_empty() && faults.len() == before {
+        faults.push(field.fault(EXPECTED));
+    }
+    for argument in &arguments {
+        if argument.text(ARGUMENT, faults).is_some_and(|text| !is_c_string(text)) {
+            faults.push(argument.fault(ARGUMENT));
+        }
+    }
+}
+
+fn environment(field: &Field<'_>, faults: &mut Vec<Fault>) {
+    const EXPECTED: &str = "NAME=value";
+    for variable in field.elements(faults) {
+        let Some(text) = variable.text(EXPECTED, faults) else {
+            continue;
+        };
+        let is_assignment = text.find('=').is_some_and(|equals| equals > 0);
+        if !is_assignment || !is_c_string(text) {
+            faults.push(variable.fault(EXPECTED));
+        }
+    }
+}
+
+/// A capability must look like one. One this kernel or this release does not know is no
+/// fault: the specification wants a warning, which [`crate::Config`] gives.
+fn capabilities(field: &Field<'_>, faults: &mut Vec<Fault>) {
+    const EXPECTED: &str = "a capability such as CAP_CHOWN";
+    for set in CAPABILITY_SETS {
+        for capability in field.child(set).elements(faults) {
+            let Some(name) = capability.text(EXPECTED, faults) else {
+                continue;
+            };
+            let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+            if !(name.len() > 4 && name.starts_with("CAP_") && name.chars().all(is_name)) {
+                faults.push(capability.fault(EXPECTED));
+            }
+        }
+    }
+}
+
+fn limits(field: &Field<'_>, faults: &mut Vec<Fault>) {
+    const EXPECTED: &str = "a resource limit such as RLIMIT_NOFILE";
+    let mut seen = Vec::new();
+    for limit in field.elements(faults) {
+        let name = limit.child("type");
+        let Some(text) = name.required_text(EXPECTED, faults) else {
+            continue;
+        };
+        if !RLIMITS.contains(&text) {
+            faults.push(name.fault(EXPECTED));
+        } else if seen.contains(&text) {
+            faults.push(name.fault("each resource limit once"));
+        }
+        seen.push(text);
+    }
+}

@@ -1,0 +1,162 @@
+//! Each check with a document that fails it, and the whole with one that passes.
+
+use serde_json::{Value, json};
+
+use crate::{Config, ConfigError};
+
+fn good() -> Value {
+    json!({
+        "ociVersion": "1.0.2",
+        "root": { "path": "rootfs" },
+        "process": { "args": ["sh"], "cwd": "/", "env": ["PATH=/bin"] },
+        "mounts": [{ "destination": "/proc", "type": "proc", "source": "proc" }],
+        "linux": { "namespaces": [{ "type": "pid" }, { "type": "mount" }] },
+    })
+}
+
+/// The good document with the value at `pointer` replaced, or removed where it is null.
+fn with(pointer: &str, value: Value) -> Result<Config, ConfigError> {
+    let mut document = good();
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    let members = document.pointer_mut(parent).and_then(Value::as_object_mut).unwrap();
+    members.insert(name.into(), value);
+    Config::parse(document.to_string().as_bytes())
+}
+
+#[test]
+fn a_good_document_passes() {
+    let config = Config::parse(good().to_string().as_bytes()).unwrap();
+
+    assert_eq!(config.arguments(), ["sh"]);
+    assert_eq!(config.environment(), ["PATH=/bin"]);
+    assert!(!config.wants_terminal());
+    assert!(config.warnings().is_empty());
+}
+
+/// Where a value is put, the value, and what is said about it.
+const BAD_VALUES: &[(&str, &str, &str)] = &[
+    (
+        "/ociVersion",
+        r#""2.0.0""#,
+        r#"ociVersion: found "2.0.0", expected a version of the form 1.x.y"#,
+    ),
+    ("/ociVersion", "1", "ociVersion: found 1, expected a version of the form 1.x.y"),
+    ("/root/path", r#""""#, r#"root.path: found "", expected the path of the root file system"#),
+    (
+        "/process/args",
+        "[]",
+        "process.args: found an empty list, expected a list with the program and its arguments",
+    ),
+    ("/process/args", r#""sh""#, r#"process.args: found "sh", expected a list"#),
+    (
+        "/process/args",
+        r#"["sh", 1]"#,
+        "process.args[1]: found 1, expected text without a zero byte",
+    ),
+    (
+        "/process/args",
+        r#"["a\u0000b"]"#,
+        r#"process.args[0]: found "a\u0000b", expected text without a zero byte"#,
+    ),
+    ("/process/cwd", r#""tmp""#, r#"process.cwd: found "tmp", expected an absolute path"#),
+    ("/process/env", r#"["PATH"]"#, r#"process.env[0]: found "PATH", expected NAME=value"#),
+    ("/process/env", r#"["=x"]"#, r#"process.env[0]: found "=x", expected NAME=value"#),
+    (
+        "/process/capabilities",
+        r#"{ "bounding": ["chown"] }"#,
+        r#"process.capabilities.bounding[0]: found "chown", expected a capability such as CAP_CHOWN"#,
+    ),
+    (
+        "/process/rlimits",
+        r#"[{ "type": "NOFILE", "soft": 1, "hard": 1 }]"#,
+        r#"process.rlimits[0].type: found "NOFILE", expected a resource limit such as RLIMIT_NOFILE"#,
+    ),
+    ("/mounts", "[{}]", "mounts[0].destination: found nothing, expected a path in the container"),
+    (
+        "/linux/namespaces",
+        r#"[{ "type": "net" }]"#,
+        r#"linux.namespaces[0].type: found "net", expected one of cgroup, ipc, mount, network, pid, time, user, uts"#,
+    ),
+    (
+        "/linux/namespaces",
+        r#"[{ "type": "pid" }, { "type": "pid" }]"#,
+        r#"linux.namespaces[1].type: found "pid", expected each namespace once"#,
+    ),
+    (
+        "/linux/rootfsPropagation",
+        r#""public""#,
+        r#"linux.rootfsPropagation: found "public", expected one of shared, slave, private, unbindable, or these with r in front"#,
+    ),
+    (
+        "/hooks",
+        r#"{ "poststop": [{ "path": "true" }] }"#,
+        r#"hooks.poststop[0].path: found "true", expected an absolute path"#,
+    ),
+    (
+        "/hooks",
+        r#"{ "prestart": [{ "path": "/true", "timeout": 0 }] }"#,
+        "hooks.prestart[0].timeout: found 0, expected a number of seconds above 0",
+    ),
+];
+
+#[test]
+fn every_check_names_the_field_the_value_and_the_expectation() {
+    for (pointer, value, expected) in BAD_VALUES {
+        let error = with(pointer, serde_json::from_str(value).unwrap()).unwrap_err();
+
+        assert_eq!(error.to_string(), *expected);
+    }
+}
+
+#[test]
+fn a_value_of_the_wrong_type_in_an_unchecked_field_is_named_too() {
+    let error = with("/hostname", json!(["a"])).unwrap_err();
+
+    assert_eq!(error.to_string(), "hostname: found sequence, expected a string");
+}
+
+#[test]
+fn bytes_that_are_no_json_are_refused_with_line_and_column() {
+    let error = Config::parse(b"{\n  \"ociVersion\": }").unwrap_err();
+
+    assert_eq!(error.to_string(), "not valid JSON: expected value at line 2 column 17");
+}
+
+#[test]
+fn no_document_makes_the_reader_panic() {
+    for text in [
+        "",
+        "null",
+        "[]",
+        "1",
+        "{}",
+        "{\"process\":1,\"linux\":[],\"hooks\":\"\"}",
+        "{\"root\":{\"path\":{}}}",
+    ] {
+        assert!(Config::parse(text.as_bytes()).is_err(), "{text}");
+    }
+    let deep = "[".repeat(100_000);
+    assert!(Config::parse(deep.as_bytes()).is_err());
+}
+
+#[test]
+fn null_means_absence_as_go_writes_it() {
+    assert!(with("/mounts", Value::Null).is_ok());
+    assert!(with("/hooks", Value::Null).is_ok());
+}
+
+#[test]
+fn an_unknown_capability_is_dropped_with_a_warning() {
+    let lists = json!({ "bounding": ["CAP_CHOWN", "CAP_FROM_THE_FUTURE"], "effective": ["CAP_FROM_THE_FUTURE"] });
+
+    let config = with("/process/capabilities", lists).unwrap();
+
+    assert_eq!(
+        config.warnings(),
+        [r#"ignoring unknown or unavailable capability "CAP_FROM_THE_FUTURE""#]
+    );
+    assert_eq!(
+        config.document().pointer("/process/capabilities/bounding"),
+        Some(&json!(["CAP_CHOWN"]))
+    );
+}

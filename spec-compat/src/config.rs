@@ -1,0 +1,177 @@
+//! A `config.json` that has passed every check.
+
+use std::path::Path;
+
+use oci_spec::runtime::{Capability, Hook, LinuxNamespaceType, Process, Spec};
+use serde_json::{Map, Value};
+
+use crate::check;
+use crate::{ConfigError, Fault};
+
+/// A usable `config.json`: the document, and its typed form.
+///
+/// ```
+/// use spec_compat::Config;
+///
+/// let config = Config::parse(br#"{"ociVersion":"1.0.2","process":{"cwd":"x"}}"#);
+///
+/// assert_eq!(
+///     config.unwrap_err().to_string(),
+///     "3 faults: \
+///      (1) root.path: found nothing, expected the path of the root file system; \
+///      (2) process.args: found nothing, expected a list with the program and its arguments; \
+///      (3) process.cwd: found \"x\", expected an absolute path"
+/// );
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    document: Value,
+    spec: Spec,
+    warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads `bytes`, and gives all faults at once.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
+        let mut document: Value = serde_json::from_slice(bytes).map_err(|error| syntax(&error))?;
+        drop_nulls(&mut document);
+        let faults = check::all(&document);
+        if !faults.is_empty() {
+            return Err(ConfigError::Faults(faults));
+        }
+        add_defaults(&mut document);
+        let warnings = drop_unknown_capabilities(&mut document);
+        let spec = serde_path_to_error::deserialize(&document).map_err(|error| shape(&error))?;
+        Ok(Self { document, spec, warnings })
+    }
+
+    /// The typed form.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// The document itself, with what the typed form does not know.
+    ///
+    /// Fields that are `null` are gone, `process.user` and `linux` are always there.
+    pub fn document(&self) -> &Value {
+        &self.document
+    }
+
+    /// What the caller should be warned of: it is asked for, and will not be had.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The program's section.
+    pub fn process(&self) -> &Process {
+        self.spec.process().as_ref().expect("checked: there is a process")
+    }
+
+    /// The program and its arguments; never empty.
+    pub fn arguments(&self) -> &[String] {
+        self.process().args().as_deref().unwrap_or_default()
+    }
+
+    /// The environment, in its order and with its duplicates.
+    pub fn environment(&self) -> &[String] {
+        self.process().env().as_deref().unwrap_or_default()
+    }
+
+    /// Where the root file system is, relative to the bundle or absolute.
+    pub fn rootfs(&self) -> &Path {
+        self.spec.root().as_ref().expect("checked: there is a root").path()
+    }
+
+    /// Whether the program becomes process 1 of a process ID namespace of its own.
+    pub fn has_new_pid_namespace(&self) -> bool {
+        let linux = self.spec.linux().as_ref();
+        let namespaces = linux.and_then(|linux| linux.namespaces().as_ref());
+        namespaces.into_iter().flatten().any(|namespace| {
+            let path = namespace.path().as_ref();
+            namespace.typ() == LinuxNamespaceType::Pid
+                && path.is_none_or(|path| path.as_os_str().is_empty())
+        })
+    }
+
+    /// Whether the program wants a terminal.
+    pub fn wants_terminal(&self) -> bool {
+        self.process().terminal().unwrap_or(false)
+    }
+
+    /// The hooks of the point called `name`, such as `poststart`.
+    pub fn hooks(&self, name: &str) -> Vec<Hook> {
+        let list = self.document.get("hooks").and_then(|hooks| hooks.get(name));
+        list.and_then(|list| serde_json::from_value(list.clone()).ok()).unwrap_or_default()
+    }
+
+    /// Whether there are rules for the use of devices.
+    pub fn has_device_rules(&self) -> bool {
+        let linux = self.spec.linux().as_ref();
+        let resources = linux.and_then(|linux| linux.resources().as_ref());
+        resources.is_some_and(|resources| resources.devices().is_some())
+    }
+
+    /// Whether there is a seccomp profile.
+    pub fn has_seccomp_profile(&self) -> bool {
+        self.spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some())
+    }
+}
+
+fn syntax(error: &serde_json::Error) -> ConfigError {
+    let text = error.to_string();
+    let reason = text.split(" at line ").next().unwrap_or_default();
+    ConfigError::Syntax { reason: reason.into(), line: error.line(), column: error.column() }
+}
+
+/// A value of the wrong shape in a field that has no check of its own.
+fn shape(error: &serde_path_to_error::Error<serde_json::Error>) -> ConfigError {
+    let text = error.inner().to_string();
+    let (found, expected) = text.split_once(", expected ").unwrap_or((&text, "another value"));
+    let found = found.strip_prefix("invalid type: ").unwrap_or(found);
+    ConfigError::Faults(vec![Fault {
+        field: error.path().to_string(),
+        found: found.into(),
+        expected: expected.into(),
+    }])
+}
+
+/// Callers written in Go write `null` for an empty list; it means absence.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(drop_nulls),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// What runc takes for granted and the typed form does not.
+fn add_defaults(document: &mut Value) {
+    let root_user = || serde_json::json!({ "uid": 0, "gid": 0 });
+    let empty = || Value::Object(Map::new());
+    if let Some(members) = document.as_object_mut() {
+        members.entry("linux").or_insert_with(empty);
+    }
+    if let Some(process) = document.get_mut("process").and_then(Value::as_object_mut) {
+        process.entry("user").or_insert_with(root_user);
+    }
+}
+
+/// The specification: what cannot be mapped to the kernel "MUST be logged as a warning".
+fn drop_unknown_capabilities(document: &mut Value) -> Vec<String> {
+    let sets = document.pointer_mut("/process/capabilities").and_then(Value::as_object_mut);
+    let mut unknown = Vec::new();
+    for list in sets.into_iter().flat_map(Map::values_mut).filter_map(Value::as_array_mut) {
+        list.retain(|name| {
+            let is_known = serde_json::from_value::<Capability>(name.clone()).is_ok();
+            if !is_known && !unknown.contains(name) {
+                unknown.push(name.clone());
+            }
+            is_known
+        });
+    }
+    let warning = |name| format!("ignoring unknown or unavailable capability {name}");
+    unknown.iter().map(warning).collect()
+}
