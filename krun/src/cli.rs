@@ -1,0 +1,199 @@
+//! The command line: runc's, because engines call us in its place.
+//!
+//! Options may follow the container's ID. Options that runc once had are accepted and mean
+//! nothing, so that an engine's old configuration goes on working.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs OCI containers, each process in a virtual machine of its own.
+#[derive(Debug, Parser)]
+#[command(name = "krun", disable_version_flag = true, subcommand_required = false)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+
+    /// Print the version.
+    #[arg(short = 'v', long)]
+    pub(crate) version: bool,
+
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
+}
+
+/// Options in front of the verb.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Write debugging lines to the log.
+    #[arg(long)]
+    pub(crate) debug: bool,
+
+    /// Write the log to this file instead of standard error.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+
+    /// The log's format.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+
+    /// The directory that keeps the containers' state; should be on a tmpfs.
+    #[arg(long, value_name = "DIR", default_value = "/run/krun")]
+    pub(crate) root: PathBuf,
+
+    /// Let systemd make the cgroups: `slice:prefix:name` in `cgroupsPath`.
+    #[arg(long)]
+    pub(crate) systemd_cgroup: bool,
+
+    /// Whether cgroup permission errors are ignored: true, false or auto.
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(crate) rootless: String,
+
+    /// Let uname(2) in a container show the host's kernel release as it is, without the
+    /// suffix that tells a virtual machine (as in 6.12.0.kontain.KVM).
+    #[arg(long)]
+    pub(crate) no_release_suffix: bool,
+
+    /// The monitor's binary, for tests. It is otherwise the `km` beside krun.
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub(crate) km: Option<PathBuf>,
+
+    /// Accepted for compatibility, without effect.
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub(crate) criu: Option<PathBuf>,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// As `key=value`.
+    Text,
+    /// As JSON.
+    Json,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Create a container that waits for `start`.
+    Create(Create),
+    /// Start the program of a created container.
+    Start(Target),
+    /// Print a container's state as JSON.
+    State(Target),
+    /// Send a signal to a container.
+    Kill(Kill),
+    /// Delete a container that has stopped.
+    Delete(Delete),
+    /// Create and start a container, and wait for its end.
+    Run(Run),
+    /// Print what this runtime supports, as JSON.
+    Features,
+    /// Run one hook with the state libcontainer gives, corrected.
+    #[command(hide = true)]
+    RunHook(RunHook),
+}
+
+/// A container.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    /// The container's name.
+    pub(crate) id: String,
+}
+
+/// The options of `create`.
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// The container's name.
+    pub(crate) id: String,
+
+    #[command(flatten)]
+    pub(crate) options: CreateOptions,
+}
+
+/// What `create` and `run` have in common.
+#[derive(Debug, Args)]
+pub(crate) struct CreateOptions {
+    /// The bundle's directory; the working directory if not given.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) bundle: Option<PathBuf>,
+
+    /// A UNIX socket that receives the descriptor of the terminal's master side.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) console_socket: Option<PathBuf>,
+
+    /// A UNIX socket that receives a descriptor of the program's process.
+    #[arg(long, value_name = "PATH", hide = true)]
+    pub(crate) pidfd_socket: Option<PathBuf>,
+
+    /// A file that receives the program's process ID.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
+
+    /// Enter the root file system without pivot_root(2), as a RAM disk needs it.
+    #[arg(long)]
+    pub(crate) no_pivot: bool,
+
+    /// Keep the caller's session keyring.
+    #[arg(long)]
+    pub(crate) no_new_keyring: bool,
+
+    /// Pass this many descriptors, from 3 on, to the program.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) preserve_fds: u16,
+}
+
+/// The options of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The container's name.
+    pub(crate) id: String,
+
+    #[command(flatten)]
+    pub(crate) options: CreateOptions,
+
+    /// Do not wait for the program's end.
+    #[arg(short, long)]
+    pub(crate) detach: bool,
+
+    /// Keep the container after its end.
+    #[arg(long)]
+    pub(crate) keep: bool,
+
+    /// Do not adopt the program's orphans while waiting.
+    #[arg(long)]
+    pub(crate) no_subreaper: bool,
+}
+
+/// The options of `kill`.
+#[derive(Debug, Args)]
+pub(crate) struct Kill {
+    /// The container's name.
+    pub(crate) id: String,
+
+    /// A number or a name, with or without SIG.
+    #[arg(default_value = "SIGTERM")]
+    pub(crate) signal: String,
+
+    /// Send it to all processes of the container.
+    #[arg(short, long, hide = true)]
+    pub(crate) all: bool,
+}
+
+/// The options of `delete`.
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// The container's name.
+    pub(crate) id: String,
+
+    /// Kill the container first; succeed if there is none.
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
+/// The options of the internal `run-hook`.
+#[derive(Debug, Args)]
+pub(crate) struct RunHook {
+    /// The hook and what is to be corrected, as JSON.
+    pub(crate) order: String,
+}

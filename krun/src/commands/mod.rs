@@ -1,0 +1,84 @@
+//! The verbs, one file each.
+
+mod create;
+mod delete;
+mod features;
+mod kill;
+mod run;
+mod run_hook;
+mod start;
+mod state;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::cli::{Global, Verb};
+use crate::container::remove::RemoveError;
+use crate::container::start::StartError;
+use crate::container::store::{Store, StoreError};
+use crate::creation::CreateError;
+use crate::log::Log;
+
+/// Why a verb failed. `Display` is what callers read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VerbError {
+    /// `create`, in the words dockerd looks for.
+    #[error("runc create failed")]
+    Create(#[source] CreateError),
+    /// `run` could not make the container, in runc's words.
+    #[error("runc run failed")]
+    RunCreate(#[source] CreateError),
+    /// `run` could not start the container, in runc's words.
+    #[error("runc run failed")]
+    RunStart(#[source] StartError),
+    /// `run` made the container and could not look after it.
+    #[error("runc run failed")]
+    Foreground(#[source] io::Error),
+    /// There is no such container, or its state cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// `start`.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// `kill`.
+    #[error(transparent)]
+    Kill(#[from] kill::KillError),
+    /// `delete`.
+    #[error(transparent)]
+    Delete(#[from] delete::DeleteError),
+    /// Something of a container is left.
+    #[error(transparent)]
+    Remove(#[from] RemoveError),
+    /// `run-hook`.
+    #[error(transparent)]
+    RunHook(#[from] run_hook::RunHookError),
+    /// Standard output cannot be written.
+    #[error("standard output")]
+    Output(#[source] io::Error),
+}
+
+/// Does what `verb` says.
+pub(crate) fn execute(global: &Global, log: &Log, verb: &Verb) -> Result<ExitCode, VerbError> {
+    match verb {
+        Verb::Create(arguments) => create::create(global, log, arguments)?,
+        Verb::Start(target) => start::start(global, target)?,
+        Verb::State(target) => state::state(global, target)?,
+        Verb::Kill(arguments) => kill::kill(global, arguments)?,
+        Verb::Delete(arguments) => delete::delete(global, arguments)?,
+        Verb::Run(arguments) => return run::run(global, log, arguments),
+        Verb::Features => features::features()?,
+        Verb::RunHook(arguments) => return run_hook::run_hook(arguments),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn store(global: &Global) -> Store {
+    Store::new(global.root.clone())
+}
+
+/// Writes to standard output; `println!` would panic where it is closed.
+pub(crate) fn print(text: &str) -> Result<(), VerbError> {
+    let mut output = io::stdout().lock();
+    let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+    written.map_err(VerbError::Output)
+}

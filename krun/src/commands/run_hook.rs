@@ -1,0 +1,64 @@
+//! `krun run-hook`: what libcontainer runs in place of a hook (see `creation::hook_order`).
+
+use std::io::{self, Read};
+use std::process::ExitCode;
+
+use hooks::Point;
+use serde_json::Value;
+use spec_compat::OCI_VERSION;
+
+use super::VerbError;
+use crate::cli::RunHook;
+use crate::container::start_gate;
+use crate::creation::HookOrder;
+use crate::error_chain;
+
+/// Why a hook failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunHookError {
+    /// This was not called by libcontainer.
+    #[error("run-hook is for internal use: {0}")]
+    Order(#[from] serde_json::Error),
+    /// The state does not come.
+    #[error("read the container's state")]
+    State(#[source] io::Error),
+    /// The hook itself.
+    #[error("error running {point} hook #{index}: {failure}")]
+    Failed {
+        /// Where in the container's life.
+        point: String,
+        /// Which of the point's hooks.
+        index: usize,
+        /// What happened.
+        failure: hooks::Failure,
+    },
+}
+
+/// A failure of the hook is told through the start gate, and only there: it is up to the
+/// `create` that waits at the gate to log it.
+pub(super) fn run_hook(arguments: &RunHook) -> Result<ExitCode, VerbError> {
+    let order: HookOrder = serde_json::from_str(&arguments.order).map_err(RunHookError::from)?;
+    match (run(&order), start_gate::open_both_ways(&order.gate)) {
+        (Ok(()), _) => Ok(ExitCode::SUCCESS),
+        (Err(error), Ok(gate)) => {
+            start_gate::report_fault(&gate, &error_chain::text(&error));
+            Ok(ExitCode::FAILURE)
+        }
+        (Err(error), Err(_)) => Err(error.into()),
+    }
+}
+
+fn run(order: &HookOrder) -> Result<(), RunHookError> {
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text).map_err(RunHookError::State)?;
+    let mut state: Value = serde_json::from_str(&text)?;
+    state["bundle"] = order.bundle.display().to_string().into();
+    state["ociVersion"] = OCI_VERSION.into();
+    let point = Point::named(&order.point).unwrap_or(Point::CreateRuntime);
+    let hook = std::slice::from_ref(&order.hook);
+    hooks::run(point, hook, &state.to_string(), &[]).map_err(|error| RunHookError::Failed {
+        point: order.point.clone(),
+        index: order.index,
+        failure: error.failure,
+    })
+}

@@ -1,0 +1,248 @@
+//! A container's cgroups as directories: which they are, who is in them, their end.
+//!
+//! libcontainer makes them and sets their limits. Afterwards a container is a list of
+//! directories, one for every version 1 hierarchy or one for version 2, and the rest is
+//! reading and writing files in them.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Component, Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use procfs::process::{MountInfo, Process};
+
+use super::process::signal_whoever_is;
+use crate::signals::SignalNumber;
+
+/// How long the kernel may take to let go of a cgroup whose last process was killed.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(5);
+
+/// Why a cgroup cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CgroupError {
+    /// The mounts of this process cannot be read.
+    #[error("read /proc/self/mountinfo")]
+    Mounts(#[from] procfs::ProcError),
+    /// The bundle asks for a place outside of the hierarchy.
+    #[error("linux.cgroupsPath: found {0:?}, expected a path without \"..\"")]
+    Escapes(PathBuf),
+    /// systemd is asked for, and is not there.
+    #[error("systemd cgroups are not supported yet: remove --systemd-cgroup")]
+    Systemd,
+    /// runc's words.
+    #[error("container's cgroup is not empty: {0} process(es) found")]
+    NotEmpty(usize),
+    /// A frozen cgroup would freeze whatever enters it, for ever.
+    #[error("container's cgroup unexpectedly frozen")]
+    Frozen,
+    /// The kernel does not give the directory up.
+    #[error("remove cgroup {path}")]
+    Remove {
+        /// The cgroup.
+        path: PathBuf,
+        /// What Linux said.
+        source: io::Error,
+    },
+}
+
+/// The path below every hierarchy: what the bundle says, or `/<id>` as for runc.
+pub(crate) fn path_below_hierarchies(
+    asked: Option<&Path>,
+    id: &str,
+) -> Result<PathBuf, CgroupError> {
+    let asked = asked.filter(|path| !path.as_os_str().is_empty());
+    let path = asked.map_or_else(|| PathBuf::from(id), Path::to_path_buf);
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err(CgroupError::Escapes(path));
+    }
+    Ok(Path::new("/").join(path))
+}
+
+/// The directories a cgroup at `path` has, whether they exist or not.
+pub(crate) fn directories(path: &Path) -> Result<Vec<PathBuf>, CgroupError> {
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    let mut directories = Vec::new();
+    for mount in Process::myself()?.mountinfo()? {
+        if is_hierarchy(&mount) {
+            directories.push(mount.mount_point.join(relative));
+        }
+    }
+    Ok(directories)
+}
+
+/// Whether containers are put into the hierarchy mounted here.
+///
+/// A version 2 hierarchy counts where it is the only one: in a hybrid set-up it has no
+/// controllers. A named one, such as systemd's, has no controllers either.
+fn is_hierarchy(mount: &MountInfo) -> bool {
+    match mount.fs_type.as_str() {
+        "cgroup" => !mount.super_options.contains_key("name"),
+        "cgroup2" => mount.mount_point == Path::new("/sys/fs/cgroup"),
+        _ => false,
+    }
+}
+
+/// Whether this host's only hierarchy is of version 2.
+pub(crate) fn is_version_2() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+/// Refuses cgroups that are in use, or frozen.
+pub(crate) fn demand_unused(directories: &[PathBuf]) -> Result<(), CgroupError> {
+    if is_frozen(directories) {
+        return Err(CgroupError::Frozen);
+    }
+    match processes(directories).len() {
+        0 => Ok(()),
+        found => Err(CgroupError::NotEmpty(found)),
+    }
+}
+
+/// Whether the cgroup is frozen, or about to be.
+pub(crate) fn is_frozen(directories: &[PathBuf]) -> bool {
+    directories.iter().any(|directory| {
+        let says = |file, words: &[&str]| {
+            fs::read_to_string(directory.join(file)).is_ok_and(|text| words.contains(&text.trim()))
+        };
+        says("freezer.state", &["FROZEN", "FREEZING"]) || says("cgroup.freeze", &["1"])
+    })
+}
+
+/// Lets a frozen cgroup go on, so that its processes can die.
+pub(crate) fn thaw(directories: &[PathBuf]) {
+    for directory in directories {
+        // Only one of the files exists, in one of the directories.
+        let _ = write_existing(&directory.join("freezer.state"), "THAWED");
+        let _ = write_existing(&directory.join("cgroup.freeze"), "0");
+    }
+}
+
+fn write_existing(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).open(path)?;
+    io::Write::write_all(&mut file, text.as_bytes())
+}
+
+/// All processes in the cgroup and below, each once.
+pub(crate) fn processes(directories: &[PathBuf]) -> Vec<i32> {
+    let mut found = Vec::new();
+    for directory in directories {
+        collect_processes(directory, &mut found);
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn collect_processes(directory: &Path, found: &mut Vec<i32>) {
+    let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+    found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+    for child in children(directory) {
+        collect_processes(&child, found);
+    }
+}
+
+fn children(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Sends `signal` to every process in the cgroup. One that has gone meanwhile is no fault.
+pub(crate) fn signal_all(directories: &[PathBuf], signal: SignalNumber) {
+    for pid in processes(directories) {
+        let _ = signal_whoever_is(pid, signal);
+    }
+}
+
+/// Kills whatever is left in the cgroup and removes it.
+pub(crate) fn remove(directories: &[PathBuf]) -> Result<(), CgroupError> {
+    let began = Instant::now();
+    let mut pause = Duration::from_micros(200);
+    loop {
+        signal_all(directories, SignalNumber::KILL);
+        thaw(directories);
+        match directories.iter().try_for_each(|directory| remove_tree(directory)) {
+            Err(CgroupError::Remove { source, .. })
+                if source.kind() == ErrorKind::ResourceBusy && began.elapsed() < REMOVAL_LIMIT =>
+            {
+                // A killed process leaves when it is next scheduled.
+                thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(50));
+            }
+            result => return result,
+        }
+    }
+}
+
+fn remove_tree(directory: &Path) -> Result<(), CgroupError> {
+    for child in children(directory) {
+        remove_tree(&child)?;
+    }
+    match fs::remove_dir(directory) {
+        Err(source) if source.kind() != ErrorKind::NotFound => {
+            Err(CgroupError::Remove { path: directory.into(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::{demand_unused, is_frozen, path_below_hierarchies, processes};
+
+    #[test]
+    fn a_container_without_a_path_has_its_name_as_path() {
+        for absent in [None, Some(Path::new(""))] {
+            assert_eq!(path_below_hierarchies(absent, "web").unwrap(), Path::new("/web"));
+        }
+        let given = path_below_hierarchies(Some(Path::new("a/b")), "web").unwrap();
+        assert_eq!(given, Path::new("/a/b"));
+    }
+
+    #[test]
+    fn a_path_that_leaves_the_hierarchy_is_refused() {
+        let error = path_below_hierarchies(Some(Path::new("/a/../../b")), "web").unwrap_err();
+
+        assert!(error.to_string().contains("without \"..\""), "{error}");
+    }
+
+    fn hierarchy() -> (tempfile::TempDir, Vec<PathBuf>) {
+        let directory = tempfile::tempdir().unwrap();
+        let inner = directory.path().join("inner");
+        fs::create_dir(&inner).unwrap();
+        fs::write(directory.path().join("cgroup.procs"), "").unwrap();
+        fs::write(inner.join("cgroup.procs"), "").unwrap();
+        let path = directory.path().to_owned();
+        (directory, vec![path])
+    }
+
+    #[test]
+    fn processes_of_inner_cgroups_are_found_once() {
+        let (_keep, mut directories) = hierarchy();
+        fs::write(directories[0].join("inner/cgroup.procs"), "12\n7\n").unwrap();
+        directories.push(directories[0].clone());
+
+        assert_eq!(processes(&directories), [7, 12]);
+        let error = demand_unused(&directories).unwrap_err();
+        assert_eq!(error.to_string(), "container's cgroup is not empty: 2 process(es) found");
+    }
+
+    #[test]
+    fn a_frozen_cgroup_of_either_version_is_seen() {
+        for (file, text) in [("freezer.state", "FROZEN\n"), ("cgroup.freeze", "1\n")] {
+            let (_keep, directories) = hierarchy();
+            assert!(!is_frozen(&directories));
+
+            fs::write(directories[0].join(file), text).unwrap();
+
+            assert!(is_frozen(&directories));
+            assert!(demand_unused(&directories).is_err());
+        }
+    }
+}

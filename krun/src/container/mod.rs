@@ -1,0 +1,10 @@
+//! A container: its name, its recorded state, its process, its cgroups.
+
+pub(crate) mod cgroups;
+pub(crate) mod id;
+pub(crate) mod process;
+pub(crate) mod record;
+pub(crate) mod remove;
+pub(crate) mod start;
+pub(crate) mod start_gate;
+pub(crate) mod store;

@@ -1,0 +1,57 @@
+//! What krun remembers of a container between two commands.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use spec_compat::{Hook, OCI_VERSION, State, Status};
+
+use super::process::ProcessName;
+
+/// The contents of `<root>/<id>/state.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    pub(crate) id: String,
+    pub(crate) bundle: PathBuf,
+    pub(crate) rootfs: PathBuf,
+    pub(crate) created: String,
+    #[serde(default)]
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// The program's process; absent while `create` is at work.
+    pub(crate) process: Option<ProcessName>,
+    /// The container's directory in every cgroup hierarchy.
+    #[serde(default)]
+    pub(crate) cgroups: Vec<PathBuf>,
+    /// Whether the program is process 1 of a namespace, whose end ends all others.
+    #[serde(default)]
+    pub(crate) has_pid_namespace: bool,
+    /// The hooks that are due later. The bundle may be gone by then.
+    #[serde(default)]
+    pub(crate) poststart: Vec<Hook>,
+    #[serde(default)]
+    pub(crate) poststop: Vec<Hook>,
+}
+
+impl Record {
+    /// The state document, with `status` as found out by the caller.
+    pub(crate) fn state(&self, status: Status) -> State {
+        let pid = match status {
+            Status::Stopped | Status::Creating => 0,
+            Status::Created | Status::Running | Status::Paused => {
+                self.process.map_or(0, |process| process.pid)
+            }
+        };
+        State {
+            oci_version: OCI_VERSION.into(),
+            id: self.id.clone(),
+            pid,
+            status,
+            bundle: self.bundle.display().to_string(),
+            rootfs: self.rootfs.display().to_string(),
+            created: self.created.clone(),
+            annotations: self.annotations.clone(),
+            owner: String::new(),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The end of a container: its processes, its cgroups, its directory, its last hooks.
+
+use hooks::Point;
+use spec_compat::Status;
+
+use super::cgroups::{self, CgroupError};
+use super::record::Record;
+use super::store::{Entry, StoreError};
+
+/// Why something of a container is left.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RemoveError {
+    /// A cgroup is still in use.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// The container's directory cannot be removed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Removes all of a container whose program has ended.
+///
+/// A cgroup that cannot be removed keeps the container's name taken, so that the user can
+/// try again, except where `insist` says that the name matters more.
+pub(crate) fn remove(entry: &Entry, record: &Record, insist: Insist) -> Result<(), RemoveError> {
+    match cgroups::remove(&record.cgroups) {
+        Err(error) if insist == Insist::No => return Err(error.into()),
+        Err(error) => tracing::warn!("{error}"),
+        Ok(()) => {}
+    }
+    entry.remove()?;
+    let state = record.state(Status::Stopped).to_hook_json();
+    if let Err(error) = hooks::run(Point::Poststop, &record.poststop, &state, &[]) {
+        // The specification: log a warning, and go on as if the hook had succeeded.
+        tracing::warn!("{error}");
+    }
+    Ok(())
+}
+
+/// Whether a container's name is freed even if a cgroup of it stays behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Insist {
+    /// No: the caller can try again.
+    No,
+    /// Yes: `delete --force`.
+    Yes,
+}

@@ -1,0 +1,204 @@
+//! Where containers are remembered: one directory each below `--root`.
+//!
+//! ```text
+//! <root>/<id>/state.json    the record; replaced whole, so a reader never sees half of one
+//! <root>/<id>/lock          held by the command that changes the container
+//! <root>/<id>/exec.fifo     see `start_gate`
+//! <root>/<id>/config.json   what libcontainer is given instead of the bundle's
+//! <root>/<id>/libcontainer/ what libcontainer writes
+//! ```
+//!
+//! The lock belongs to the process that took it (`fcntl(2)`), not to the open file: the
+//! container's first process is forked by `create`, waits for `start`, and must not hold it.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, fcntl_lock};
+use spec_compat::Status;
+
+use super::id::{ContainerId, IdError};
+use super::record::Record;
+use super::{cgroups, start_gate};
+
+const RECORD: &str = "state.json";
+const LOCK: &str = "lock";
+
+/// Why a container cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// runc's words; callers look for "does not exist".
+    #[error("container does not exist")]
+    NotFound,
+    /// runc's words.
+    #[error("container with given ID already exists")]
+    Exists,
+    /// No name for a container.
+    #[error(transparent)]
+    Id(#[from] IdError),
+    /// The file system's fault, or a damaged file.
+    #[error("{path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+}
+
+/// The directory of all containers.
+#[derive(Debug)]
+pub(crate) struct Store {
+    root: PathBuf,
+}
+
+/// One container's directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    directory: PathBuf,
+}
+
+/// The right to change a container, until dropped or the process ends.
+#[derive(Debug)]
+pub(crate) struct Lock(
+    #[expect(dead_code, reason = "held for its descriptor, whose closing is the unlocking")] File,
+);
+
+impl Store {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// The container called `id`.
+    pub(crate) fn find(&self, id: &str) -> Result<Entry, StoreError> {
+        let id = ContainerId::parse(id)?;
+        let entry = Entry { directory: self.root.join(&id) };
+        match entry.directory.try_exists() {
+            Ok(true) => Ok(entry),
+            Ok(false) => Err(StoreError::NotFound),
+            Err(source) => Err(StoreError::Io { path: entry.directory, source }),
+        }
+    }
+
+    /// Takes the name `id` for a new container and locks it.
+    pub(crate) fn reserve(&self, id: &ContainerId) -> Result<(Entry, Lock), StoreError> {
+        make_directory(&self.root, DirBuilder::new().recursive(true))?;
+        let directory = self.root.join(id);
+        make_directory(&directory, &mut DirBuilder::new())?;
+        let entry = Entry { directory };
+        // Made here and nowhere else: a file that appeared while the directory is being
+        // removed would keep it from going.
+        let path = entry.directory.join(LOCK);
+        File::create_new(&path).map_err(|source| StoreError::Io { path, source })?;
+        let lock = entry.lock()?;
+        Ok((entry, lock))
+    }
+}
+
+fn make_directory(path: &Path, builder: &mut DirBuilder) -> Result<(), StoreError> {
+    // Not for others: what a container is told may be secret. Joining a user namespace
+    // needs no access, everything in here is opened before.
+    builder.mode(0o700).create(path).map_err(|source| {
+        if source.kind() == ErrorKind::AlreadyExists {
+            StoreError::Exists
+        } else {
+            StoreError::Io { path: path.into(), source }
+        }
+    })
+}
+
+impl Entry {
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Waits for the right to change the container.
+    pub(crate) fn lock(&self) -> Result<Lock, StoreError> {
+        self.take_lock(FlockOperation::LockExclusive)
+    }
+
+    fn take_lock(&self, operation: FlockOperation) -> Result<Lock, StoreError> {
+        let path = self.directory.join(LOCK);
+        let file = File::options().write(true).open(&path);
+        let file = file.map_err(|source| Self::missing_or(path.clone(), source))?;
+        fcntl_lock(&file, operation)
+            .map_err(|errno| StoreError::Io { path: path.clone(), source: errno.into() })?;
+        // Whoever held the lock before may have deleted the container.
+        match path.try_exists() {
+            Ok(true) => Ok(Lock(file)),
+            _ => Err(StoreError::NotFound),
+        }
+    }
+
+    fn missing_or(path: PathBuf, source: io::Error) -> StoreError {
+        if source.kind() == ErrorKind::NotFound {
+            StoreError::NotFound
+        } else {
+            StoreError::Io { path, source }
+        }
+    }
+
+    /// Reads the record.
+    pub(crate) fn load(&self) -> Result<Record, StoreError> {
+        let path = self.directory.join(RECORD);
+        let bytes = fs::read(&path).map_err(|source| Self::missing_or(path.clone(), source))?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| StoreError::Io { path, source: error.into() })
+    }
+
+    /// Replaces the record. Needs the lock, hence the argument.
+    pub(crate) fn save(&self, record: &Record, _lock: &Lock) -> Result<(), StoreError> {
+        let path = self.directory.join(RECORD);
+        let bytes = serde_json::to_vec(record).map_err(io::Error::from);
+        bytes
+            .and_then(|bytes| replace_file(&path, &bytes))
+            .map_err(|source| StoreError::Io { path, source })
+    }
+
+    /// Finds out where in its life the container is.
+    pub(crate) fn status(&self, record: &Record) -> Status {
+        let Some(process) = record.process else {
+            // Whoever creates it holds the lock; without one there is nobody.
+            return match self.take_lock(FlockOperation::NonBlockingLockExclusive) {
+                Ok(_) => Status::Stopped,
+                Err(_) => Status::Creating,
+            };
+        };
+        if !process.is_alive() {
+            Status::Stopped
+        } else if cgroups::is_frozen(&record.cgroups) {
+            Status::Paused
+        } else if start_gate::path(&self.directory).exists() {
+            Status::Created
+        } else {
+            Status::Running
+        }
+    }
+
+    /// Forgets the container.
+    pub(crate) fn remove(&self) -> Result<(), StoreError> {
+        match fs::remove_dir_all(&self.directory) {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                Err(StoreError::Io { path: self.directory.clone(), source })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Writes a file under another name and renames it, so that nobody reads half of it.
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".new");
+    let temporary = path.with_file_name(name);
+    let mut file = File::create(&temporary)?;
+    file.write_all(bytes)?;
+    drop(file);
+    fs::rename(&temporary, path)
+}
+
+#[cfg(test)]
+mod tests;

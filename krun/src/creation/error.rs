@@ -1,0 +1,174 @@
+//! Why a container could not be made.
+
+use std::io;
+use std::path::PathBuf;
+
+use libcontainer::error::LibcontainerError;
+use spec_compat::ConfigError;
+
+use crate::container::cgroups::CgroupError;
+use crate::container::id::IdError;
+use crate::container::store::StoreError;
+use crate::workload::device::DeviceError;
+use crate::workload::monitor_binary::MonitorError;
+
+/// Why a container could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CreateError {
+    /// The name is none.
+    #[error(transparent)]
+    Id(#[from] IdError),
+    /// The name is taken, or the state directory is not usable.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The cgroup is not usable.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// There is no device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// There is no monitor.
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
+    /// The bundle is no directory.
+    #[error("bundle {path}")]
+    Bundle {
+        /// What was given.
+        path: PathBuf,
+        /// Why it is none.
+        source: io::Error,
+    },
+    /// The bundle's `config.json` cannot be read.
+    #[error("JSON specification file {path}")]
+    ReadConfig {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The bundle's `config.json` cannot be used.
+    #[error("{path}: {source}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// All its faults. Shown in this error's own text, hence no `#[source]`.
+        source: ConfigError,
+    },
+    /// `root.path` leads to no directory.
+    #[error("invalid rootfs (root.path): stat {path}")]
+    Rootfs {
+        /// Where it leads.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A descriptor that is to be preserved is not open.
+    #[error("unable to preserve descriptor {descriptor} (of {count}): it is not open")]
+    Preserve {
+        /// Its number.
+        descriptor: u32,
+        /// How many are asked for.
+        count: u16,
+    },
+    /// runc's words, but for the name.
+    #[error("cannot allocate tty if krun will detach without setting console socket")]
+    ConsoleSocketMissing,
+    /// runc's words, but for the name.
+    #[error("cannot use console socket if krun will not detach or allocate tty")]
+    ConsoleSocketUseless,
+    /// `--pidfd-socket` is runc's newest option.
+    #[error("--pidfd-socket is not supported yet")]
+    PidfdSocket,
+    /// `--root` cannot be made absolute.
+    #[error("--root")]
+    Root(#[source] io::Error),
+    /// The signal mask cannot be changed.
+    #[error("hold signals back")]
+    Signals(#[source] nix::Error),
+    /// The pid file cannot be written.
+    #[error("write the pid file")]
+    PidFile(#[source] io::Error),
+    /// The transformed configuration cannot be written.
+    #[error("write libcontainer's config.json")]
+    WriteConfig(#[source] io::Error),
+    /// The start gate cannot be made.
+    #[error("make the start gate")]
+    Gate(#[source] io::Error),
+    /// The console socket cannot be used.
+    #[error("console socket")]
+    Console(#[source] io::Error),
+    /// libcontainer's own.
+    #[error(transparent)]
+    Libcontainer(#[from] LibcontainerError),
+    /// libcontainer is content and has no process.
+    #[error("no process was made")]
+    NoProcess,
+    /// The new process cannot be looked at.
+    #[error("look at the new process")]
+    Process(#[source] io::Error),
+    /// The container's first process found a fault. runc's words.
+    #[error("unable to start container process: error during container init: {0}")]
+    Init(String),
+    /// The caller changed its mind.
+    #[error("interrupted by {0}")]
+    Interrupted(nix::sys::signal::Signal),
+}
+
+/// libcontainer's failure and its first complaint, in the words of runc as far as possible.
+///
+/// libcontainer passes on neither the cause of an error nor what it was about, so this is
+/// made of what there is: the last and most precise words of the error, and the complaint.
+pub(super) fn init_fault(error: &str, complaint: Option<&str>, cwd: &str) -> String {
+    const PREAMBLE: &str = "error in executing process : ";
+    let error = error.split_once(PREAMBLE).map_or(error, |(_, precise)| precise);
+    match complaint {
+        None => error.to_owned(),
+        Some(complaint) if complaint.starts_with("failed to chdir") => {
+            let words = words(complaint).unwrap_or(complaint);
+            format!("chdir to cwd ({cwd:?}) set in config.json failed: {words}")
+        }
+        Some(complaint) => match words(complaint) {
+            Some(words) => format!("{error}: {complaint}: {words}"),
+            None => format!("{error}: {complaint}"),
+        },
+    }
+}
+
+/// What libcontainer logs has error numbers by name; callers look for Linux's words.
+fn words(complaint: &str) -> Option<&'static str> {
+    const WORDS: [(&str, &str); 8] = [
+        ("ENOENT", "no such file or directory"),
+        ("ENOTDIR", "not a directory"),
+        ("EACCES", "permission denied"),
+        ("EPERM", "operation not permitted"),
+        ("EINVAL", "invalid argument"),
+        ("EBUSY", "device or resource busy"),
+        ("ENODEV", "no such device"),
+        ("EROFS", "read-only file system"),
+    ];
+    WORDS.iter().find(|(name, _)| complaint.contains(name)).map(|(_, words)| *words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::init_fault;
+
+    #[test]
+    fn an_error_number_is_put_into_words() {
+        let error = "failed: error in executing process : failed to prepare rootfs";
+
+        assert_eq!(
+            init_fault(error, Some("failed to mount: err=Nix(ENODEV)"), "/"),
+            "failed to prepare rootfs: failed to mount: err=Nix(ENODEV): no such device"
+        );
+        assert_eq!(init_fault("plain", None, "/"), "plain");
+    }
+
+    #[test]
+    fn a_missing_working_directory_is_told_as_by_runc() {
+        assert_eq!(
+            init_fault("failed to unix syscall", Some("failed to chdir: e=ENOENT"), "/x"),
+            "chdir to cwd (\"/x\") set in config.json failed: no such file or directory"
+        );
+    }
+}

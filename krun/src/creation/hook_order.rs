@@ -1,0 +1,51 @@
+//! Hooks that libcontainer runs at the right moment, and krun in the right way.
+//!
+//! libcontainer tells hooks the directory its own `config.json` is in, has no process groups
+//! for timeouts, and gives no reason when one fails. So each hook is replaced by an order to
+//! krun itself: run the real hook, with the real bundle, and report through the start gate.
+
+use std::path::{Path, PathBuf};
+
+use hooks::Point;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use spec_compat::Hook;
+
+/// What `krun run-hook` is to do; its one argument, as JSON.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct HookOrder {
+    /// The point's name.
+    pub(crate) point: String,
+    /// Which of the point's hooks this is.
+    pub(crate) index: usize,
+    /// The hook as the bundle has it.
+    pub(crate) hook: Hook,
+    /// The bundle's directory.
+    pub(crate) bundle: PathBuf,
+    /// The start gate.
+    pub(crate) gate: PathBuf,
+}
+
+/// The hooks that stand in for those of `point`.
+pub(super) fn stand_ins(
+    point: Point,
+    hooks: Vec<Hook>,
+    bundle: &Path,
+    own_path: &Path,
+    gate: &Path,
+) -> Vec<Value> {
+    let order = |(index, hook)| HookOrder {
+        point: point.name().to_owned(),
+        index,
+        hook,
+        bundle: bundle.into(),
+        gate: gate.into(),
+    };
+    let stand_in = |order: HookOrder| {
+        json!({
+            "path": own_path,
+            "args": ["krun", "run-hook", json!(order).to_string()],
+        })
+    };
+    hooks.into_iter().enumerate().map(order).map(stand_in).collect()
+}

@@ -1,0 +1,278 @@
+//! Making a container: everything between `krun create` and a program that waits for start.
+
+mod bundle;
+mod descriptors;
+mod error;
+mod hook_order;
+mod transform;
+mod unfinished;
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use hooks::Point;
+use libcontainer::container::Container;
+use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::syscall::syscall::SyscallType;
+use spec_compat::{Config, Status};
+
+pub(crate) use self::error::CreateError;
+pub(crate) use self::hook_order::HookOrder;
+use self::unfinished::Unfinished;
+use crate::cli::{CreateOptions, Global};
+use crate::container::cgroups;
+use crate::container::id::ContainerId;
+use crate::container::process::ProcessName;
+use crate::container::record::Record;
+use crate::container::start_gate::{self, Reports};
+use crate::container::store::{Entry, Lock, Store, replace_file};
+use crate::error_chain;
+use crate::foreground::ConsoleSocket;
+use crate::log::{self, Log};
+use crate::signals::HeldSignals;
+use crate::workload::device;
+use crate::workload::executor::Workload;
+use crate::workload::monitor_binary;
+
+/// The name libcontainer's files have in a container's directory.
+const LIBCONTAINER: &str = "libcontainer";
+
+/// What the new container's terminal is connected to.
+#[derive(Debug)]
+pub(crate) enum Console<'a> {
+    /// The caller's: the path of `--console-socket`, if it is given.
+    Caller(Option<&'a Path>),
+    /// krun's own, if the bundle wants a terminal; the socket is put where the caller of
+    /// [`create`] finds it.
+    OwnIfWanted(&'a mut Option<ConsoleSocket>),
+}
+
+impl Console<'_> {
+    /// Demands a socket where a terminal is wanted, and none where there is none.
+    fn demand_right(&self, config: &Config) -> Result<(), CreateError> {
+        match (self, config.wants_terminal()) {
+            (Self::Caller(None), true) => Err(CreateError::ConsoleSocketMissing),
+            (Self::Caller(Some(_)), false) => Err(CreateError::ConsoleSocketUseless),
+            _ => Ok(()),
+        }
+    }
+
+    /// The socket that libcontainer is to connect to.
+    fn path(self, config: &Config, directory: &Path) -> io::Result<Option<PathBuf>> {
+        match self {
+            Self::Caller(path) => path.map(std::path::absolute).transpose(),
+            Self::OwnIfWanted(place) if config.wants_terminal() => {
+                Ok(Some(place.insert(ConsoleSocket::listen(directory)?).path()))
+            }
+            Self::OwnIfWanted(_) => Ok(None),
+        }
+    }
+}
+
+/// A container that waits for `start`.
+#[derive(Debug)]
+pub(crate) struct Created {
+    pub(crate) entry: Entry,
+    pub(crate) record: Record,
+    /// Held until the container is whole in the eyes of other commands.
+    pub(crate) lock: Lock,
+}
+
+/// Where libcontainer listens for the word to start.
+pub(crate) fn start_socket(directory: &Path, id: &str) -> PathBuf {
+    directory.join(LIBCONTAINER).join(id).join("notify.sock")
+}
+
+/// Makes the container called `id`, up to the point where its program waits for `start`.
+///
+/// On failure nothing of it is left.
+pub(crate) fn create(
+    global: &Global,
+    log: &Log,
+    id: &str,
+    options: &CreateOptions,
+    console: Console<'_>,
+) -> Result<Created, CreateError> {
+    let id = ContainerId::parse(id)?;
+    let plan = Plan::make(global, options)?;
+    console.demand_right(&plan.bundle.config)?;
+    let pid_file = options.pid_file.as_deref().map(std::path::absolute).transpose();
+    let pid_file = pid_file.map_err(CreateError::PidFile)?;
+    let signals = HeldSignals::hold().map_err(CreateError::Signals)?;
+    let root = std::path::absolute(&global.root).map_err(CreateError::Root)?;
+    let (entry, lock) = Store::new(root).reserve(&id)?;
+    let mut unfinished = Unfinished::new(entry);
+    let record = plan.carry_out(log, &id, &lock, console, &mut unfinished)?;
+    if let (Some(path), Some(process)) = (&pid_file, record.process) {
+        replace_file(path, process.pid.to_string().as_bytes()).map_err(CreateError::PidFile)?;
+    }
+    if let Some(signal) = signals.asked_to_end() {
+        return Err(CreateError::Interrupted(signal));
+    }
+    Ok(Created { entry: unfinished.finish(), record, lock })
+}
+
+/// Everything that can be found out and opened before anything is made.
+#[derive(Debug)]
+struct Plan<'a> {
+    global: &'a Global,
+    options: &'a CreateOptions,
+    bundle: bundle::Bundle,
+    device: device::Device,
+    monitor: OwnedFd,
+    own_path: PathBuf,
+}
+
+impl<'a> Plan<'a> {
+    fn make(global: &'a Global, options: &'a CreateOptions) -> Result<Self, CreateError> {
+        if global.systemd_cgroup {
+            return Err(cgroups::CgroupError::Systemd.into());
+        }
+        if options.pidfd_socket.is_some() {
+            return Err(CreateError::PidfdSocket);
+        }
+        let bundle = bundle::Bundle::open(options.bundle.as_deref())?;
+        for warning in bundle.config.warnings() {
+            tracing::warn!("{warning}");
+        }
+        if bundle.config.has_seccomp_profile() {
+            tracing::warn!("the seccomp profile (linux.seccomp) is not enforced yet");
+        }
+        if cgroups::is_version_2() && bundle.config.has_device_rules() {
+            // Version 2 has no files for them; libcontainer needs a BPF library we leave out.
+            tracing::warn!("the device rules (linux.resources.devices) are not enforced yet");
+        }
+        descriptors::demand_open(options.preserve_fds)?;
+        let device = device::open()?;
+        let monitor = monitor_binary::open_monitor(global.km.as_deref())?;
+        let own_path = monitor_binary::own_path()?;
+        Ok(Self { global, options, bundle, device, monitor, own_path })
+    }
+
+    /// Makes the container; what it makes is noted in `unfinished` first.
+    fn carry_out(
+        self,
+        log: &Log,
+        id: &ContainerId,
+        lock: &Lock,
+        console: Console<'_>,
+        unfinished: &mut Unfinished,
+    ) -> Result<Record, CreateError> {
+        let linux = self.bundle.config.spec().linux().as_ref();
+        let asked = linux.and_then(|linux| linux.cgroups_path().as_deref());
+        let cgroup = cgroups::path_below_hierarchies(asked, id.as_str())?;
+        let cgroups = cgroups::directories(&cgroup)?;
+        cgroups::demand_unused(&cgroups)?;
+        unfinished.note_cgroups(cgroups.clone());
+
+        let directory = unfinished.entry().directory().to_path_buf();
+        let mut record = self.new_record(id, cgroups);
+        unfinished.entry().save(&record, lock)?;
+        let gate = start_gate::create(&directory).map_err(CreateError::Gate)?;
+        self.write_config(&directory, &cgroup)?;
+
+        log.send_causes_to(gate.try_clone().ok());
+        let gate = Rc::new(gate);
+        let cwd = self.bundle.config.process().cwd().clone();
+        let result = self.build(id, &directory, console, &gate, &record);
+        log.send_causes_to(None);
+        let reports = start_gate::drain(&gate);
+        let container = result.map_err(|error| init_error(&error, &reports, &cwd))?;
+
+        let pid = container.pid().ok_or(CreateError::NoProcess)?.as_raw();
+        record.process = Some(ProcessName::of(pid).map_err(CreateError::Process)?);
+        record.cgroups.retain(|directory| directory.exists());
+        unfinished.entry().save(&record, lock)?;
+        Ok(record)
+    }
+
+    fn new_record(&self, id: &ContainerId, cgroups: Vec<PathBuf>) -> Record {
+        let config = &self.bundle.config;
+        let annotations = config.spec().annotations().clone().unwrap_or_default();
+        Record {
+            id: id.to_string(),
+            bundle: self.bundle.directory.clone(),
+            rootfs: self.bundle.rootfs.clone(),
+            created: log::now(),
+            annotations: annotations.into_iter().collect::<BTreeMap<_, _>>(),
+            process: None,
+            cgroups,
+            has_pid_namespace: config.has_new_pid_namespace(),
+            poststart: config.hooks(Point::Poststart.name()),
+            poststop: config.hooks(Point::Poststop.name()),
+        }
+    }
+
+    /// Writes what libcontainer reads in place of the bundle's `config.json`.
+    fn write_config(&self, directory: &Path, cgroup: &Path) -> Result<(), CreateError> {
+        let document = transform::for_libcontainer(&transform::Inputs {
+            config: &self.bundle.config,
+            bundle: &self.bundle.directory,
+            rootfs: &self.bundle.rootfs,
+            cgroup,
+            own_path: &self.own_path,
+            gate: &start_gate::path(directory),
+        });
+        replace_file(&directory.join("config.json"), document.to_string().as_bytes())
+            .map_err(CreateError::WriteConfig)
+    }
+
+    fn build(
+        self,
+        id: &ContainerId,
+        directory: &Path,
+        console: Console<'_>,
+        gate: &Rc<OwnedFd>,
+        record: &Record,
+    ) -> Result<Container, CreateError> {
+        let console = console.path(&self.bundle.config, directory).map_err(CreateError::Console)?;
+        let preserved = i32::from(self.options.preserve_fds);
+        let no_pivot = self.options.no_pivot;
+        let workload = self.workload(id, gate, record);
+        ContainerBuilder::new(id.to_string(), SyscallType::default())
+            .with_executor(workload)
+            .with_root_path(directory.join(LIBCONTAINER))?
+            .with_console_socket(console)
+            .with_preserved_fds(preserved)
+            .as_init(directory)
+            .with_systemd(false)
+            .with_detach(true)
+            .with_no_pivot(no_pivot)
+            .build()
+            .map_err(CreateError::from)
+    }
+
+    fn workload(self, id: &ContainerId, gate: &Rc<OwnedFd>, record: &Record) -> Workload {
+        let config = &self.bundle.config;
+        let keyring = CString::new(format!("_ses.{id}")).ok();
+        let mut state = record.state(Status::Created);
+        // As the program sees itself; only it can know.
+        state.pid = 1;
+        Workload {
+            monitor: Rc::new(self.monitor),
+            device: Rc::new(self.device),
+            gate: Rc::clone(gate),
+            arguments: config.arguments().to_vec(),
+            environment: descriptors::with_listen_variables(config.environment()),
+            uid: config.process().user().uid(),
+            release_suffix: !self.global.no_release_suffix,
+            keyring: keyring.filter(|_| !self.options.no_new_keyring),
+            start_hooks: config.hooks(Point::StartContainer.name()),
+            state,
+            prepared: OnceCell::new(),
+        }
+    }
+}
+
+/// libcontainer's failure, in the best words there are for it.
+fn init_error(error: &CreateError, reports: &Reports, cwd: &Path) -> CreateError {
+    CreateError::Init(reports.fault.clone().unwrap_or_else(|| {
+        let text = error_chain::text(error);
+        error::init_fault(&text, reports.cause.as_deref(), &cwd.display().to_string())
+    }))
+}

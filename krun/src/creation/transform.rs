@@ -1,0 +1,125 @@
+//! `config.json` as libcontainer is to see it.
+//!
+//! Most of it is the bundle's. What differs is what krun does itself, what libcontainer gets
+//! wrong, and what must not reach the monitor:
+//!
+//! * paths are absolute, as the copy is not in the bundle;
+//! * `linux.seccomp` is gone: it is meant for the workload, and would be put on the monitor;
+//! * `linux.cgroupsPath` is always there: libcontainer's own default is `/:youki:<id>`;
+//! * `linux.rootfsPropagation` loses its `r`, which libcontainer does not know and always
+//!   means;
+//! * `process.env` has a `HOME`, or libcontainer would ask the C library, which loads
+//!   libraries, here out of the container. The workload's environment is made elsewhere;
+//! * `process.user.umask` is always there, or it would be the caller's;
+//! * hooks are krun's stand-ins, or gone where krun runs them itself.
+
+use std::path::Path;
+
+use hooks::Point;
+use serde_json::{Map, Value, json};
+use spec_compat::Config;
+
+use super::hook_order;
+
+/// What the transformation needs to know.
+#[derive(Debug)]
+pub(super) struct Inputs<'a> {
+    pub(super) config: &'a Config,
+    pub(super) bundle: &'a Path,
+    pub(super) rootfs: &'a Path,
+    pub(super) cgroup: &'a Path,
+    pub(super) own_path: &'a Path,
+    pub(super) gate: &'a Path,
+}
+
+/// runc's default, whatever the caller's is.
+const DEFAULT_UMASK: u32 = 0o022;
+
+/// The points whose hooks only libcontainer can run at the right moment.
+const STAND_IN_POINTS: [Point; 3] = [Point::Prestart, Point::CreateRuntime, Point::CreateContainer];
+
+/// The document for libcontainer.
+pub(super) fn for_libcontainer(inputs: &Inputs<'_>) -> Value {
+    let mut document = inputs.config.document().clone();
+    document["root"]["path"] = json!(inputs.rootfs);
+    change_linux(&mut document["linux"], inputs.cgroup);
+    give_home(&mut document["process"]);
+    give_umask(&mut document["process"]);
+    replace_hooks(&mut document, inputs);
+    for mount in document.get_mut("mounts").and_then(Value::as_array_mut).into_iter().flatten() {
+        make_source_absolute(mount, inputs.bundle);
+    }
+    document
+}
+
+fn change_linux(linux: &mut Value, cgroup: &Path) {
+    let Some(members) = linux.as_object_mut() else { return };
+    members.remove("seccomp");
+    members.insert("cgroupsPath".into(), json!(cgroup));
+    match members.get("rootfsPropagation").and_then(Value::as_str) {
+        Some("") => drop(members.remove("rootfsPropagation")),
+        Some(propagation) => {
+            let plain = propagation.strip_prefix('r').unwrap_or(propagation).to_owned();
+            members.insert("rootfsPropagation".into(), json!(plain));
+        }
+        None => {}
+    }
+    let namespaces = members.get_mut("namespaces").and_then(Value::as_array_mut);
+    for namespace in namespaces.into_iter().flatten().filter_map(Value::as_object_mut) {
+        // An empty path means a new namespace.
+        namespace.retain(|name, value| name != "path" || value != "");
+    }
+}
+
+fn give_home(process: &mut Value) {
+    let Some(members) = process.as_object_mut() else { return };
+    let variables = members.entry("env").or_insert_with(|| json!([]));
+    if let Some(variables) = variables.as_array_mut() {
+        variables.retain(|variable| variable != "HOME=");
+        let has_home = |variable: &Value| variable.as_str().is_some_and(|v| v.starts_with("HOME="));
+        if !variables.iter().any(has_home) {
+            variables.push(json!("HOME=/"));
+        }
+    }
+}
+
+fn give_umask(process: &mut Value) {
+    if let Some(user) = process.get_mut("user").and_then(Value::as_object_mut) {
+        user.entry("umask").or_insert(json!(DEFAULT_UMASK));
+    }
+}
+
+fn replace_hooks(document: &mut Value, inputs: &Inputs<'_>) {
+    let mut stand_ins = Map::new();
+    for point in STAND_IN_POINTS {
+        let hooks = inputs.config.hooks(point.name());
+        if !hooks.is_empty() {
+            let list =
+                hook_order::stand_ins(point, hooks, inputs.bundle, inputs.own_path, inputs.gate);
+            stand_ins.insert(point.name().into(), list.into());
+        }
+    }
+    if let Some(members) = document.as_object_mut() {
+        members.remove("hooks");
+        // Without the section libcontainer does not even stop to ask for hooks.
+        if !stand_ins.is_empty() {
+            members.insert("hooks".into(), stand_ins.into());
+        }
+    }
+}
+
+/// A relative source of a bind mount is relative to the bundle.
+fn make_source_absolute(mount: &mut Value, bundle: &Path) {
+    let binds = |option: &Value| option == "bind" || option == "rbind";
+    let options = mount.get("options").and_then(Value::as_array);
+    let is_bind = mount.get("type").is_some_and(|kind| kind == "bind")
+        || options.is_some_and(|options| options.iter().any(binds));
+    if let Some(source) = mount.get("source").and_then(Value::as_str)
+        && is_bind
+    {
+        mount["source"] = json!(bundle.join(source));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! The transformation, point by point.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use spec_compat::Config;
+
+use super::{Inputs, for_libcontainer};
+
+/// A minimal document with `changes` put at the top, transformed.
+fn transformed(changes: &Value) -> Value {
+    let mut document = json!({
+        "ociVersion": "1.0.2",
+        "root": { "path": "rootfs" },
+        "process": { "args": ["sh"], "cwd": "/" },
+    });
+    for (name, value) in changes.as_object().unwrap() {
+        document[name] = value.clone();
+    }
+    let config = Config::parse(document.to_string().as_bytes()).unwrap();
+    for_libcontainer(&Inputs {
+        config: &config,
+        bundle: Path::new("/bundle"),
+        rootfs: Path::new("/bundle/rootfs"),
+        cgroup: Path::new("/web"),
+        own_path: Path::new("/opt/krun"),
+        gate: Path::new("/run/krun/web/exec.fifo"),
+    })
+}
+
+#[test]
+fn paths_and_the_cgroup_are_filled_in() {
+    let document = transformed(&json!({
+        "mounts": [
+            { "destination": "/data", "source": "data", "options": ["rbind"] },
+            { "destination": "/proc", "source": "proc", "type": "proc" },
+        ],
+    }));
+
+    assert_eq!(document["root"]["path"], "/bundle/rootfs");
+    assert_eq!(document["linux"]["cgroupsPath"], "/web");
+    assert_eq!(document["mounts"][0]["source"], "/bundle/data");
+    assert_eq!(document["mounts"][1]["source"], "proc");
+    assert_eq!(document["process"]["env"], json!(["HOME=/"]));
+    assert_eq!(document["process"]["user"]["umask"], 0o022);
+}
+
+#[test]
+fn the_seccomp_profile_does_not_reach_the_monitor() {
+    let document = transformed(&json!({
+        "linux": { "seccomp": { "defaultAction": "SCMP_ACT_ERRNO" } },
+    }));
+
+    assert_eq!(document["linux"].get("seccomp"), None);
+}
+
+#[test]
+fn every_propagation_of_the_specification_is_put_into_libcontainers_words() {
+    for (given, expected) in [
+        ("rprivate", Some("private")),
+        ("slave", Some("slave")),
+        ("rslave", Some("slave")),
+        ("", None),
+    ] {
+        let document = transformed(&json!({ "linux": { "rootfsPropagation": given } }));
+
+        let found = document["linux"].get("rootfsPropagation").and_then(Value::as_str);
+        assert_eq!(found, expected, "{given}");
+    }
+}
+
+#[test]
+fn a_new_namespace_may_have_an_empty_path() {
+    let document =
+        transformed(&json!({ "linux": { "namespaces": [{ "type": "pid", "path": "" }] } }));
+
+    assert_eq!(document["linux"]["namespaces"], json!([{ "type": "pid" }]));
+}
+
+#[test]
+fn hooks_are_stood_in_for_or_kept_back() {
+    let document = transformed(&json!({
+        "hooks": {
+            "createRuntime": [{ "path": "/bin/true", "timeout": 3 }],
+            "poststop": [{ "path": "/bin/true" }],
+        },
+    }));
+
+    let hooks = document["hooks"].as_object().unwrap();
+    assert_eq!(hooks.keys().collect::<Vec<_>>(), ["createRuntime"]);
+    let stand_in = &hooks["createRuntime"][0];
+    assert_eq!(stand_in["path"], "/opt/krun");
+    assert_eq!(stand_in.get("timeout"), None);
+    assert!(stand_in["args"][2].as_str().unwrap().contains("\"bundle\":\"/bundle\""));
+    assert_eq!(transformed(&json!({})).get("hooks"), None);
+}

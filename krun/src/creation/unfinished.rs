@@ -1,0 +1,64 @@
+//! A container that is being made, and is undone unless it gets finished.
+//!
+//! Mounts need no undoing: they are in a namespace that ends with its last process.
+
+use std::path::PathBuf;
+
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+
+use crate::container::cgroups;
+use crate::container::store::Entry;
+
+/// What has been made so far. Dropping it removes all of it.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    entry: Entry,
+    cgroups: Vec<PathBuf>,
+    is_finished: bool,
+}
+
+impl Unfinished {
+    /// A container of which there is only the directory.
+    pub(super) fn new(entry: Entry) -> Self {
+        Self { entry, cgroups: Vec::new(), is_finished: false }
+    }
+
+    pub(super) fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// From now on there may be cgroups. Nobody else may be in them.
+    pub(super) fn note_cgroups(&mut self, cgroups: Vec<PathBuf>) {
+        self.cgroups = cgroups;
+    }
+
+    /// The container is complete.
+    pub(super) fn finish(mut self) -> Entry {
+        self.is_finished = true;
+        self.entry.clone()
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if self.is_finished {
+            return;
+        }
+        if let Err(error) = cgroups::remove(&self.cgroups) {
+            tracing::warn!("{error}");
+        }
+        if let Err(error) = self.entry.remove() {
+            tracing::warn!("{error}");
+        }
+        reap();
+    }
+}
+
+/// Takes leave of the children that have ended, so that none is seen as a zombie.
+fn reap() {
+    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        if status == WaitStatus::StillAlive {
+            return;
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! An error and its causes in one line, as callers read them.
+
+use std::error::Error;
+
+/// An error and its causes in one line.
+pub(crate) fn text(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        let words = without_number(&words);
+        // Some libraries repeat the cause's words in their own.
+        if !line.ends_with(words) {
+            line = format!("{line}: {words}");
+        }
+        cause = error.source();
+    }
+    line
+}
+
+/// The standard library adds the error's number to Linux's words.
+pub(crate) fn without_number(words: &str) -> &str {
+    match words.rsplit_once(" (os error ") {
+        Some((plain, number)) if number.trim_end_matches(')').parse::<i32>().is_ok() => plain,
+        _ => words,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::{text, without_number};
+
+    #[test]
+    fn only_a_number_at_the_end_is_left_out() {
+        assert_eq!(without_number("not a directory (os error 20)"), "not a directory");
+        assert_eq!(without_number("x (os error 20): y"), "x (os error 20): y");
+        assert_eq!(without_number("x"), "x");
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("read the moon")]
+    struct Outer(#[source] io::Error);
+
+    #[test]
+    fn causes_follow_in_order() {
+        let error = Outer(io::Error::other("too far"));
+
+        assert_eq!(text(&error), "read the moon: too far");
+    }
+}

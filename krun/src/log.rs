@@ -1,0 +1,184 @@
+//! krun's own log, and what becomes of libcontainer's events.
+//!
+//! A caller that gives `--log` reads the last line of level `error` there. So krun writes
+//! exactly one, at its end, and libcontainer none: its errors have no words for users. They
+//! are kept as causes (see `start_gate`), because libcontainer returns errors without theirs.
+
+use std::fmt::{Debug, Write as _};
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use spec_compat::log_line::{self, Format, Level};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Metadata, span};
+
+use crate::cli::{Global, LogFormat};
+use crate::container::start_gate;
+
+/// The crates whose words are krun's own.
+const OURS: [&str; 2] = ["krun", "hooks"];
+
+/// Where lines go.
+#[derive(Debug)]
+pub(crate) struct Log {
+    /// The file of `--log`; standard error if absent.
+    file: Option<File>,
+    format: Format,
+    shows_debug: bool,
+    /// Where causes go while a container is made.
+    causes: Mutex<Option<OwnedFd>>,
+}
+
+impl Log {
+    /// Opens the log and makes it the destination of all events of this process.
+    pub(crate) fn open(global: &Global) -> io::Result<Arc<Self>> {
+        let log = Arc::new(Self {
+            file: global.log.as_deref().map(open_to_append).transpose()?,
+            format: match global.log_format {
+                LogFormat::Text => Format::Text,
+                LogFormat::Json => Format::Json,
+            },
+            shows_debug: global.debug,
+            causes: Mutex::new(None),
+        });
+        tracing::subscriber::set_global_default(Subscriber(Arc::clone(&log)))
+            .map_err(io::Error::other)?;
+        Ok(log)
+    }
+
+    /// Says why the command has failed: in the log, and to whoever looks on.
+    pub(crate) fn fatal(&self, message: &str) {
+        self.line(Level::Error, message);
+        if self.file.is_some() {
+            to_stderr(&format!("{message}\n"));
+        }
+    }
+
+    /// Says why there is not even a log.
+    pub(crate) fn to_stderr_only(message: &str) {
+        to_stderr(&log_line::line(Format::Text, Level::Error, message, &now()));
+    }
+
+    fn line(&self, level: Level, message: &str) {
+        let line = log_line::line(self.format, level, message, &now());
+        match &self.file {
+            // A full disk must not end a command that is otherwise good.
+            Some(file) => drop((&*file).write_all(line.as_bytes())),
+            None => to_stderr(&line),
+        }
+    }
+
+    /// Sends the causes libcontainer tells from now on through `gate`.
+    pub(crate) fn send_causes_to(&self, gate: Option<OwnedFd>) {
+        *self.causes.lock().unwrap_or_else(PoisonError::into_inner) = gate;
+    }
+
+    fn cause(&self, text: &str) {
+        if let Some(gate) = &*self.causes.lock().unwrap_or_else(PoisonError::into_inner) {
+            start_gate::report_cause(gate, text);
+        }
+    }
+}
+
+fn open_to_append(path: &Path) -> io::Result<File> {
+    File::options().create(true).append(true).mode(0o644).open(path)
+}
+
+fn to_stderr(text: &str) {
+    // The caller may have closed it, and there is nobody else to tell.
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// The time as logs and state documents have it.
+pub(crate) fn now() -> String {
+    OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
+}
+
+/// Takes the events of krun and of libcontainer; spans are of no use to it.
+struct Subscriber(Arc<Log>);
+
+impl tracing::Subscriber for Subscriber {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let wanted = if self.0.shows_debug {
+            tracing::Level::DEBUG
+        } else if is_ours(metadata) {
+            tracing::Level::WARN
+        } else {
+            tracing::Level::ERROR
+        };
+        metadata.is_event() && *metadata.level() <= wanted
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut text = EventText::default();
+        event.record(&mut text);
+        let text = text.finish();
+        let level = *event.metadata().level();
+        if is_ours(event.metadata()) {
+            self.0.line(level_of(level), &text);
+            return;
+        }
+        if level == tracing::Level::ERROR {
+            self.0.cause(&text);
+        }
+        if self.0.shows_debug {
+            self.0.line(Level::Debug, &format!("{}: {text}", event.metadata().target()));
+        }
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    let krate = metadata.target().split("::").next().unwrap_or_default();
+    OURS.contains(&krate)
+}
+
+fn level_of(level: tracing::Level) -> Level {
+    match level {
+        tracing::Level::ERROR => Level::Error,
+        tracing::Level::WARN => Level::Warning,
+        tracing::Level::INFO => Level::Info,
+        _ => Level::Debug,
+    }
+}
+
+/// An event's message, and its fields behind it.
+#[derive(Default)]
+struct EventText {
+    message: String,
+    fields: String,
+}
+
+impl EventText {
+    fn finish(self) -> String {
+        match (self.message.is_empty(), self.fields.is_empty()) {
+            (true, _) => self.fields.trim_start().to_owned(),
+            (_, true) => self.message,
+            _ => format!("{}:{}", self.message, self.fields),
+        }
+    }
+}
+
+impl Visit for EventText {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        // Writing to a string does not fail.
+        let _ = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            name => write!(self.fields, " {name}={value:?}"),
+        };
+    }
+}

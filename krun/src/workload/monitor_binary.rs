@@ -1,0 +1,71 @@
+//! The monitor's binary, `km`, opened on the host's side.
+//!
+//! In the container `/proc/1/exe` is this file, so a container must not be able to write it
+//! (CVE-2019-5736). While it runs Linux refuses with `ETXTBSY`, but a patient attacker could
+//! wait for the end. So what is opened is a read-only mount of the file, made for this
+//! purpose and attached nowhere: whoever opens it through `/proc` gets `EROFS`.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, open};
+use rustix::mount::{OpenTreeFlags, open_tree};
+
+/// The monitor's name beside krun.
+const NAME: &str = "km";
+
+/// Why there is no monitor.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MonitorError {
+    /// Nobody knows where krun is.
+    #[error("read /proc/self/exe")]
+    OwnPath(#[source] io::Error),
+    /// It is not where it should be.
+    #[error("the monitor {path} cannot be opened ({reason}): install krun and km together")]
+    Open {
+        /// Where it should be.
+        path: PathBuf,
+        /// Linux's word for it; not its text, which engines take for the image's fault.
+        reason: &'static str,
+    },
+}
+
+/// Opens the monitor at `path`, or the one beside krun.
+pub(crate) fn open_monitor(path: Option<&Path>) -> Result<OwnedFd, MonitorError> {
+    let path = match path {
+        Some(path) => path.to_path_buf(),
+        None => own_path()?.with_file_name(NAME),
+    };
+    match open_read_only_mount(&path) {
+        Ok(monitor) => Ok(monitor),
+        Err(error) => {
+            let monitor = open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|errno| MonitorError::Open { path, reason: word(errno) })?;
+            tracing::warn!("the monitor is opened without a read-only mount: {error}");
+            Ok(monitor)
+        }
+    }
+}
+
+/// Where krun itself is; also what hooks are started with.
+pub(crate) fn own_path() -> Result<PathBuf, MonitorError> {
+    std::env::current_exe().map_err(MonitorError::OwnPath)
+}
+
+fn open_read_only_mount(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = open_tree(CWD, path, flags)?;
+    krun_sys::make_read_only(mount.as_fd())?;
+    Ok(mount)
+}
+
+fn word(errno: rustix::io::Errno) -> &'static str {
+    use rustix::io::Errno;
+    match errno {
+        Errno::NOENT => "it is missing",
+        Errno::ACCESS | Errno::PERM => "not permitted",
+        Errno::NOTDIR => "its directory is a file",
+        _ => "the file system refuses",
+    }
+}

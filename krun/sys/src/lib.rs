@@ -1,0 +1,18 @@
+//! Every `unsafe` of krun: six system calls that no crate offers in a safe form.
+//!
+//! Each function takes owned or borrowed descriptors and gives a `Result`; what a caller
+//! may rely on is said at the function. All else in krun is `#![forbid(unsafe_code)]`.
+
+mod child;
+mod device;
+mod disposition;
+mod keyring;
+mod mount;
+mod signal;
+
+pub use child::spawn;
+pub use device::{kkm_identity, kvm_api_version};
+pub use disposition::reset_sigpipe;
+pub use keyring::join_session_keyring;
+pub use mount::make_read_only;
+pub use signal::send_signal;
