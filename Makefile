@@ -1,11 +1,14 @@
 # One line each, calling cargo or a script: the logic is there.
-.PHONY: build test demo lint install
+.PHONY: build test test-hardware demo lint install
 
 # Release binaries, in target/x86_64-unknown-linux-gnu/release.
 build: ; cargo build --release --locked --bins
 
 # Everything, on a fresh machine: installs what it needs, then lints, builds and tests.
 test: ; integration/test
+
+# km under kvm-amd, on a processor that QEMU emulates.
+test-hardware: ; integration/hardware
 
 # A container in a VM, by krun and by docker, in two minutes.
 demo: ; integration/demo

@@ -11,6 +11,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use crate::{
     guest_memory::{GUEST_END, PAGE},
     host_call::{self, to_u64},
+    process,
 };
 
 /// The longest string [`read_string`] returns, in bytes: `PATH_MAX` and, for a
@@ -103,12 +104,14 @@ fn transfer(call: i64, ours: *mut u8, guests: u64, len: u64) -> Result<u64, Errn
     }
     let local = IoVec { base: to_u64(ours.addr()), len };
     let remote = IoVec { base: guests, len };
-    let process = u64::from(std::process::id());
+    // Not the process's number: the kernel finds no memory by it once the first
+    // thread has ended and others run on.
+    let own = u64::from(process::thread_id());
     let (local, remote) = (to_u64((&raw const local).addr()), to_u64((&raw const remote).addr()));
     // SAFETY: the local vector names the caller's slice, with its length, which
     // outlives the call; the remote one names guest memory, which holds nothing
     // of Rust's. Both vectors live on this stack until the call returns.
-    unsafe { host_call::raw(call, [process, local, 1, remote, 1, 0]) }
+    unsafe { host_call::raw(call, [own, local, 1, remote, 1, 0]) }
 }
 
 #[cfg(test)]

@@ -2,11 +2,14 @@
  *
  * One access per run, named by the argument. A program that survives says so and returns 0.
  */
+#define _GNU_SOURCE
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 
 int main(int argc, char **argv);
 
@@ -31,6 +34,19 @@ static int recurse(int n)
     return recurse(n + 1) + room[0];
 }
 
+static void return_elsewhere(int signal, siginfo_t *info, void *context)
+{
+    (void)signal, (void)info;
+    ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] = (greg_t)0x8000000000000000;
+}
+
+static void handle_and_return_elsewhere(void)
+{
+    struct sigaction action = {.sa_sigaction = return_elsewhere, .sa_flags = SA_SIGINFO};
+    sigaction(SIGUSR1, &action, NULL);
+    raise(SIGUSR1);
+}
+
 static void provoke(const char *how)
 {
     if (!strcmp(how, "null-read")) load(0);
@@ -39,6 +55,7 @@ static void provoke(const char *how)
     else if (!strcmp(how, "wild-write")) store(0x123456789000);
     else if (!strcmp(how, "non-canonical")) load(0x8000000000000000);
     else if (!strcmp(how, "non-canonical-call")) jump(0x8000000000000000);
+    else if (!strcmp(how, "non-canonical-return")) handle_and_return_elsewhere();
     else if (!strcmp(how, "kernel-half")) load(0xffffffff81000000);
     else if (!strcmp(how, "kernel-half-call")) jump(0xffffffff81000000);
     else if (!strcmp(how, "rodata-write")) store((uintptr_t)rodata);

@@ -2,10 +2,12 @@
  *
  * A timer interrupts three loops: one that computes, one that holds a known value in every
  * register, and one that makes system calls, so that signals also arrive just before and just
- * after a call. Then handlers of faults, on a stack of their own, leave by siglongjmp.
+ * after a call. Another thread sends signals that are ignored again before they are delivered.
+ * Then handlers of faults, on a stack of their own, leave by siglongjmp.
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
@@ -18,8 +20,10 @@
 #include <unistd.h>
 
 #define TICKS 100
+#define SENT 1000
 
 static volatile sig_atomic_t ticks;
+static _Atomic int all_sent;
 static sigjmp_buf back;
 static void *volatile fault_address;
 static volatile int fault_code, fault_on_own_stack;
@@ -100,6 +104,29 @@ static void make_system_calls(void)
     printf("system calls: %ld wrong\n", wrong);
 }
 
+static void *send_and_ignore(void *receiver)
+{
+    for (int i = 0; i < SENT; i++) {
+        handle(SIGUSR1, tick, SA_RESTART);
+        pthread_kill(*(pthread_t *)receiver, SIGUSR1);
+        handle(SIGUSR1, SIG_IGN, 0);
+    }
+    all_sent = 1;
+    return NULL;
+}
+
+static void ignore_what_has_arrived(void)
+{
+    pthread_t sender, own = pthread_self();
+    long parent = getppid(), wrong = 0;
+    handle(SIGUSR1, SIG_IGN, 0);
+    pthread_create(&sender, NULL, send_and_ignore, &own);
+    while (!all_sent)
+        wrong += syscall(SYS_getppid) != parent;
+    pthread_join(sender, NULL);
+    printf("ignored in time or too late: %ld wrong\n", wrong);
+}
+
 static void wait_interrupted(void)
 {
     int pipes[2];
@@ -173,6 +200,7 @@ int main(void)
     hold_registers();
     make_system_calls();
     every(0);
+    ignore_what_has_arrived();
     wait_interrupted();
     faults();
     change_the_context();

@@ -7,8 +7,13 @@ pub const AREA_LEN: usize = 4096;
 const HEADER: usize = 512;
 /// Where `MXCSR` lies, in bytes.
 const MXCSR: usize = 24;
-/// The bits of `MXCSR` that may be set, and its value at a program's start.
+/// The bits of `MXCSR` that may be set.
 const MXCSR_VALID: u32 = 0xffff;
+/// `MXCSR` and the x87 control word at a program's start: all exceptions masked.
+const MXCSR_START: u32 = 0x1f80;
+const CONTROL_WORD_START: u16 = 0x37f;
+/// The states x87 and SSE, which bring the two along.
+const LEGACY_STATES: u8 = 3;
 
 /// One thread's extended state.
 #[derive(Clone, PartialEq, Eq)]
@@ -23,6 +28,15 @@ impl std::fmt::Debug for ExtendedState {
 impl ExtendedState {
     /// The state of bytes that a platform gave.
     pub fn from_area(area: Box<[u8; AREA_LEN]>) -> Self {
+        Self(area)
+    }
+
+    /// The state a program starts with, and a signal handler.
+    pub fn initial() -> Self {
+        let mut area = Box::new([0; AREA_LEN]);
+        area[..2].copy_from_slice(&CONTROL_WORD_START.to_le_bytes());
+        area[MXCSR..MXCSR + 4].copy_from_slice(&MXCSR_START.to_le_bytes());
+        area[HEADER] = LEGACY_STATES;
         Self(area)
     }
 
@@ -80,6 +94,13 @@ mod tests {
         bytes[26] = 1;
         assert!(ExtendedState::from_guest(&bytes, 7).is_none(), "a bit MXCSR lacks");
         assert!(ExtendedState::from_guest(&vec![0; AREA_LEN + 1], 7).is_none(), "too long");
+    }
+
+    #[test]
+    fn a_cpu_without_extensions_loads_the_initial_state() {
+        let initial = ExtendedState::initial();
+
+        assert_eq!(ExtendedState::from_guest(initial.area(), 3), Some(initial));
     }
 
     #[test]

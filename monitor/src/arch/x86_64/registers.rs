@@ -42,9 +42,26 @@ pub const FLAG_RESUME: u64 = 1 << 16;
 /// The length of `syscall`, in bytes.
 pub const SYSCALL_LEN: u64 = 2;
 
+/// Whether an address has the form that code can be at: its upper 17 bits are
+/// all the same.
+pub fn is_canonical(address: u64) -> bool {
+    matches!(address >> 47, 0 | 0x1_ffff)
+}
+
 impl Registers {
     /// The six arguments of a system call.
     pub fn arguments(&self) -> [u64; 6] {
         [self.rdi, self.rsi, self.rdx, self.r10, self.r8, self.r9]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_canonical;
+
+    #[test]
+    fn what_lies_between_the_halves_is_not_canonical() {
+        assert!([0, (1 << 47) - 1, u64::MAX << 47, u64::MAX].into_iter().all(is_canonical));
+        assert!(![1 << 47, 1 << 63, (u64::MAX << 47) - 1].into_iter().any(is_canonical));
     }
 }

@@ -20,7 +20,7 @@ use crate::{
         GATE, KERNEL_BASE,
         exceptions::{Access, GATE_OUT_LEN, Vector},
         extended_state::{AREA_LEN, ExtendedState},
-        registers::{FLAGS_AT_START, Registers, USER_FLAGS},
+        registers::{self, FLAGS_AT_START, Registers, USER_FLAGS},
         segments::{FMASK, GATE_PORT, MSR_FMASK, MSR_LSTAR, MSR_STAR, STAR},
     },
     layout::{self, VDSO},
@@ -235,9 +235,13 @@ impl KvmVcpu {
 
     /// A signal must not be delivered while the CPU stands in the gate or in a
     /// stub: there it first runs on, to the exit that is one instruction away.
-    /// Behind the gate's `out`, the program is as good as continued.
+    /// Behind the gate's `out`, the program is as good as continued; it must not
+    /// come by the `out` again, which would be another system call.
     fn interrupted(&mut self, found: &kvm_regs) -> Option<Exit> {
-        if matches!(self.standing, Standing::Gate(_)) && found.rip == GATE + GATE_OUT_LEN {
+        if let Standing::Gate(gate) = &mut self.standing
+            && found.rip == GATE + GATE_OUT_LEN
+        {
+            gate.rip = found.rip;
             return Some(Exit::Interrupted);
         }
         if found.rip >= KERNEL_BASE {
@@ -290,6 +294,10 @@ impl KvmVcpu {
 
 impl Vcpu for KvmVcpu {
     fn run(&mut self) -> Result<Exit, PlatformError> {
+        // VMX does not enter a guest there at all, and `sysretq` faults at level 0.
+        if !registers::is_canonical(self.registers.rip) {
+            return Ok(Exit::Exception { vector: Vector::GENERAL_PROTECTION, code: 0 });
+        }
         self.prepare()?;
         loop {
             let reason = self.device.run().map_err(PlatformError::Run)?;
