@@ -5,7 +5,10 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{self, Read},
-    os::{fd::OwnedFd, unix::ffi::OsStringExt},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::ffi::OsStringExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -17,6 +20,7 @@ use monitor_sys::{auxiliary, descriptors};
 use crate::{
     machine::{self, Invocation, StartError},
     process::Host,
+    seccomp::Filters,
 };
 
 /// Runs one unmodified Linux program in a virtual machine.
@@ -62,16 +66,22 @@ fn launched(descriptor: i32, mut environment: Vec<Vec<u8>>) -> anyhow::Result<u8
     }
     let device = take_over(record.device.descriptor)?;
     let arguments = std::env::args_os().map(OsString::into_vec).collect();
-    let program = PathBuf::from(OsString::from_vec(record.program));
+    let mut program = PathBuf::from(OsString::from_vec(record.program));
     let signal_mask = record.signal_mask;
-    let invocation = Invocation { program, arguments, environment, signal_mask };
+    let filters = Filters::decode(&record.filters).context("a seccomp filter is not valid")?;
     let given = record.descriptors;
     let take = |descriptor: Option<i32>| descriptor.map(take_over).transpose();
+    let file = take(given.program)?;
+    if let Some(file) = &file {
+        program = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    }
+    let invocation = Invocation { program, arguments, environment, signal_mask, filters };
     let host = Host {
         release_suffix: record.release_suffix,
         trace: take(given.trace)?.map(File::from),
         log: take(given.log)?.map(File::from).or_else(|| machine::hidden_copy(io::stderr())),
         monitor: take(given.monitor)?.or_else(own_program),
+        program: file,
     };
     if record.action == Action::Check {
         return Ok(report(machine::check(device, invocation).err()));
@@ -123,11 +133,12 @@ fn by_hand(environment: Vec<Vec<u8>>) -> anyhow::Result<u8> {
         arguments: options.program.iter().cloned().map(OsString::into_vec).collect(),
         environment,
         signal_mask: None,
+        filters: Filters::default(),
     };
     let trace = if options.strace { machine::hidden_copy(io::stderr()) } else { None };
     let log = machine::hidden_copy(io::stderr());
     let release_suffix = !options.no_release_suffix;
-    let host = Host { release_suffix, trace, log, monitor: own_program() };
+    let host = Host { release_suffix, trace, log, monitor: own_program(), program: None };
     let error = machine::run(device, &invocation, host);
     write_line(&format!("km: {}: {error}", invocation.program.display()));
     Ok(error.exit_status())

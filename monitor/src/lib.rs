@@ -4,7 +4,7 @@
 //!
 //! From below: [`arch`] and [`layout`] say what the guest's CPU and addresses
 //! look like, [`platform`] runs it, [`memory`], [`files`] and [`signal`] keep
-//! what Linux keeps of a process, [`loader`], [`thread`] and [`process`] make and
+//! what Linux keeps of a process, [`seccomp`] holds filters, [`loader`], [`thread`] and [`process`] make and
 //! end it, [`syscall`] answers it, [`run_loop`] turns the crank, and [`machine`]
 //! and [`command_line`] put it all together.
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ pub mod memory;
 pub mod platform;
 pub mod process;
 pub mod run_loop;
+pub mod seccomp;
 pub mod signal;
 pub mod syscall;
 pub mod thread;

@@ -25,6 +25,7 @@ use crate::{
     platform::{Machine, PlatformError, kvm::KvmMachine},
     process::{Host, Process},
     run_loop,
+    seccomp::Filters,
     signal::action::Actions,
     thread::Thread,
 };
@@ -73,6 +74,8 @@ pub struct Invocation {
     pub environment: Vec<Vec<u8>>,
     /// The signals it starts with blocked, or `None` for the monitor's own.
     pub signal_mask: Option<u64>,
+    /// The seccomp filters its calls have to pass.
+    pub filters: Filters,
 }
 
 /// Finds out whether a program could run with this device, and runs nothing.
@@ -114,7 +117,9 @@ fn start(device: OwnedFd, invocation: &Invocation, host: Host) -> Result<Thread,
     let limit = getrlimit(Resource::Stack).current.unwrap_or(GIB);
     let stack = stack::build(&memory, limit, &image, &strings, identity)?;
     let path = absolute(&executable.path);
-    own::set_name(path.file_name().map_or(b"", std::os::unix::ffi::OsStrExt::as_bytes));
+    // By the name it was called by: that of a script or link, not what it leads to.
+    let called = invocation.program.file_name();
+    own::set_name(called.map_or(b"", std::os::unix::ffi::OsStrExt::as_bytes));
     let actions = prepare_signals().map_err(|errno| host_error("set up signals", errno))?;
     let process = Process::new(
         memory,
@@ -128,10 +133,13 @@ fn start(device: OwnedFd, invocation: &Invocation, host: Host) -> Result<Thread,
     let mut cpu = process.take_vcpu()?;
     cpu.registers_mut().rip = image.start;
     cpu.registers_mut().rsp = stack.pointer;
+    descriptors::close_stand_ins();
     if let Some(mask) = invocation.signal_mask {
         signals::set_mask(mask);
     }
-    Ok(Thread::new(Arc::new(process), cpu, true))
+    let mut thread = Thread::new(Arc::new(process), cpu, true);
+    thread.filters = invocation.filters.clone();
+    Ok(thread)
 }
 
 fn host_error(step: &'static str, errno: Errno) -> StartError {

@@ -90,7 +90,7 @@ fn error_code(access: Access, present: bool) -> u64 {
 
 fn at_address(signal: i32, code: i32, address: u64) -> Fault {
     let signal = signal.cast_unsigned();
-    Fault { signal, code, address, vector: Vector::PAGE_FAULT.0, error: 4 }
+    Fault { signal, code, address, vector: Vector::PAGE_FAULT.0, error: 4, ..Fault::default() }
 }
 
 /// Turns an exception into the signal Linux makes of it
@@ -108,5 +108,12 @@ fn exception(thread: &mut Thread, vector: Vector, error: u64) -> Result<(), Plat
         _ => (libc::SIGSEGV, code::SI_KERNEL, 0),
     };
     let signal = signal.cast_unsigned();
-    thread.receiver().raise(&Fault { signal, code, address, vector: vector.0, error })
+    thread.receiver().raise(&Fault {
+        signal,
+        code,
+        address,
+        vector: vector.0,
+        error,
+        ..Fault::default()
+    })
 }

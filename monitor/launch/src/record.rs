@@ -20,6 +20,9 @@ pub struct LaunchRecord {
     /// The signals the program starts with blocked (bit `n - 1` for signal `n`),
     /// or `None` for those that km is started with.
     pub signal_mask: Option<u64>,
+    /// The seccomp filters the program's calls have to pass, the oldest first:
+    /// classic BPF, eight bytes for an instruction, as `seccomp(2)` takes it.
+    pub filters: Vec<Vec<u8>>,
     /// Further descriptors that km may need.
     pub descriptors: Descriptors,
 }
@@ -34,6 +37,9 @@ pub struct Descriptors {
     pub log: Option<i32>,
     /// Where system calls are written down.
     pub trace: Option<i32>,
+    /// The program's file, where it is executed by a descriptor that is closed
+    /// on execution; `program` then only names it.
+    pub program: Option<i32>,
 }
 
 /// What km is started for.

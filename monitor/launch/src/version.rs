@@ -68,7 +68,8 @@ mod tests {
             device: Device { kind: DeviceKind::Kvm, descriptor: 7 },
             release_suffix: true,
             signal_mask: None,
-            descriptors: Descriptors { monitor: Some(9), log: None, trace: None },
+            filters: vec![vec![6, 0, 0, 0, 0, 0, 0xff, 0x7f]],
+            descriptors: Descriptors { monitor: Some(9), ..Descriptors::default() },
         }
     }
 

@@ -31,22 +31,19 @@ pub struct Execution {
 }
 
 /// Executes a program. Returns only if that fails, or if a signal came first
-/// (`None`).
+/// (`None`). `file` is the program's, if its name leads there only until then.
 pub fn execute(
     thread: &mut Thread,
     program: PathBuf,
+    file: Option<OwnedFd>,
     arguments: Vec<Vec<u8>>,
     environment: Vec<Vec<u8>>,
 ) -> Option<Errno> {
     if let Err(error) = Executable::open(&program, arguments.clone()) {
         return Some(error.errno());
     }
-    let mask = signals::mask();
-    signals::set_mask(u64::MAX);
-    if signals::has_caught() {
-        return None;
-    }
-    let errno = match Successor::prepare(thread, &program, mask) {
+    let mask = signals::block_all()?;
+    let errno = match Successor::prepare(thread, &program, file, mask) {
         Ok(successor) => {
             let strings = with_record(&successor, arguments, environment);
             let execution = thread.execution.insert(Execution { strings, _program: program });
@@ -67,10 +64,16 @@ struct Successor {
     _device: OwnedFd,
     _log: Option<OwnedFd>,
     _trace: Option<OwnedFd>,
+    _program: Option<OwnedFd>,
 }
 
 impl Successor {
-    fn prepare(thread: &Thread, program: &Path, mask: u64) -> Result<Self, Errno> {
+    fn prepare(
+        thread: &Thread,
+        program: &Path,
+        file: Option<OwnedFd>,
+        mask: u64,
+    ) -> Result<Self, Errno> {
         let process = &thread.process;
         let monitor = process.host.monitor.as_ref().ok_or(Errno::ENOSYS)?;
         let monitor = descriptors::pass_on(monitor)?;
@@ -86,14 +89,16 @@ impl Successor {
             device: Device { kind, descriptor: device.as_raw_fd() },
             release_suffix: process.host.release_suffix,
             signal_mask: Some(mask),
+            filters: thread.filters.encode(),
             descriptors: Descriptors {
                 monitor: Some(monitor.as_raw_fd()),
                 log: number(&log),
                 trace: number(&trace),
+                program: number(&file),
             },
         };
         let record = write_record(&record)?;
-        Ok(Self { monitor, record, _device: device, _log: log, _trace: trace })
+        Ok(Self { monitor, record, _device: device, _log: log, _trace: trace, _program: file })
     }
 }
 

@@ -31,11 +31,17 @@ const PARENT_SET_TID: u64 = 0x10_0000;
 const CHILD_CLEAR_TID: u64 = 0x20_0000;
 /// `CLONE_CHILD_SETTID`.
 const CHILD_SET_TID: u64 = 0x100_0000;
+/// `CLONE_CLEAR_SIGHAND`: handlers become default actions.
+const CLEAR_HANDLERS: u64 = 1 << 32;
 /// `CLONE_SYSVSEM`, `CLONE_IO`: what a child shares without anybody noticing.
 const WITHOUT_EFFECT: u64 = 0x4_0000 | 0x8000_0000;
 
 /// The flags that are known here. Namespaces of a child's own are not.
-const KNOWN: u64 = PIDFD | PARENT_SET_TID | CHILD_CLEAR_TID | CHILD_SET_TID | WITHOUT_EFFECT;
+const KNOWN: u64 =
+    PIDFD | PARENT_SET_TID | CHILD_CLEAR_TID | CHILD_SET_TID | CLEAR_HANDLERS | WITHOUT_EFFECT;
+/// `CLONE_FS`, `CLONE_FILES`, `CLONE_PARENT`: what a child that only executes
+/// another program may also ask for. Files are copied all the same.
+const OF_BORROWER: u64 = 0x200 | 0x400 | 0x8000;
 
 /// What a new process starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,11 +96,9 @@ pub fn fork(thread: &mut Thread, birth: &Birth) -> Result<Option<u64>, Errno> {
         return Err(Errno::EINVAL);
     }
     let snapshot = Snapshot::take(thread, birth).map_err(|_| Errno::EAGAIN)?;
-    let mask = signals::mask();
-    signals::set_mask(u64::MAX);
-    if signals::has_caught() {
+    let Some(mask) = signals::block_all() else {
         return Ok(None);
-    }
+    };
     let result = {
         let _memory = thread.process.memory.freeze();
         let _actions = thread.process.actions.freeze();
@@ -111,6 +115,9 @@ pub fn fork(thread: &mut Thread, birth: &Birth) -> Result<Option<u64>, Errno> {
             if let Err(error) = become_child(thread, birth, &snapshot) {
                 thread.process.log(&format!("a forked child has no machine: {error}"));
                 process::exit_group(super::MONITOR_FAILED);
+            }
+            if birth.flags & CLEAR_HANDLERS != 0 {
+                thread.process.actions.clear_handlers();
             }
             signals::set_mask(mask);
             Ok(Some(0))
@@ -150,6 +157,7 @@ fn become_child(
     let mut child = Thread::new(Arc::clone(&own), own.take_vcpu()?, true);
     snapshot.apply(&mut child)?;
     child.stack = thread.stack;
+    child.filters = thread.filters.clone();
     if birth.flags & CHILD_CLEAR_TID != 0 {
         child.clear_at_exit = birth.child_tid;
     }
@@ -165,26 +173,38 @@ fn become_child(
 }
 
 /// Starts a child in this process's memory, and waits until it has executed
-/// another program or ended. Returns its number.
+/// another program or ended. Returns its number, or `None` if a signal came first.
 pub fn vfork(thread: &mut Thread, birth: &Birth) -> Result<Option<u64>, Errno> {
-    if birth.flags & !KNOWN != 0 {
+    if birth.flags & !(KNOWN | OF_BORROWER) != 0 {
         return Err(Errno::EINVAL);
     }
-    let snapshot = Snapshot::take(thread, birth).map_err(|_| Errno::EAGAIN)?;
+    let Some(mask) = signals::block_all() else {
+        return Ok(None);
+    };
+    let result = lend_memory(thread, birth, mask);
+    signals::set_mask(mask);
+    result.map(Some)
+}
+
+/// Runs the child of a `vfork` with `mask`, on a CPU of this process's machine.
+fn lend_memory(thread: &Thread, birth: &Birth, mask: u64) -> Result<u64, Errno> {
     let parent = &thread.process;
+    let snapshot = Snapshot::take(thread, birth).map_err(|_| Errno::EAGAIN)?;
     let process = parent.child(Arc::clone(&parent.memory), Arc::clone(&parent.machine));
     let cpu = parent.take_vcpu().map_err(|_| Errno::EAGAIN)?;
     let mut child = Thread::new(Arc::new(process), cpu, true);
     child.stack = thread.stack;
+    child.filters = thread.filters.clone();
     snapshot.apply(&mut child).map_err(|_| Errno::EAGAIN)?;
-    let mask = signals::mask();
-    signals::set_mask(u64::MAX);
-    if signals::has_caught() {
-        return Ok(None);
-    }
-    let parent_tid = if birth.flags & PIDFD != 0 { birth.pidfd } else { birth.parent_tid };
+    // Where the flags ask for no number, the guest's register may hold anything.
+    let place = |flag: u64, at: u64| if birth.flags & flag != 0 { at } else { 0 };
+    let parent_tid = place(PIDFD, birth.pidfd) | place(PARENT_SET_TID, birth.parent_tid);
+    let child_tid = place(CHILD_SET_TID, birth.child_tid);
     let flags = birth.flags & !CHILD_CLEAR_TID | birth.exit_signal;
-    let result = process::start_borrower(flags, parent_tid, birth.child_tid, || {
+    let result = process::start_borrower(flags, parent_tid, child_tid, || {
+        if birth.flags & CLEAR_HANDLERS != 0 {
+            child.process.actions.clear_handlers();
+        }
         signals::set_mask(mask);
         let run = child.process.run;
         let status = run(&mut child);
@@ -192,9 +212,8 @@ pub fn vfork(thread: &mut Thread, birth: &Birth) -> Result<Option<u64>, Errno> {
     });
     // What the child caught and did not deliver died with it.
     _ = signals::take_caught();
-    signals::set_mask(mask);
     // Its strings for `execve` are freed here, since it could not.
     let Thread { cpu, .. } = child;
-    thread.process.give_vcpu(cpu);
-    result.map(Some)
+    parent.give_vcpu(cpu);
+    result
 }

@@ -17,6 +17,7 @@ use std::{
 use crate::{
     memory::AddressSpace,
     platform::{Machine, PlatformError, Vcpu},
+    seccomp::SharedFilters,
     signal::action::Actions,
     thread::Thread,
 };
@@ -36,6 +37,8 @@ pub struct Process {
     pub auxiliary: Vec<u64>,
     /// What it needs of the host.
     pub host: Arc<Host>,
+    /// Filters that one of its threads has given to all.
+    pub shared_filters: SharedFilters,
     /// What `prctl(PR_SET_DUMPABLE)` was set to.
     pub dumpable: AtomicU64,
     /// Runs a thread to its end and returns its status; the run loop's, which lies
@@ -58,6 +61,8 @@ pub struct Host {
     pub log: Option<File>,
     /// The monitor's own program, which `execve(2)` starts anew.
     pub monitor: Option<OwnedFd>,
+    /// The program's file, if it was executed by descriptor.
+    pub program: Option<OwnedFd>,
 }
 
 /// The status of a monitor that could not go on, as of a shell's or docker's own
@@ -85,6 +90,7 @@ impl Process {
             executable,
             auxiliary,
             host,
+            shared_filters: SharedFilters::default(),
             dumpable: AtomicU64::new(1),
             run,
             idle: Mutex::default(),

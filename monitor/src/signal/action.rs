@@ -80,13 +80,8 @@ impl Actions {
         if [libc::SIGKILL, libc::SIGSTOP].map(i32::cast_unsigned).contains(&signal) {
             return Err(Errno::EINVAL);
         }
-        let disposition = match action.handler {
-            DEFAULT => Disposition::Default,
-            IGNORE => Disposition::Ignore,
-            _ => Disposition::Catch,
-        };
         let mut actions = self.lock();
-        signals::set_disposition(signal, disposition, action.flags)?;
+        install(signal, action)?;
         Ok(std::mem::replace(&mut actions[at], action))
     }
 
@@ -99,9 +94,36 @@ impl Actions {
         Ok(action)
     }
 
+    /// Makes every handler a default action; what is ignored stays ignored.
+    pub fn clear_handlers(&self) {
+        for signal in 1..=SIGNAL_MAX {
+            if self.get(signal).is_ok_and(|action| action.has_handler()) {
+                // A signal that has a handler can be set.
+                _ = self.set(signal, Action::default());
+            }
+        }
+    }
+
+    /// Puts the host's disposition of `signal` back to what the guest wants, where
+    /// the monitor's own C library has changed it.
+    pub fn put_back(&self, signal: u32) -> Result<(), Errno> {
+        let actions = self.lock();
+        install(signal, actions[index(signal)?])
+    }
+
     fn lock(&self) -> MutexGuard<'_, [Action; 64]> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Makes the host process do about a signal what the guest wants.
+fn install(signal: u32, action: Action) -> Result<(), Errno> {
+    let disposition = match action.handler {
+        DEFAULT => Disposition::Default,
+        IGNORE => Disposition::Ignore,
+        _ => Disposition::Catch,
+    };
+    signals::set_disposition(signal, disposition, action.flags)
 }
 
 fn index(signal: u32) -> Result<usize, Errno> {
@@ -115,7 +137,7 @@ fn index(signal: u32) -> Result<usize, Errno> {
 mod tests {
     use monitor_sys::Errno;
 
-    use super::{Action, Actions, SA_RESETHAND};
+    use super::{Action, Actions, IGNORE, SA_RESETHAND};
 
     const USR1: u32 = 10;
 
@@ -140,6 +162,19 @@ mod tests {
         for signal in [0, 65, u32::MAX] {
             assert_eq!(actions.get(signal), Err(Errno::EINVAL));
         }
+    }
+
+    #[test]
+    fn without_handlers_what_is_ignored_stays_so() {
+        let actions = Actions::inherited().unwrap();
+        let ignored = Action { handler: IGNORE, ..Action::default() };
+        actions.set(USR1, caught(0)).unwrap();
+        actions.set(USR1 + 2, ignored).unwrap();
+
+        actions.clear_handlers();
+
+        assert_eq!(actions.get(USR1), Ok(Action::default()));
+        assert_eq!(actions.get(USR1 + 2), Ok(ignored));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     arch::x86_64::{
-        extended_state::{AREA_LEN, ExtendedState, area_len},
+        extended_state::{ExtendedState, area_len},
         registers::{FLAG_DIRECTION, FLAG_RESUME, FLAG_TRAP},
     },
     platform::{PlatformError, Vcpu},
@@ -118,6 +118,7 @@ impl Receiver<'_> {
         }
         let frame = Frame { return_address: action.restorer, user, info: caught.info };
         guest_copy::write(place.frame, &frame)?;
+        self.cpu.set_extended_state(&ExtendedState::initial())?;
         if self.stack.flags & SS_AUTODISARM != 0 {
             *self.stack = AlternateStack::default();
         }
@@ -162,16 +163,14 @@ impl Receiver<'_> {
             Err(FrameError::Stack) => self.raise(&Fault {
                 signal: libc::SIGSEGV.cast_unsigned(),
                 code: 0x80, // SI_KERNEL
-                address: 0,
-                vector: 0,
-                error: 0,
+                ..Fault::default()
             }),
         }
     }
 
     fn restore(&mut self, user: &UserContext) -> Result<(), FrameError> {
         let state = match user.context.state {
-            0 => ExtendedState::from_area(Box::new([0; AREA_LEN])),
+            0 => ExtendedState::initial(),
             at => self.read_state(at)?,
         };
         self.cpu.set_extended_state(&state)?;
@@ -211,7 +210,9 @@ fn bit(signal: u32) -> u64 {
 fn information(fault: &Fault) -> [u8; 128] {
     let mut info = [0; 128];
     info[..4].copy_from_slice(&fault.signal.to_le_bytes());
+    info[4..8].copy_from_slice(&fault.errno.to_le_bytes());
     info[8..12].copy_from_slice(&fault.code.to_le_bytes());
     info[16..24].copy_from_slice(&fault.address.to_le_bytes());
+    info[24..32].copy_from_slice(&fault.detail.to_le_bytes());
     info
 }

@@ -12,7 +12,7 @@ pub mod stack;
 
 /// What a fault tells the program: the fields of `siginfo_t` for it, and what
 /// the saved context shows beside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fault {
     /// The signal.
     pub signal: u32,
@@ -20,6 +20,10 @@ pub struct Fault {
     pub code: i32,
     /// `si_addr`.
     pub address: u64,
+    /// The word behind `si_addr`: for `SIGSYS` the call's number and architecture.
+    pub detail: u64,
+    /// `si_errno`.
+    pub errno: u32,
     /// The exception's vector, for `uc_mcontext`.
     pub vector: u8,
     /// The exception's error code, for `uc_mcontext`.

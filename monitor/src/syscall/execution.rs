@@ -1,8 +1,12 @@
 //! `execve` and `execveat`: the strings of the guest's, then [`exec::execute`].
 
-use std::{ffi::OsString, os::unix::ffi::OsStringExt, path::PathBuf};
+use std::{
+    ffi::OsString,
+    os::{fd::OwnedFd, unix::ffi::OsStringExt},
+    path::PathBuf,
+};
 
-use monitor_sys::{Errno, forward, guest_copy};
+use monitor_sys::{Errno, descriptors, guest_copy};
 
 use super::{Answer, Args, Reply, low_word};
 use crate::{files::proc_self, process::exec, thread::Thread};
@@ -29,7 +33,7 @@ pub(super) fn execve(thread: &mut Thread, args: Args) -> Answer {
     } else {
         to_path(path)
     };
-    execute(thread, path, arguments, environment)
+    execute(thread, path, None, arguments, environment)
 }
 
 pub(super) fn execveat(thread: &mut Thread, args: Args) -> Answer {
@@ -40,19 +44,29 @@ pub(super) fn execveat(thread: &mut Thread, args: Args) -> Answer {
     let path = read_path(path)?;
     let directory = low_word(directory).cast_signed();
     if path.starts_with(b"/") || directory == WORKING_DIRECTORY {
-        return execute(thread, to_path(path), arguments, environment);
+        return execute(thread, to_path(path), None, arguments, environment);
     }
-    forward::check_descriptor(args[0])?;
+    let file = descriptors::borrow(thread.process.memory.guest_memory(), directory)?;
     let link = PathBuf::from(format!("/proc/self/fd/{directory}"));
+    let mut passed = None;
     let target = match (path.is_empty(), flags & EMPTY_PATH != 0) {
         (true, false) => return Err(Errno::ENOENT),
-        (true, true) => link,
+        (true, true) => {
+            passed = descriptors::pass_if_closed(file)?;
+            link
+        }
         (false, _) => link.join(to_path(path)),
     };
-    execute(thread, target, arguments, environment)
+    execute(thread, target, passed, arguments, environment)
 }
 
-fn execute(thread: &mut Thread, path: PathBuf, arguments: u64, environment: u64) -> Answer {
+fn execute(
+    thread: &mut Thread,
+    path: PathBuf,
+    file: Option<OwnedFd>,
+    arguments: u64,
+    environment: u64,
+) -> Answer {
     if path.as_os_str().is_empty() {
         return Err(Errno::ENOENT);
     }
@@ -62,7 +76,7 @@ fn execute(thread: &mut Thread, path: PathBuf, arguments: u64, environment: u64)
         arguments.push(Vec::new());
     }
     let environment = read_strings(environment)?;
-    exec::execute(thread, path, arguments, environment).map_or(Ok(Reply::Again), Err)
+    exec::execute(thread, path, file, arguments, environment).map_or(Ok(Reply::Again), Err)
 }
 
 fn read_path(address: u64) -> Result<Vec<u8>, Errno> {

@@ -1,6 +1,8 @@
 //! Files: opening with a look at what was opened, the guest's own
 //! `/proc/self/exe`, and what only some arguments of a call make harmless.
 
+use std::os::fd::AsFd;
+
 use monitor_sys::{
     Errno,
     abi::{Forwardable, number, variants},
@@ -12,7 +14,10 @@ use monitor_sys::{
 
 use super::{Answer, Args, Reply, low_word, reply};
 use crate::{
-    files::{proc_self, proc_view},
+    files::{
+        proc_self,
+        proc_view::{self, Viewer},
+    },
     thread::Thread,
 };
 
@@ -61,7 +66,10 @@ fn finish(thread: &Thread, opened: Opened) -> Answer {
     let memory = thread.process.memory.guest_memory();
     let number = low_word(descriptor).cast_signed();
     let file = descriptors::borrow(memory, number)?;
-    if let Some(shown) = proc_view::substitute(&thread.process, &name, file)? {
+    let process = &thread.process;
+    let monitor = process.host.monitor.as_ref().map(AsFd::as_fd);
+    let viewer = Viewer { monitor, auxiliary: &process.auxiliary };
+    if let Some(shown) = proc_view::substitute(&viewer, &name, file)? {
         descriptors::replace(memory, number, &shown)?;
     }
     Ok(answer)

@@ -1,6 +1,6 @@
 //! What fits nowhere else.
 
-use monitor_sys::guest_copy;
+use monitor_sys::{Errno, abi::variants, guest_copy};
 
 use super::{Answer, Args, Reply};
 use crate::{process::identity, thread::Thread};
@@ -10,4 +10,8 @@ pub(super) fn uname(thread: &mut Thread, args: Args) -> Answer {
     let suffix = process.host.release_suffix.then(|| process.machine.name());
     guest_copy::write_bytes(args[0], &identity::uname(suffix))?;
     Ok(Reply::Value(0))
+}
+
+pub(super) fn semctl(thread: &mut Thread, args: Args) -> Answer {
+    super::forward(thread, variants::semctl(args[2]).ok_or(Errno::EINVAL)?, args)
 }

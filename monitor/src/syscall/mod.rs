@@ -6,6 +6,7 @@ pub mod trace;
 
 mod execution;
 mod files;
+mod filtering;
 mod limits;
 mod memory;
 mod misc;
@@ -58,7 +59,8 @@ pub fn serve(thread: &mut Thread) -> Flow {
     let registers = *thread.cpu.registers();
     // The kernel takes the number from `eax`.
     let (number, args) = (u64::from(low_word(registers.rax)), registers.arguments());
-    let answer = answer(thread, number, args);
+    let filtered = filtering::filtered(thread, number, args);
+    let answer = filtered.unwrap_or_else(|| answer(thread, number, args));
     if thread.process.host.trace.is_some() {
         trace::print(&thread.process, number, args, answer);
     }

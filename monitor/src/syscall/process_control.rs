@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use monitor_sys::{Errno, abi::variants, guest_copy};
 
-use super::{Answer, Args, Reply, low_word};
+use super::{Answer, Args, Reply, filtering, low_word};
 use crate::{
     platform::{Bases, PlatformError},
     thread::Thread,
@@ -13,6 +13,7 @@ use crate::{
 const PR_GET_DUMPABLE: u32 = 3;
 const PR_SET_DUMPABLE: u32 = 4;
 const PR_GET_SECCOMP: u32 = 21;
+const PR_SET_SECCOMP: u32 = 22;
 
 const ARCH_SET_GS: u64 = 0x1001;
 const ARCH_SET_FS: u64 = 0x1002;
@@ -22,7 +23,7 @@ const ARCH_GET_CPUID: u64 = 0x1011;
 const ARCH_GET_XCOMP_SUPP: u64 = 0x1021;
 const ARCH_GET_XCOMP_PERM: u64 = 0x1022;
 /// The end of user addresses on Linux, which bases must stay below.
-const TASK_SIZE: u64 = (1 << 47) - 4096;
+pub(super) const TASK_SIZE: u64 = (1 << 47) - 4096;
 
 /// What `personality` takes to only tell the current one.
 const PERSONALITY_QUERY: u32 = u32::MAX;
@@ -38,7 +39,8 @@ pub(super) fn prctl(thread: &mut Thread, args: Args) -> Answer {
             process.dumpable.store(args[1], Ordering::Relaxed);
             Ok(Reply::Value(0))
         }
-        PR_GET_SECCOMP => Ok(Reply::Value(0)),
+        PR_GET_SECCOMP => Ok(Reply::Value(filtering::mode(thread))),
+        PR_SET_SECCOMP => filtering::set_mode(thread, args[1], args[2]),
         _ => super::forward(thread, variants::prctl(args[0]).ok_or(Errno::EINVAL)?, args),
     }
 }

@@ -11,8 +11,8 @@ use monitor_sys::{
 };
 
 use super::{
-    Answer, Args, execution, files, limits, memory, misc, polling, process_control, signals,
-    sockets, threads,
+    Answer, Args, execution, files, filtering, limits, memory, misc, polling, process_control,
+    signals, sockets, threads,
 };
 use crate::thread::Thread;
 
@@ -131,7 +131,7 @@ table! {
     UNAME => handle(misc::uname);
     SEMGET => forward;
     SEMOP => forward;
-    SEMCTL => forward;
+    SEMCTL => handle(misc::semctl);
     SHMDT => handle(memory::shmdt);
     MSGGET => forward;
     MSGSND => forward;
@@ -267,7 +267,7 @@ table! {
     FREMOVEXATTR => forward;
     TKILL => forward;
     TIME => forward;
-    FUTEX => forward;
+    FUTEX => handle(threads::futex);
     SCHED_SETAFFINITY => forward;
     SCHED_GETAFFINITY => forward;
     SET_THREAD_AREA => refuse(Errno::ENOSYS, "32-bit programs");
@@ -382,7 +382,7 @@ table! {
     SCHED_SETATTR => forward;
     SCHED_GETATTR => forward;
     RENAMEAT2 => forward;
-    SECCOMP => refuse(Errno::EINVAL, "as a kernel without it; a filter would be the monitor's");
+    SECCOMP => handle(filtering::seccomp);
     GETRANDOM => forward;
     MEMFD_CREATE => forward;
     KEXEC_FILE_LOAD => refuse(Errno::EPERM, "the host's kernel");

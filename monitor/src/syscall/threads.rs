@@ -1,8 +1,8 @@
 //! Threads and processes: their start, their numbers, their end.
 
-use monitor_sys::{Errno, guest_copy, process};
+use monitor_sys::{Errno, abi::variants, guest_copy, process};
 
-use super::{Answer, Args, Reply, low_word};
+use super::{Answer, Args, Reply, low_word, process_control::TASK_SIZE};
 use crate::{
     process::fork::{self, Birth},
     thread::{
@@ -86,9 +86,13 @@ struct Request {
 impl Request {
     fn carry_out(self, thread: &mut Thread) -> Answer {
         let Self { flags, stack, tls, parent_tid, child_tid, .. } = self;
+        if flags & CLONE_SETTLS != 0 && tls >= TASK_SIZE {
+            return Err(Errno::EPERM);
+        }
         if flags & CLONE_THREAD != 0 {
             let start = Start { flags, stack, tls, parent_tid, child_tid };
-            return start::start(thread, start).map(Reply::Value);
+            let number = start::start(thread, start)?;
+            return Ok(number.map_or(Reply::Again, Reply::Value));
         }
         let birth = Birth {
             flags: flags & !(CLONE_VM | CLONE_VFORK | CLONE_SETTLS),
@@ -107,6 +111,10 @@ impl Request {
         };
         Ok(child.map_or(Reply::Again, Reply::Value))
     }
+}
+
+pub(super) fn futex(thread: &mut Thread, args: Args) -> Answer {
+    super::forward(thread, variants::futex(args[1]).ok_or(Errno::ENOSYS)?, args)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "handlers share one type")]

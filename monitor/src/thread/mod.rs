@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::{
     platform::Vcpu,
     process::{Process, exec::Execution},
+    seccomp::Filters,
     signal::{deliver::Receiver, stack::AlternateStack},
 };
 
@@ -26,6 +27,8 @@ pub struct Thread {
     pub robust_list: u64,
     /// The mask of a call that waits with another one, as `sigsuspend(2)` does.
     pub temporary_mask: Option<u64>,
+    /// The filters its calls have to pass.
+    pub filters: Filters,
     /// Whether it is the process's first thread.
     pub is_first: bool,
     /// What it is about to execute.
@@ -42,6 +45,7 @@ impl Thread {
             clear_at_exit: 0,
             robust_list: 0,
             temporary_mask: None,
+            filters: Filters::default(),
             is_first,
             execution: None,
         }

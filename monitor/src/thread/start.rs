@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, mpsc};
 
-use monitor_sys::{Errno, guest_copy, process};
+use monitor_sys::{Errno, guest_copy, process, signals};
 
 use super::Thread;
 use crate::platform::{Bases, PlatformError, Vcpu};
@@ -22,6 +22,9 @@ const CHILD_SET_TID: u64 = 0x100_0000;
 /// threads share all that already.
 const WITHOUT_EFFECT: u64 = 0x4_0000 | 0x40_0000 | 0x8000_0000;
 
+/// `SIGSETXID` of glibc: by it `setuid(2)` reaches all threads.
+const SET_USER_SIGNAL: u32 = 33;
+
 /// The host stack of a guest thread, in bytes.
 const HOST_STACK: usize = 256 * 1024;
 
@@ -40,10 +43,10 @@ pub struct Start {
     pub child_tid: u64,
 }
 
-/// Starts a thread. Returns its number.
+/// Starts a thread. Returns its number, or `None` if a signal came first.
 ///
 /// `ENOSYS` for flags that make a process.
-pub fn start(parent: &Thread, start: Start) -> Result<u64, Errno> {
+pub fn start(parent: &Thread, start: Start) -> Result<Option<u64>, Errno> {
     let known = SET_TLS | PARENT_SET_TID | CHILD_CLEAR_TID | CHILD_SET_TID | WITHOUT_EFFECT;
     if start.flags & THREAD_FLAGS != THREAD_FLAGS {
         return Err(Errno::ENOSYS);
@@ -51,21 +54,44 @@ pub fn start(parent: &Thread, start: Start) -> Result<u64, Errno> {
     if start.flags & !(THREAD_FLAGS | known) != 0 {
         return Err(Errno::EINVAL);
     }
+    let Some(mask) = signals::block_all() else {
+        return Ok(None);
+    };
+    let started = start_blocked(parent, start, mask);
+    signals::set_mask(mask);
+    started.map(Some)
+}
+
+/// The same while every signal is blocked: the new host thread starts with its
+/// parent's mask, and one that was caught meanwhile would have blocked them all.
+fn start_blocked(parent: &Thread, start: Start, mask: u64) -> Result<u64, Errno> {
     let cpu = cpu_for(parent, start).map_err(|_| Errno::EAGAIN)?;
     let mut child = Thread::new(Arc::clone(&parent.process), cpu, false);
+    child.filters = parent.filters.clone();
     if start.flags & CHILD_CLEAR_TID != 0 {
         child.clear_at_exit = start.child_tid;
     }
+    let (hand_over, handed_over) = mpsc::channel::<Thread>();
     let (number, numbers) = mpsc::channel();
     let run = move || {
+        let Ok(child) = handed_over.recv() else { return };
         let id = process::thread_id();
         tell_number(&start, id);
         // The parent waits for it; were it gone, nobody would need the number.
         _ = number.send(id);
+        signals::set_mask(mask);
         child.run_here();
     };
-    let host = std::thread::Builder::new().stack_size(HOST_STACK).spawn(run);
-    host.map_err(|_| Errno::EAGAIN)?;
+    if std::thread::Builder::new().stack_size(HOST_STACK).spawn(run).is_err() {
+        // The device frees no CPU before the machine: it must not be lost.
+        parent.process.give_vcpu(child.cpu);
+        return Err(Errno::EAGAIN);
+    }
+    // With its first thread, the monitor's C library takes this signal for itself:
+    // it must be the guest's again before any thread can get it.
+    _ = parent.process.actions.put_back(SET_USER_SIGNAL);
+    // The thread waits for it.
+    _ = hand_over.send(child);
     numbers.recv().map(u64::from).map_err(|_| Errno::EAGAIN)
 }
 

@@ -5,13 +5,13 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI32, Ordering},
+        atomic::{AtomicI32, AtomicU8, Ordering},
     },
 };
 
 use nix::{
     errno::Errno,
-    fcntl::{FcntlArg, fcntl},
+    fcntl::{FcntlArg, FdFlag, fcntl},
     sys::resource::{Resource, getrlimit},
 };
 
@@ -134,6 +134,13 @@ pub fn pass_on<T: AsFd>(descriptor: T) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(high) })
 }
 
+/// The same for a descriptor of the guest's, if it is closed on execution: the
+/// next program could not be found by its number.
+pub fn pass_if_closed(descriptor: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
+    let flags = FdFlag::from_bits_retain(fcntl(descriptor, FcntlArg::F_GETFD)?);
+    flags.contains(FdFlag::FD_CLOEXEC).then(|| pass_on(descriptor)).transpose()
+}
+
 /// Takes a hidden descriptor off the list, for an owner who will close it soon.
 pub fn release(descriptor: OwnedFd) -> OwnedFd {
     forget(&descriptor);
@@ -174,6 +181,37 @@ fn duplicate_high<T: AsFd>(
 fn ours() -> MutexGuard<'static, Vec<RawFd>> {
     OURS.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// Closes what Rust's runtime opened before `main` in place of standard
+/// descriptors that the process was started without: the guest starts without
+/// them too.
+pub fn close_stand_ins() {
+    for descriptor in
+        (0..3).filter(|descriptor| CLOSED_AT_START.load(Ordering::Relaxed) & 1 << descriptor != 0)
+    {
+        // SAFETY: the runtime opened `/dev/null` here and uses it no more than any
+        // other standard descriptor, which may be closed at any time.
+        unsafe { libc::close(descriptor) };
+    }
+}
+
+/// Bit `n` is set if standard descriptor `n` was closed when the process started.
+static CLOSED_AT_START: AtomicU8 = AtomicU8::new(0);
+
+extern "C" fn note_closed() {
+    for descriptor in 0..3 {
+        // SAFETY: `F_GETFD` takes no pointer and changes nothing.
+        if unsafe { libc::fcntl(descriptor, libc::F_GETFD) } < 0 {
+            CLOSED_AT_START.fetch_or(1 << descriptor, Ordering::Relaxed);
+        }
+    }
+}
+
+// Functions in this section are called once, before `main`; `note_closed` needs
+// nothing that is not ready then.
+#[unsafe(link_section = ".init_array")]
+#[used]
+static NOTE_CLOSED: extern "C" fn() = note_closed;
 
 #[cfg(test)]
 mod tests {

@@ -184,6 +184,13 @@ pub fn mask() -> u64 {
     exchange_mask(2, None)
 }
 
+/// Blocks every signal and returns the mask before. `None` if one was caught first:
+/// then every signal already is blocked, and stays so until it was taken.
+pub fn block_all() -> Option<u64> {
+    let before = exchange_mask(2, Some(u64::MAX));
+    (!has_caught()).then_some(before)
+}
+
 /// Sets this thread's mask. What it unblocks may be caught before this returns.
 pub fn set_mask(mask: u64) {
     exchange_mask(2, Some(mask));
@@ -284,8 +291,27 @@ static NOTE_SIGPIPE: extern "C" fn() = note_sigpipe;
 #[cfg(test)]
 mod tests {
     use super::{
-        Disposition, SIGNAL_MAX, has_caught, mask, set_disposition, set_mask, take_caught,
+        Disposition, SIGNAL_MAX, block_all, has_caught, mask, send_to_self, set_disposition,
+        set_mask, take_caught,
     };
+
+    /// `SIGKILL` and `SIGSTOP`.
+    const UNBLOCKABLE: u64 = 1 << 8 | 1 << 18;
+
+    #[test]
+    fn all_are_blocked_unless_one_was_caught_before() {
+        let signal = SIGNAL_MAX - 1;
+        set_disposition(signal, Disposition::Catch, 0).unwrap();
+        let before = mask();
+
+        assert_eq!(block_all(), Some(before));
+        assert_eq!(mask() | UNBLOCKABLE, u64::MAX);
+        set_mask(before);
+        send_to_self(signal);
+        assert_eq!(block_all(), None);
+        assert_eq!(take_caught().unwrap().mask, before);
+        set_mask(before);
+    }
 
     #[test]
     fn a_signal_is_caught_once_and_blocks_the_next() {

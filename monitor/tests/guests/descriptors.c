@@ -68,10 +68,12 @@ int main(void)
     syscall(SYS_close_range, 3, ~0U, 0);
     go_on("after close_range");
 
+    /* A known difference: the few numbers that are the monitor's are EBADF to the guest, where
+     * Linux would let them be taken. What must not happen is that one is taken. */
     int refused = 0;
     for (int fd = 3; fd < 1024; fd++)
-        refused += dup2(2, fd) != fd;
-    printf("dup2 refused: %d\n", refused);
+        refused += dup2(2, fd) != fd && errno != EBADF;
+    printf("dup2 refused otherwise: %d\n", refused);
     for (int fd = 3; fd < 1024; fd++)
         close(fd);
     go_on("after dup2");

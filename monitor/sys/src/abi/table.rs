@@ -131,7 +131,7 @@ calls! {
     63 UNAME uname (Struct(390)) ours;
     64 SEMGET semget (Int, Int, Hex) forwardable;
     65 SEMOP semop (Int, Array(2, 6), Int) forwardable;
-    66 SEMCTL semctl (Int, Int, Int, Str) forwardable;
+    66 SEMCTL semctl (Int, Int, Int, Opaque) ours;
     67 SHMDT shmdt (Opaque) ours;
     68 MSGGET msgget (Int, Hex) forwardable;
     69 MSGSND msgsnd (Int, In(2), Int, Hex) forwardable;
@@ -267,7 +267,7 @@ calls! {
     199 FREMOVEXATTR fremovexattr (Fd, Str) forwardable;
     200 TKILL tkill (Int, Int) forwardable;
     201 TIME time (Struct(8)) forwardable;
-    202 FUTEX futex (Struct(4), Hex, Int, Struct(16), Struct(4), Int) forwardable;
+    202 FUTEX futex (Struct(4), Hex, Int, Opaque, Opaque, Int) ours;
     203 SCHED_SETAFFINITY sched_setaffinity (Int, Int, In(1)) forwardable;
     204 SCHED_GETAFFINITY sched_getaffinity (Int, Int, Out(1)) forwardable;
     205 SET_THREAD_AREA set_thread_area (Opaque) ours;

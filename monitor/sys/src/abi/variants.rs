@@ -1,5 +1,5 @@
-//! Calls whose third argument means what the second one says: `fcntl`, `ioctl`,
-//! `prctl`. One row for each selector that is proven harmless, under the same
+//! Calls whose later arguments mean what an earlier one says: `fcntl`, `ioctl`,
+//! `prctl`, `futex`, `semctl`. One row for each selector that is proven harmless, under the same
 //! obligations as in the main table; what has no row cannot be forwarded.
 
 use super::{
@@ -94,6 +94,24 @@ variants! { PRCTL 157 "prctl" [Int]:
     0x5356_4d41 (Int, Span(3), Int, Str); 0x5961_6d61 (Int);
 }
 
+// futex(2): waits have a time limit where wakes have nothing or a number. What an
+// operation does not use may hold anything: C libraries pass fewer arguments.
+variants! { FUTEX 202 "futex" [Struct(4), Hex, Int]:
+    0 (Struct(16)); 1 (); 3 (Int, Struct(4)); 4 (Int, Struct(4), Int); 5 (Int, Struct(4), Hex);
+    6 (Struct(16)); 7 (); 8 (); 9 (Struct(16), Int, Hex); 10 (Int, Int, Hex);
+    11 (Struct(16), Struct(4), Hex); 12 (Int, Struct(4), Int); 13 (Struct(16));
+}
+
+// semctl(2): IPC_RMID, IPC_SET, IPC_STAT, IPC_INFO; then GETPID to SETALL, SEM_STAT
+// and the like. Arrays of all values are as long as the kernel's own limit at most.
+variants! { SEMCTL 66 "semctl" [Int, Int, Int]:
+    0 (); 1 (Struct(104)); 2 (Struct(104)); 3 (Struct(40)); 11 (); 12 (); 13 (Str); 14 (); 15 ();
+    16 (Int); 17 (Str); 18 (Struct(104)); 19 (Struct(40)); 20 (Struct(104));
+}
+
+/// `FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME`: beside the operation.
+const FUTEX_FLAGS: u64 = 0x180;
+
 /// `fcntl(2)` with this command, if it can be forwarded.
 pub fn fcntl(command: u64) -> Option<Forwardable> {
     find(FCNTL, command)
@@ -107,6 +125,16 @@ pub fn ioctl(request: u64) -> Option<Forwardable> {
 /// `prctl(2)` with this option, if it can be forwarded.
 pub fn prctl(option: u64) -> Option<Forwardable> {
     find(PRCTL, option)
+}
+
+/// `futex(2)` with this operation, if it can be forwarded.
+pub fn futex(operation: u64) -> Option<Forwardable> {
+    find(FUTEX, operation & !FUTEX_FLAGS)
+}
+
+/// `semctl(2)` with this command, if it can be forwarded.
+pub fn semctl(command: u64) -> Option<Forwardable> {
+    find(SEMCTL, command)
 }
 
 /// The kernel takes selectors as 32-bit numbers.
@@ -141,19 +169,19 @@ pub fn setsockopt(level: u64, option: u64) -> Option<Forwardable> {
 }
 
 /// Options whose value makes the kernel follow a further pointer: socket filters,
-/// zero-copy receive, and packet filter tables (options from 64 of `SOL_IP`,
-/// `SOL_IPV6`, `SOL_RAW`).
+/// zero-copy receive, fan-out programs, and the tables of packet filters (ip and
+/// ip6 tables, arp tables, bridge tables), whose numbers lie among IP's own.
 fn has_pointer(level: u64, option: u64) -> bool {
     match (level & 0xffff_ffff, option & 0xffff_ffff) {
-        (1, 26 | 51) | (6, 35) => true,
-        (0 | 41 | 255, option) => (64..256).contains(&option),
+        (1, 26 | 51) | (6, 35) | (263, 22) | (0 | 41, 64 | 65) | (0, 96..=99 | 128..=131) => true,
+        (255, option) => (64..256).contains(&option),
         _ => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{fcntl, getsockopt, ioctl, prctl, setsockopt};
+    use super::{Arg, fcntl, futex, getsockopt, ioctl, prctl, semctl, setsockopt};
 
     #[test]
     fn what_would_act_on_the_monitor_has_no_row() {
@@ -163,6 +191,16 @@ mod tests {
         assert!(ioctl(0xae01).is_none(), "KVM_CREATE_VM");
         assert!(ioctl(0x8946).is_none(), "SIOCETHTOOL, with a pointer inside");
         assert!(fcntl(999).is_none());
+    }
+
+    #[test]
+    fn what_an_operation_does_not_use_is_not_looked_at() {
+        let wake = futex(1 | 0x80).unwrap().call();
+        assert_eq!(wake.args, futex(1).unwrap().call().args, "flags are no operation");
+        assert_eq!(wake.args.len(), 3);
+        assert_eq!(futex(4).unwrap().call().args[3], Arg::Int, "a number of waiters");
+        assert!(futex(2).is_none(), "FUTEX_FD is gone from Linux");
+        assert_eq!(semctl(16).unwrap().call().args[3], Arg::Int, "SETVAL");
     }
 
     #[test]
@@ -177,5 +215,7 @@ mod tests {
         assert!(setsockopt(1, 26).is_none(), "SO_ATTACH_FILTER");
         assert!(getsockopt(6, 35).is_none(), "TCP_ZEROCOPY_RECEIVE");
         assert!(setsockopt(0, 64).is_none(), "IPT_SO_SET_REPLACE");
+        assert!(setsockopt(41, 67).is_some(), "IPV6_TCLASS");
+        assert!(getsockopt(0, 80).is_some(), "SO_ORIGINAL_DST");
     }
 }
