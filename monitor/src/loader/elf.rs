@@ -34,7 +34,8 @@ pub struct Program {
     pub relocatable: bool,
     /// The first instruction, before relocation.
     pub entry: u64,
-    /// The segments, in ascending order.
+    /// The segments, in the file's order. Where they overlap the later one counts, as
+    /// on Linux.
     pub segments: Vec<Segment>,
     /// The interpreter it names.
     pub interpreter: Option<PathBuf>,
@@ -94,7 +95,9 @@ pub fn read(file: &File) -> Result<Program, LoadError> {
         }
     }
     program.segments.retain(|segment| segment.memory_len != 0);
-    check_order(&program.segments)?;
+    if program.segments.is_empty() {
+        return Err(format("nothing to load"));
+    }
     program.headers = headers_address(&program.segments, header.e_phoff);
     Ok(program)
 }
@@ -180,14 +183,6 @@ fn interpreter(file: &File, entry: &ProgramHeader) -> Result<PathBuf, LoadError>
     }
     name.truncate(name.iter().position(|&byte| byte == 0).unwrap_or(name.len()));
     Ok(PathBuf::from(std::ffi::OsString::from_vec(name)))
-}
-
-fn check_order(segments: &[Segment]) -> Result<(), LoadError> {
-    if segments.is_empty() {
-        return Err(format("nothing to load"));
-    }
-    let follows = |pair: &[Segment]| pair[0].address + pair[0].memory_len <= pair[1].address;
-    if segments.windows(2).all(follows) { Ok(()) } else { Err(format("segments overlap")) }
 }
 
 /// Where the program headers lie in memory: in the segment that holds their

@@ -106,8 +106,12 @@ fn follow_scripts(
     mut arguments: Vec<Vec<u8>>,
 ) -> Result<(PathBuf, File, Vec<Vec<u8>>), LoadError> {
     let mut path = path.to_owned();
-    for _ in 0..SCRIPT_DEPTH {
-        let file = open(&path)?;
+    for depth in 0..SCRIPT_DEPTH {
+        let file = match open(&path) {
+            Ok(file) => file,
+            Err(error) if depth == 0 => return Err(error),
+            Err(source) => return Err(LoadError::Interpreter { path, source: source.into() }),
+        };
         let mut head = vec![0; script::HEAD_LEN];
         let read = file.read_at(&mut head, 0).unwrap_or(0);
         head.truncate(read);
@@ -149,11 +153,13 @@ fn open(path: &Path) -> Result<File, LoadError> {
 }
 
 fn start_of(program: &Program) -> u64 {
-    program.segments.first().map_or(0, |segment| segment.address / PAGE * PAGE)
+    let starts = program.segments.iter().map(|segment| segment.address / PAGE * PAGE);
+    starts.min().unwrap_or(0)
 }
 
 fn end_of(program: &Program) -> u64 {
-    program.segments.last().map_or(0, |segment| segment.address + segment.memory_len)
+    let ends = program.segments.iter().map(|segment| segment.address + segment.memory_len);
+    ends.max().unwrap_or(0)
 }
 
 /// Maps all segments. Returns what is to be added to the program's addresses.
@@ -163,23 +169,27 @@ fn map_program(
     file: &File,
     wish: u64,
 ) -> Result<u64, LoadError> {
+    let bias = if program.relocatable { reserve(memory, program, wish)? } else { 0 };
+    for segment in &program.segments {
+        map_segment(memory, segment, file, bias).map_err(LoadError::Memory)?;
+    }
+    Ok(bias)
+}
+
+/// Takes room for a program that can go anywhere. Returns what is to be added to its
+/// addresses.
+fn reserve(memory: &AddressSpace, program: &Program, wish: u64) -> Result<u64, LoadError> {
     let start = start_of(program);
-    let len = whole_pages(end_of(program)).unwrap_or(u64::MAX) - start;
-    let place = if program.relocatable { Place::Hint(wish) } else { Place::FixedFree(start) };
     let reservation = Request {
-        place,
-        len,
+        place: Place::Hint(wish),
+        len: whole_pages(end_of(program)).unwrap_or(u64::MAX) - start,
         protection: Protection::default(),
         flags: RESERVATION,
         file: None,
         offset: 0,
         alignment: program.segments.iter().map(|segment| segment.alignment).max().unwrap_or(PAGE),
     };
-    let bias = memory.map(&reservation).map_err(LoadError::Memory)?.wrapping_sub(start);
-    for segment in &program.segments {
-        map_segment(memory, segment, file, bias).map_err(LoadError::Memory)?;
-    }
-    Ok(bias)
+    Ok(memory.map(&reservation).map_err(LoadError::Memory)?.wrapping_sub(start))
 }
 
 fn map_segment(
