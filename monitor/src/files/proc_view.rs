@@ -13,7 +13,14 @@ use monitor_sys::{Errno, guest_memory::GUEST_END};
 use rustix::fs::{MemfdFlags, Stat, fstat, memfd_create, stat};
 use zerocopy::IntoBytes;
 
-use crate::process::Process;
+/// The process that looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Viewer<'a> {
+    /// The monitor's program, by which a monitor is known.
+    pub monitor: Option<BorrowedFd<'a>>,
+    /// The process's own auxiliary vector.
+    pub auxiliary: &'a [u64],
+}
 
 /// What of a process a file shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,19 +37,19 @@ enum Kind {
 /// The file to be seen in place of `file`, which is called `name`; `None` if it
 /// may be seen itself.
 pub fn substitute(
-    process: &Process,
+    viewer: &Viewer<'_>,
     name: &str,
     file: BorrowedFd<'_>,
 ) -> Result<Option<OwnedFd>, Errno> {
     let Some((folder, kind)) = split(name) else { return Ok(None) };
-    if !is_a_monitors(process, folder) {
+    if !is_a_monitors(viewer, folder) {
         return Ok(None);
     }
     let own = folder.ends_with(&format!("/{}", std::process::id()));
     let content = match kind {
         Kind::Maps => guest_maps(&read(file)?),
         Kind::Environment => without_launch_variable(read(file)?),
-        Kind::Auxiliary if own => process.auxiliary.as_bytes().to_vec(),
+        Kind::Auxiliary if own => viewer.auxiliary.as_bytes().to_vec(),
         // Another guest's is in its monitor's memory only.
         Kind::Auxiliary => Vec::new(),
     };
@@ -63,8 +70,8 @@ fn split(name: &str) -> Option<(&str, Kind)> {
 }
 
 /// Whether the process of that folder runs the same program as this one.
-fn is_a_monitors(process: &Process, folder: &str) -> bool {
-    let Some(monitor) = &process.host.monitor else { return true };
+fn is_a_monitors(viewer: &Viewer<'_>, folder: &str) -> bool {
+    let Some(monitor) = viewer.monitor else { return true };
     let same = |one: Stat, other: Stat| (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino);
     match (fstat(monitor), stat(format!("{folder}/exe"))) {
         (Ok(monitor), Ok(program)) => same(monitor, program),
