@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Capability, Hook, LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{Capability, Hook, LinuxNamespaceType, LinuxSeccomp, Process, Spec};
 use serde_json::{Map, Value};
 
 use crate::check;
@@ -104,6 +104,12 @@ impl Config {
         list.and_then(|list| serde_json::from_value(list.clone()).ok()).unwrap_or_default()
     }
 
+    /// Whether something is mounted on `directory` itself.
+    pub fn mounts_on(&self, directory: &str) -> bool {
+        let mut mounts = self.spec.mounts().iter().flatten();
+        mounts.any(|mount| mount.destination().as_path() == Path::new(directory))
+    }
+
     /// Whether there are rules for the use of devices.
     pub fn has_device_rules(&self) -> bool {
         let linux = self.spec.linux().as_ref();
@@ -111,9 +117,9 @@ impl Config {
         resources.is_some_and(|resources| resources.devices().is_some())
     }
 
-    /// Whether there is a seccomp profile.
-    pub fn has_seccomp_profile(&self) -> bool {
-        self.spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some())
+    /// The workload's seccomp profile.
+    pub fn seccomp_profile(&self) -> Option<&LinuxSeccomp> {
+        self.spec.linux().as_ref()?.seccomp().as_ref()
     }
 }
 

@@ -10,6 +10,7 @@ use crate::container::cgroups::CgroupError;
 use crate::container::id::IdError;
 use crate::container::store::StoreError;
 use crate::workload::device::DeviceError;
+use crate::workload::filter::FilterError;
 use crate::workload::monitor_binary::MonitorError;
 
 /// Why a container could not be made.
@@ -30,6 +31,9 @@ pub(crate) enum CreateError {
     /// There is no monitor.
     #[error(transparent)]
     Monitor(#[from] MonitorError),
+    /// The seccomp profile cannot be enforced.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// The bundle is no directory.
     #[error("bundle {path}")]
     Bundle {
@@ -91,6 +95,9 @@ pub(crate) enum CreateError {
     /// The transformed configuration cannot be written.
     #[error("write libcontainer's config.json")]
     WriteConfig(#[source] io::Error),
+    /// What lies in an image's own `/dev` cannot be replaced.
+    #[error("replace what lies in the root file system's /dev")]
+    OwnDev(#[source] io::Error),
     /// The start gate cannot be made.
     #[error("make the start gate")]
     Gate(#[source] io::Error),

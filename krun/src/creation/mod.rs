@@ -4,6 +4,7 @@ mod bundle;
 mod descriptors;
 mod error;
 mod hook_order;
+mod own_dev;
 mod transform;
 mod unfinished;
 
@@ -37,6 +38,7 @@ use crate::log::{self, Log};
 use crate::signals::HeldSignals;
 use crate::workload::device;
 use crate::workload::executor::Workload;
+use crate::workload::filter;
 use crate::workload::monitor_binary;
 
 /// The name libcontainer's files have in a container's directory.
@@ -126,6 +128,8 @@ struct Plan<'a> {
     device: device::Device,
     monitor: OwnedFd,
     own_path: PathBuf,
+    /// The seccomp filters for the workload's calls.
+    filters: Vec<Vec<u8>>,
 }
 
 impl<'a> Plan<'a> {
@@ -140,9 +144,6 @@ impl<'a> Plan<'a> {
         for warning in bundle.config.warnings() {
             tracing::warn!("{warning}");
         }
-        if bundle.config.has_seccomp_profile() {
-            tracing::warn!("the seccomp profile (linux.seccomp) is not enforced yet");
-        }
         if cgroups::is_version_2() && bundle.config.has_device_rules() {
             // Version 2 has no files for them; libcontainer needs a BPF library we leave out.
             tracing::warn!("the device rules (linux.resources.devices) are not enforced yet");
@@ -151,7 +152,9 @@ impl<'a> Plan<'a> {
         let device = device::open()?;
         let monitor = monitor_binary::open_monitor(global.km.as_deref())?;
         let own_path = monitor_binary::own_path()?;
-        Ok(Self { global, options, bundle, device, monitor, own_path })
+        let profile = bundle.config.seccomp_profile();
+        let filters = profile.map(filter::compile).transpose()?.into_iter().collect();
+        Ok(Self { global, options, bundle, device, monitor, own_path, filters })
     }
 
     /// Makes the container; what it makes is noted in `unfinished` first.
@@ -175,6 +178,9 @@ impl<'a> Plan<'a> {
         unfinished.entry().save(&record, lock)?;
         let gate = start_gate::create(&directory).map_err(CreateError::Gate)?;
         self.write_config(&directory, &cgroup)?;
+        if !self.bundle.config.mounts_on("/dev") {
+            own_dev::clear(&self.bundle.rootfs).map_err(CreateError::OwnDev)?;
+        }
 
         log.send_causes_to(gate.try_clone().ok());
         let gate = Rc::new(gate);
@@ -261,6 +267,7 @@ impl<'a> Plan<'a> {
             environment: descriptors::with_listen_variables(config.environment()),
             uid: config.process().user().uid(),
             release_suffix: !self.global.no_release_suffix,
+            filters: self.filters,
             keyring: keyring.filter(|_| !self.options.no_new_keyring),
             start_hooks: config.hooks(Point::StartContainer.name()),
             state,

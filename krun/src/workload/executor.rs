@@ -45,6 +45,8 @@ pub(crate) struct Workload {
     pub(crate) environment: Vec<String>,
     pub(crate) uid: u32,
     pub(crate) release_suffix: bool,
+    /// The seccomp filters for the program's calls.
+    pub(crate) filters: Vec<Vec<u8>>,
     /// The name of the session keyring to make; none keeps the caller's.
     pub(crate) keyring: Option<CString>,
     /// The hooks that run between `start` and the program.
@@ -184,6 +186,7 @@ impl Workload {
             device: PassedDevice { kind: self.device.kind, descriptor: self.device().as_raw_fd() },
             release_suffix: self.release_suffix,
             signal_mask: None,
+            filters: self.filters.clone(),
             descriptors: Descriptors {
                 monitor: Some(self.monitor.as_raw_fd()),
                 ..Descriptors::default()

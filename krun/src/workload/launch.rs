@@ -35,6 +35,7 @@ mod tests {
             device: Device { kind: DeviceKind::Kvm, descriptor: 9 },
             release_suffix: true,
             signal_mask: None,
+            filters: Vec::new(),
             descriptors: Descriptors::default(),
         };
 

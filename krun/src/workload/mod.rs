@@ -6,6 +6,7 @@
 pub(crate) mod device;
 mod environment;
 pub(crate) mod executor;
+pub(crate) mod filter;
 pub(crate) mod launch;
 pub(crate) mod monitor_binary;
 mod program;
