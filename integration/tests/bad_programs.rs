@@ -39,6 +39,9 @@ const P_FILESZ: Range<usize> = 96..104;
 const P_MEMSZ: Range<usize> = 104..112;
 const P_ALIGN: Range<usize> = 112..120;
 
+/// Where a guest's memory lies.
+const GUEST_ADDRESSES: Range<u64> = 0x1_0000..1 << 39;
+
 /// A directory for one program.
 struct Place(TempDir);
 
@@ -181,6 +184,10 @@ fn a_header_made_to_break_the_loader_ends_by_itself() {
         [0, 1, 3, 0xfff, 1 << 12, 1 << 31, 1 << 39, 1 << 47, 1 << 63, u64::MAX - 0xfff, u64::MAX];
     for field in wide {
         for value in values {
+            // Linux lets root map the first pages, and all of 128 TiB; a guest has less.
+            if field == P_VADDR && !GUEST_ADDRESSES.contains(&value) {
+                continue;
+            }
             let mut elf = good_elf();
             elf[field.clone()].copy_from_slice(&u64::to_le_bytes(value));
             assert_survived(&elf, &format!("{field:?} is {value:#x}"));

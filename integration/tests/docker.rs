@@ -255,3 +255,32 @@ fn a_detached_container_keeps_its_log_and_its_exit_code() {
     assert_eq!(stories[1], stories[0], "{}", docker.log());
     docker.ensure_nothing_is_left().unwrap();
 }
+
+#[test]
+fn a_seccomp_profile_holds_for_the_containers_program() {
+    let docker = start();
+    let directory = tempfile::tempdir().unwrap();
+    let profile = directory.path().join("profile.json");
+    let rule = r#"{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}"#;
+    let document = format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{rule}]}}"#);
+    fs::write(&profile, document).unwrap();
+    let option = format!("seccomp={}", profile.display());
+
+    let arguments = ["--security-opt", &option, IMAGE, "busybox", "mkdir", "/tmp/made"];
+    let refused = docker.assert_same(&arguments, None);
+    let allowed = docker.assert_same(&[IMAGE, "busybox", "mkdir", "/tmp/made"], None);
+
+    assert_eq!((refused.end, allowed.end), (End::Exited(1), End::Exited(0)));
+    assert!(refused.stderr().contains("No space left on device"), "{refused:?}");
+}
+
+#[test]
+fn a_shell_starts_programs_in_virtual_machines_of_their_own() {
+    let docker = start();
+
+    docker.assert_same(&[IMAGE, "sh", "-c", "echo a | cat; ls / | wc -l; (exit 4)"], None);
+    let script = "uname -r | grep -c kontain; echo $(uname -r) | grep -c kontain";
+    let guest = docker.run("krun", &[IMAGE, "sh", "-c", script], None).unwrap();
+
+    assert_eq!(guest.stdout(), "1\n1\n", "{guest:?}");
+}

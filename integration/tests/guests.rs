@@ -113,6 +113,7 @@ fn every_forbidden_access_is_sigsegv() {
         "wild-write",
         "non-canonical",
         "non-canonical-call",
+        "non-canonical-return",
         "kernel-half",
         "kernel-half-call",
         "rodata-write",
@@ -170,4 +171,61 @@ fn a_program_that_signals_itself_ends_by_that_signal() {
     for signal in [SIGTERM, SIGKILL, SIGSEGV] {
         guest("abort.c").arg(signal.to_string()).assert_same_end(End::Killed(signal));
     }
+}
+
+#[test]
+fn arguments_that_an_operation_does_not_use_may_be_rubbish() {
+    for link in [Link::GlibcStatic, Link::GlibcDynamic] {
+        let program = guests::c("unused_arguments.c", link).unwrap();
+
+        Case::program(&program).assert_same_end(End::Exited(0));
+    }
+}
+
+#[test]
+fn setuid_reaches_every_thread() {
+    for link in [Link::GlibcStatic, Link::GlibcDynamic, Link::MuslStatic] {
+        let program = guests::c("setxid.c", link).unwrap();
+
+        Case::program(&program).assert_same_end(End::Exited(0));
+    }
+}
+
+#[test]
+fn a_handler_begins_with_a_fresh_floating_point_state() {
+    guest("handler_state.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn a_program_starts_with_its_descriptors_and_no_others() {
+    guest("start_bare.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn a_programs_own_seccomp_filters_act_on_its_calls() {
+    guest("seccomp.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn threads_share_memory_and_wait_for_each_other() {
+    for link in [Link::GlibcStatic, Link::MuslStatic] {
+        let threads = guests::c("threads.c", link).unwrap();
+
+        Case::program(&threads).assert_same_end(End::Exited(0));
+    }
+}
+
+#[test]
+fn handlers_leave_the_program_undisturbed() {
+    guest("signals.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn children_are_made_and_waited_for_as_on_linux() {
+    guest("fork_exec.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn memory_is_executable_just_while_the_program_says_so() {
+    guest("execute.c").assert_same_end(End::Exited(0));
 }

@@ -40,7 +40,7 @@ const LAYERS: [&[&str]; 7] = [
     &["run_loop"],
     &["syscall", "snapshot", "debug"],
     &["process", "thread", "loader"],
-    &["signal", "files", "memory"],
+    &["signal", "files", "memory", "seccomp"],
     &["platform"],
     &["arch", "layout"],
 ];
