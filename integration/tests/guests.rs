@@ -229,3 +229,13 @@ fn children_are_made_and_waited_for_as_on_linux() {
 fn memory_is_executable_just_while_the_program_says_so() {
     guest("execute.c").assert_same_end(End::Exited(0));
 }
+
+#[test]
+fn signals_from_outside_disturb_neither_faults_nor_returns() {
+    guest("signal_races.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn a_port_is_sigsegv_at_the_instruction() {
+    guest("ports.c").assert_same_end(End::Exited(0));
+}

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 
 use monitor_sys::{
     Errno,
-    guest_memory::{GuestSpan, PAGE, segment_len},
+    guest_memory::{GUEST_END, GUEST_START, GuestSpan, PAGE, segment_len},
 };
 
 use super::{AddressSpace, Protection, State, whole_pages};
@@ -18,6 +18,9 @@ use crate::{
 /// Mappings of this size and more are aligned to it, so that the host can use
 /// huge pages: first touch is three times faster with them.
 const HUGE: u64 = 2 << 20;
+
+/// The end of a program's addresses on Linux, far above the guest's.
+const PROGRAM_END: u64 = (1 << 47) - PAGE;
 
 /// As much of a mapping is made reachable at once; the rest when it is touched.
 const EAGER: u64 = 64 << 20;
@@ -76,9 +79,11 @@ impl AddressSpace {
         Ok(span.start())
     }
 
-    /// `munmap(2)`.
+    /// `munmap(2)`, which may also name what no guest can have mapped.
     pub fn unmap(&self, start: u64, len: u64) -> Result<(), Errno> {
-        let span = page_span(start, len).filter(|span| !span.is_empty()).ok_or(Errno::EINVAL)?;
+        let Some(span) = guest_part(start, len)? else {
+            return Ok(());
+        };
         let mut state = self.state();
         self.forbid_executing(&state, span, Protection::default())?;
         self.memory.unmap(span)?;
@@ -260,6 +265,19 @@ fn remap_target(
     }
 }
 
+/// What of the addresses that `munmap(2)` names a guest can have mapped.
+/// `EINVAL` if they are no pages, or none that Linux gives to programs.
+fn guest_part(start: u64, len: u64) -> Result<Option<GuestSpan>, Errno> {
+    let len = whole_pages(len).filter(|&len| len != 0).ok_or(Errno::EINVAL)?;
+    let end = start.checked_add(len).filter(|&end| end <= PROGRAM_END).ok_or(Errno::EINVAL)?;
+    if !start.is_multiple_of(PAGE) {
+        return Err(Errno::EINVAL);
+    }
+    let start = start.max(GUEST_START);
+    let len = end.min(GUEST_END).checked_sub(start);
+    Ok(len.and_then(|len| GuestSpan::new(start, len)).filter(|span| !span.is_empty()))
+}
+
 /// The pages from `start`, which must begin one.
 fn page_span(start: u64, len: u64) -> Option<GuestSpan> {
     let len = whole_pages(len)?;
@@ -269,4 +287,31 @@ fn page_span(start: u64, len: u64) -> Option<GuestSpan> {
 /// The host has no room for another slot or table.
 fn no_memory(_error: &PlatformError) -> Errno {
     Errno::ENOMEM
+}
+
+#[cfg(test)]
+mod tests {
+    use monitor_sys::{
+        Errno,
+        guest_memory::{GUEST_END, GUEST_START, GuestSpan, PAGE},
+    };
+
+    use super::{PROGRAM_END, guest_part};
+
+    #[test]
+    fn what_a_guest_cannot_have_mapped_is_unmapped_already() {
+        let whole = GuestSpan::new(GUEST_START, GUEST_END - GUEST_START);
+
+        assert_eq!(guest_part(0, PROGRAM_END), Ok(whole));
+        assert_eq!(guest_part(0, PAGE), Ok(None));
+        assert_eq!(guest_part(GUEST_END, PAGE), Ok(None));
+        assert_eq!(guest_part(GUEST_END - PAGE, 1), Ok(GuestSpan::new(GUEST_END - PAGE, PAGE)));
+    }
+
+    #[test]
+    fn what_is_no_program_memory_on_linux_cannot_be_unmapped() {
+        for (start, len) in [(0, PROGRAM_END + 1), (0, 0), (1, PAGE), (PAGE, u64::MAX - PAGE)] {
+            assert_eq!(guest_part(start, len), Err(Errno::EINVAL), "{start:#x} + {len:#x}");
+        }
+    }
 }

@@ -83,7 +83,7 @@ impl Receiver<'_> {
     /// Delivers a fault. As on Linux, one that the program blocks, ignores or
     /// does not handle ends it.
     pub fn raise(&mut self, fault: &Fault) -> Result<(), PlatformError> {
-        let mask = signals::mask();
+        let mask = signals::guest_mask();
         let action = self.actions.take_for_delivery(fault.signal).unwrap_or_default();
         if !action.has_handler() || mask & bit(fault.signal) != 0 {
             signals::die_by(fault.signal);
@@ -94,7 +94,7 @@ impl Receiver<'_> {
             Err(FrameError::Platform(error)) => return Err(error),
             Err(FrameError::Stack) => signals::die_by(libc::SIGSEGV.cast_unsigned()),
         }
-        signals::set_mask(mask | mask_during(&action, fault.signal));
+        signals::set_guest_mask(mask | mask_during(&action, fault.signal));
         Ok(())
     }
 
@@ -176,7 +176,7 @@ impl Receiver<'_> {
         self.cpu.set_extended_state(&state)?;
         *self.cpu.registers_mut() = user.registers();
         *self.stack = AlternateStack { padding: 0, ..user.stack };
-        signals::set_mask(user.mask);
+        signals::set_guest_mask(user.mask);
         Ok(())
     }
 

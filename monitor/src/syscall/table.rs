@@ -281,7 +281,7 @@ table! {
     EPOLL_CREATE => forward;
     EPOLL_CTL_OLD => refuse(Errno::ENOSYS, "never was in a kernel");
     EPOLL_WAIT_OLD => refuse(Errno::ENOSYS, "never was in a kernel");
-    REMAP_FILE_PAGES => refuse(Errno::ENOSYS, "deprecated, and emulated by Linux itself");
+    REMAP_FILE_PAGES => forward;
     GETDENTS64 => handle(files::getdents64);
     SET_TID_ADDRESS => handle(threads::set_tid_address);
     RESTART_SYSCALL => refuse(Errno::EINTR, "only the kernel makes it");

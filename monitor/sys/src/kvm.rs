@@ -78,7 +78,7 @@ impl Machine {
         if found != API_VERSION {
             return Err(MachineError::Version { found });
         }
-        let vm = named("KVM_CREATE_VM", device.create_vm())?;
+        let vm = named("KVM_CREATE_VM", create_vm(&device))?;
         let high = hide("KVM_CREATE_VM", vm.as_raw_fd())?;
         // SAFETY: `high` is a descriptor of the machine, owned and handed over.
         let vm = named("KVM_CREATE_VM", unsafe { device.create_vmfd_from_rawfd(high) })?;
@@ -154,6 +154,16 @@ impl Drop for Machine {
     }
 }
 
+/// A stop signal cannot be blocked, and interrupts the making of a machine.
+fn create_vm(device: &Kvm) -> Result<VmFd, Error> {
+    loop {
+        match device.create_vm() {
+            Err(error) if error.errno() == libc::EINTR => {}
+            made => return made,
+        }
+    }
+}
+
 /// Duplicates a descriptor out of the guest's reach.
 fn hide(request: &'static str, low: RawFd) -> Result<RawFd, MachineError> {
     // SAFETY: the caller's object keeps the descriptor open during this borrow.
@@ -170,6 +180,8 @@ pub enum VcpuReturn {
         /// The port's number.
         port: u16,
     },
+    /// The guest executed `in`.
+    In,
     /// The guest touched a guest-physical address without a slot.
     Hole {
         /// The address.
@@ -233,13 +245,20 @@ impl Vcpu {
         }
     }
 
-    /// Completes an access to a hole without letting the guest go on, so that it
-    /// can be put back to where it was.
-    pub fn complete_hole(&mut self) {
+    /// Completes an access to a hole or a port without letting the guest go on, so
+    /// that it can be put back to where it was.
+    pub fn complete_access(&mut self) {
         self.fd.set_kvm_immediate_exit(1);
         // It answers `EINTR`, having done what was left to do.
         _ = self.fd.run();
         self.fd.set_kvm_immediate_exit(0);
+    }
+
+    /// Whether an exception is on its way to the guest: it comes with the next run,
+    /// wherever the registers are set to until then.
+    pub fn has_exception(&self) -> Result<bool, Errno> {
+        let events = self.fd.get_vcpu_events().map_err(|error| Errno::from_raw(error.errno()))?;
+        Ok(events.exception.injected != 0 || events.exception.pending != 0)
     }
 
     /// The general registers as of the last return.
@@ -338,6 +357,7 @@ impl Drop for Vcpu {
 fn describe(exit: &VcpuExit<'_>) -> VcpuReturn {
     match *exit {
         VcpuExit::IoOut(port, _) => VcpuReturn::Out { port },
+        VcpuExit::IoIn(..) => VcpuReturn::In,
         VcpuExit::MmioRead(address, _) | VcpuExit::MmioWrite(address, _) => {
             VcpuReturn::Hole { address }
         }

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn damagedcontrol_data_is_the_kernels_to_refuse() {
+    fn damaged_control_data_is_the_kernels_to_refuse() {
         assert_eq!(check_rights(&[0; 16]), Ok(()));
         assert_eq!(check_rights(&[0xff; 40]), Ok(()));
         assert_eq!(check_rights(&[1; 7]), Ok(()));

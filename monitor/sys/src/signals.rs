@@ -216,6 +216,47 @@ pub fn has_caught() -> bool {
     SLOT.with(|slot| slot.filled.load(Ordering::Relaxed) != 0)
 }
 
+/// The mask the guest has: not that everything is blocked while a caught signal
+/// waits, but what was before.
+pub fn guest_mask() -> u64 {
+    waiting(|caught| caught.mask).unwrap_or_else(mask)
+}
+
+/// Sets the mask the guest has. A caught signal that waits is delivered with it,
+/// or goes back to the kernel's queue if it blocks it.
+pub fn set_guest_mask(mask: u64) {
+    let delivered = waiting(|caught| {
+        caught.mask = mask;
+        mask & (1 << (caught.signal() - 1)) == 0
+    });
+    if delivered == Some(true) {
+        return;
+    }
+    if let Some(caught) = take_caught() {
+        queue_to_self(&caught);
+    }
+    set_mask(mask);
+}
+
+/// Looks at the caught signal, if one waits.
+fn waiting<R>(look: impl FnOnce(&mut Caught) -> R) -> Option<R> {
+    SLOT.with(|slot| {
+        // SAFETY: while the flag is set, every signal is blocked, so the handler does
+        // not run in this thread; `look` has no other way to the slot.
+        has_caught().then(|| look(unsafe { &mut *slot.caught.get() }))
+    })
+}
+
+/// Puts a signal with its information into the calling thread's queue.
+fn queue_to_self(caught: &Caught) {
+    let process = u64::from(std::process::id());
+    let thread = u64::from(crate::process::thread_id());
+    let info = to_u64(caught.info.as_ptr().addr());
+    let args = [process, thread, u64::from(caught.signal()), info, 0, 0];
+    // SAFETY: the kernel reads the 128 bytes of information, which are borrowed.
+    _ = unsafe { host_call::raw(libc::SYS_rt_tgsigqueueinfo, args) };
+}
+
 /// Takes the caught signal. Every signal stays blocked until the caller sets
 /// the mask the guest's handler shall run with.
 pub fn take_caught() -> Option<Caught> {
@@ -291,8 +332,8 @@ static NOTE_SIGPIPE: extern "C" fn() = note_sigpipe;
 #[cfg(test)]
 mod tests {
     use super::{
-        Disposition, SIGNAL_MAX, block_all, has_caught, mask, send_to_self, set_disposition,
-        set_mask, take_caught,
+        Disposition, SIGNAL_MAX, block_all, guest_mask, has_caught, mask, send_to_self,
+        set_disposition, set_guest_mask, set_mask, take_caught,
     };
 
     /// `SIGKILL` and `SIGSTOP`.
@@ -310,6 +351,26 @@ mod tests {
         send_to_self(signal);
         assert_eq!(block_all(), None);
         assert_eq!(take_caught().unwrap().mask, before);
+        set_mask(before);
+    }
+
+    #[test]
+    fn a_caught_signal_follows_the_guests_mask() {
+        let signal = SIGNAL_MAX - 2;
+        set_disposition(signal, Disposition::Catch, 0).unwrap();
+        let before = mask();
+        send_to_self(signal);
+        assert_eq!(guest_mask(), before);
+
+        set_guest_mask(before | 1);
+        assert_eq!(guest_mask(), before | 1, "it waits to be delivered with this one");
+        let blocked = before | 1 << (signal - 1);
+        set_guest_mask(blocked);
+        assert!(!has_caught(), "it waits in the kernel's queue");
+        assert_eq!(mask(), blocked);
+
+        set_mask(before);
+        assert_eq!(take_caught().unwrap().signal(), signal);
         set_mask(before);
     }
 

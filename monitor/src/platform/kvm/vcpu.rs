@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use monitor_sys::{
+    guest_copy,
     guest_memory::PAGE,
     kvm::{self, VcpuReturn, bindings::kvm_regs},
 };
@@ -26,6 +27,9 @@ use crate::{
     layout::{self, VDSO},
     platform::{Bases, Exit, PlatformError, Vcpu},
 };
+
+/// The instruction `int3`.
+const BREAKPOINT: u8 = 0xcc;
 
 /// After so many admitted pages a strict table has done its duty: the fault was
 /// a passing one, and single pages are a slow way to run.
@@ -133,31 +137,39 @@ impl KvmVcpu {
     fn react(&mut self, reason: VcpuReturn) -> Result<Option<Exit>, PlatformError> {
         let found = self.device.registers();
         match reason {
+            VcpuReturn::Out { .. } | VcpuReturn::In if found.rip < KERNEL_BASE => {
+                Ok(Some(self.forbid_port(&found)))
+            }
             VcpuReturn::Out { port } if port == u16::from(GATE_PORT) => self.left_by_gate(&found),
             VcpuReturn::Out { port } => match Vector::from_port(port) {
-                Some(vector) if found.rip >= KERNEL_BASE => self.left_by_exception(vector, &found),
-                _ => Err(stopped(u32::from(port), &found)),
+                Some(vector) => self.left_by_exception(vector, &found),
+                None => Err(stopped(u32::from(port), &found)),
             },
+            VcpuReturn::In => Err(stopped(0, &found)),
             VcpuReturn::Hole { address } => {
-                self.device.complete_hole();
+                self.device.complete_access();
                 self.registers = state::from_device(&found);
                 self.standing = Standing::Program;
                 Ok(Some(Exit::PageFault { address, access: Access::Read }))
             }
             VcpuReturn::Denied => self.denied(&found),
-            VcpuReturn::Interrupted => Ok(self.interrupted(&found)),
+            VcpuReturn::Interrupted => self.interrupted(&found),
             VcpuReturn::Unexpected { reason } => Err(stopped(reason, &found)),
         }
     }
 
-    /// `syscall`, or an `out` of the program's own, which is a `#GP` on Linux.
+    /// The program used a port, which is a `#GP` on Linux. Here not every CPU says
+    /// so: under PVM no port is closed to the program.
+    fn forbid_port(&mut self, found: &kvm_regs) -> Exit {
+        self.device.complete_access();
+        self.registers = state::from_device(found);
+        self.standing = Standing::Program;
+        Exit::Exception { vector: Vector::GENERAL_PROTECTION, code: 0 }
+    }
+
+    /// `syscall`: the CPU stands in the gate.
     fn left_by_gate(&mut self, found: &kvm_regs) -> Result<Option<Exit>, PlatformError> {
         let registers = state::from_device(found);
-        if !(GATE..=GATE + GATE_OUT_LEN).contains(&registers.rip) {
-            self.registers = registers;
-            self.standing = Standing::Program;
-            return Ok(Some(Exit::Exception { vector: Vector::GENERAL_PROTECTION, code: 0 }));
-        }
         self.leave_strict()?;
         let level = self.level_of_gate()?;
         self.registers = Registers {
@@ -215,7 +227,7 @@ impl KvmVcpu {
     /// which PVM makes a `#UD`.
     fn is_at_software_interrupt(&self) -> bool {
         const INT: u8 = 0xcd;
-        monitor_sys::guest_copy::read::<u8>(self.registers.rip) == Ok(INT)
+        guest_copy::read::<u8>(self.registers.rip) == Ok(INT)
     }
 
     /// The host's mappings denied something under the normal table: find out
@@ -227,9 +239,7 @@ impl KvmVcpu {
             self.leave_strict()?;
             return Ok(Some(Exit::NothingBehind { address: strict.last }));
         }
-        let root = self.shared.tables().paging.take_strict_root(VDSO)?;
-        self.strict = Some(Strict { root, last: 0, admitted: 0 });
-        self.use_root(root)?;
+        self.enter_strict()?;
         Ok(None)
     }
 
@@ -237,19 +247,55 @@ impl KvmVcpu {
     /// stub: there it first runs on, to the exit that is one instruction away.
     /// Behind the gate's `out`, the program is as good as continued; it must not
     /// come by the `out` again, which would be another system call.
-    fn interrupted(&mut self, found: &kvm_regs) -> Option<Exit> {
+    /// So does a program whose exception is on its way: it would come to where the
+    /// signal's handler begins, or never.
+    fn interrupted(&mut self, found: &kvm_regs) -> Result<Option<Exit>, PlatformError> {
         if let Standing::Gate(gate) = &mut self.standing
             && found.rip == GATE + GATE_OUT_LEN
         {
             gate.rip = found.rip;
-            return Some(Exit::Interrupted);
+            return Ok(Some(Exit::Interrupted));
         }
-        if found.rip >= KERNEL_BASE {
-            return None;
+        if found.rip >= KERNEL_BASE || self.device.has_exception().map_err(PlatformError::Run)? {
+            return Ok(None);
         }
         self.registers = state::from_device(found);
         self.standing = Standing::Program;
-        Some(Exit::Interrupted)
+        if guest_copy::read::<u8>(found.rip.wrapping_sub(1)) == Ok(BREAKPOINT) {
+            return self.await_breakpoint(found.rip);
+        }
+        Ok(Some(Exit::Interrupted))
+    }
+
+    /// Behind a breakpoint KVM does not say whether its exception is still to come.
+    /// With nothing mapped the CPU gets no further than to tell: either it comes,
+    /// or the next instruction cannot be fetched.
+    fn await_breakpoint(&mut self, rip: u64) -> Result<Option<Exit>, PlatformError> {
+        self.leave_strict()?;
+        self.enter_strict()?;
+        let mut reason = VcpuReturn::Interrupted;
+        while reason == VcpuReturn::Interrupted {
+            reason = self.device.run_on().map_err(PlatformError::Run)?;
+        }
+        let exit = self.react(reason)?;
+        self.leave_strict()?;
+        Ok(match exit {
+            Some(Exit::PageFault { address, .. }) if address == rip => Some(Exit::Interrupted),
+            other => other,
+        })
+    }
+
+    /// Gives the CPU a table under which every access tells its address.
+    fn enter_strict(&mut self) -> Result<(), PlatformError> {
+        let root = self.shared.tables().paging.take_strict_root(VDSO)?;
+        self.strict = Some(Strict { root, last: 0, admitted: 0 });
+        self.use_root(root)
+    }
+
+    /// Whether the CPU stands where no signal can be delivered.
+    fn must_run_on(&self) -> Result<bool, PlatformError> {
+        let in_kernel = self.device.registers().rip >= KERNEL_BASE;
+        Ok(in_kernel || self.device.has_exception().map_err(PlatformError::Run)?)
     }
 
     fn leave_strict(&mut self) -> Result<(), PlatformError> {
@@ -304,7 +350,7 @@ impl Vcpu for KvmVcpu {
             if let Some(exit) = self.react(reason)? {
                 return Ok(exit);
             }
-            while self.device.registers().rip >= KERNEL_BASE {
+            while self.must_run_on()? {
                 let reason = self.device.run_on().map_err(PlatformError::Run)?;
                 if let Some(exit) = self.react(reason)? {
                     return Ok(exit);

@@ -281,7 +281,7 @@ calls! {
     213 EPOLL_CREATE epoll_create (Int) forwardable;
     214 EPOLL_CTL_OLD epoll_ctl_old (Opaque) ours;
     215 EPOLL_WAIT_OLD epoll_wait_old (Opaque) ours;
-    216 REMAP_FILE_PAGES remap_file_pages (Opaque, Int, Hex, Int, Hex) ours;
+    216 REMAP_FILE_PAGES remap_file_pages (Span(1), Int, Hex, Int, Hex) forwardable;
     217 GETDENTS64 getdents64 (Fd, Out(2), Int) forwardable;
     218 SET_TID_ADDRESS set_tid_address (Opaque) ours;
     219 RESTART_SYSCALL restart_syscall () ours;

@@ -80,7 +80,9 @@ variants! { IOCTL 16 "ioctl" [Fd, Hex]:
     0x8004_5200 (Struct(4)); 0xb701 (); 0xb702 (); 0xb703 (); 0xb704 (Struct(4));
     // tun(4): interfaces, flags, owners.
     0x4004_54ca (Struct(40)); 0x8004_54d2 (Struct(40)); 0x4004_54cb (Int); 0x4004_54c8 (Int);
-    0x8004_54cf (Struct(4));
+    0x8004_54cf (Struct(4)); 0x4004_54cc (Int); 0x4004_54cd (Int); 0x4004_54ce (Int);
+    0x4004_54d0 (Hex); 0x8004_54d3 (Struct(4)); 0x4004_54d4 (Struct(4)); 0x8004_54d7 (Struct(4));
+    0x4004_54d8 (Struct(4)); 0x4004_54d9 (Struct(40));
 }
 
 // prctl(2). PR_SET_MM, PR_SET_SECCOMP, PR_SET_DUMPABLE, PR_GET_AUXV and PR_SET_TSC
