@@ -2,7 +2,7 @@
 .PHONY: build test test-hardware demo lint install
 
 # Release binaries, in target/x86_64-unknown-linux-gnu/release.
-build: ; cargo build --release --locked --bins
+build: ; integration/prepare && cargo build --release --locked --bins
 
 # Everything, on a fresh machine: installs what it needs, then lints, builds and tests.
 test: ; integration/test
