@@ -168,7 +168,7 @@ impl AddressSpace {
         Ok(span.start())
     }
 
-    /// `shmdt(2)`. `len` is the segment's, as far as the caller knows it.
+    /// `shmdt(2)`.
     pub fn detach(&self, start: u64) -> Result<(), Errno> {
         let mut state = self.state();
         let span = state.map.spans().map(|(span, _)| span).find(|span| span.start() == start);

@@ -18,7 +18,7 @@ fn counts_the_monitor(resource: u64) -> bool {
 
 pub(super) fn setrlimit(thread: &mut Thread, args: Args) -> Answer {
     if counts_the_monitor(args[0]) {
-        return accept(thread, args[1]);
+        return accept(args[1]);
     }
     super::forward(thread, Forwardable::SETRLIMIT, args)
 }
@@ -31,11 +31,11 @@ pub(super) fn prlimit64(thread: &mut Thread, args: Args) -> Answer {
     if old != 0 {
         super::forward(thread, Forwardable::PRLIMIT64, [args[0], resource, 0, old, 0, 0])?;
     }
-    accept(thread, new)
+    accept(new)
 }
 
 /// Takes a limit that is not enforced, if it is one at all.
-fn accept(_thread: &Thread, limit: u64) -> Answer {
+fn accept(limit: u64) -> Answer {
     let [soft, hard] = monitor_sys::guest_copy::read::<[u64; 2]>(limit)?;
     if soft > hard { Err(Errno::EINVAL) } else { Ok(Reply::Value(0)) }
 }

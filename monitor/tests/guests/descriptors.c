@@ -70,10 +70,16 @@ int main(void)
 
     /* A known difference: the few numbers that are the monitor's are EBADF to the guest, where
      * Linux would let them be taken. What must not happen is that one is taken. */
-    int refused = 0;
-    for (int fd = 3; fd < 1024; fd++)
-        refused += dup2(2, fd) != fd && errno != EBADF;
-    printf("dup2 refused otherwise: %d\n", refused);
+    int refused = 0, kept = 0;
+    for (int fd = 3; fd < 1024; fd++) {
+        if (dup2(2, fd) == fd)
+            continue;
+        if (errno == EBADF)
+            kept++;
+        else
+            refused++;
+    }
+    printf("dup2 kept from: %s, refused otherwise: %d\n", kept <= 8 ? "few" : "many", refused);
     for (int fd = 3; fd < 1024; fd++)
         close(fd);
     go_on("after dup2");
