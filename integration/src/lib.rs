@@ -21,3 +21,4 @@ pub mod native_and_km;
 pub mod outcome;
 pub mod rootfs;
 pub mod runtime;
+pub mod software;
