@@ -286,3 +286,57 @@ fn a_shell_starts_programs_in_virtual_machines_of_their_own() {
 
     assert_eq!(guest.stdout(), "1\n1\n", "{guest:?}");
 }
+
+#[test]
+fn docker_exec_starts_further_programs_in_the_container() {
+    let docker = start();
+    let stories = ["runc", "krun"].map(|runtime| {
+        let args = ["run", "-d", "--network", "none", "--runtime", runtime, "--name", runtime];
+        docker.call([&args[..], &[IMAGE, "sleep", "1000"]].concat()).unwrap();
+        let exec = |options: &[&str], program: &[&str]| {
+            let args = [&["exec"], options, &[runtime], program].concat();
+            let outcome = docker.call(args).unwrap();
+            (outcome.end.clone(), outcome.stdout())
+        };
+        let story = [
+            exec(&[], &["echo", "hello"]),
+            exec(&[], &["sh", "-c", "exit 6"]),
+            exec(&["-u", "1000:7"], &["id"]),
+            exec(&["-w", "/tmp"], &["pwd"]),
+            exec(&["-e", "A=b"], &["sh", "-c", "echo $A"]),
+            exec(&["-t"], &["sh", "-c", "tty; stty size"]),
+            exec(&[], &["nosuchprogram"]),
+            exec(&[], &["/etc/passwd"]),
+            exec(&["-d"], &["sleep", "1000"]),
+            exec(&[], &["sh", "-c", "ls -d /proc/[0-9]* | wc -l"]),
+        ];
+        docker.call(["rm", "--force", runtime]).unwrap();
+        story
+    });
+
+    assert_eq!(stories[1], stories[0], "{}", docker.log());
+    docker.ensure_nothing_is_left().unwrap();
+}
+
+#[test]
+fn docker_top_pause_and_stats_work_on_a_virtual_machine() {
+    let docker = start();
+    let args = ["run", "-d", "--network", "none", "--runtime", "krun", "--name", "web"];
+    docker.call([&args[..], &[IMAGE, "sleep", "1000"]].concat()).unwrap();
+
+    let top = docker.call(["top", "web"]).unwrap().stdout();
+    assert!(top.contains("sleep 1000"), "{top}");
+    let paused = docker.call(["pause", "web"]).unwrap();
+    assert!(paused.is_success(), "{paused:?}\n{}", docker.log());
+    let state = docker.call(["inspect", "--format", "{{.State.Status}}", "web"]).unwrap();
+    assert_eq!(state.stdout(), "paused\n");
+    assert!(docker.call(["unpause", "web"]).unwrap().is_success());
+    let stats = ["stats", "--no-stream", "--format", "{{.PIDs}} {{.MemUsage}}", "web"];
+    let stats = docker.call(stats).unwrap().stdout();
+    let (tasks, memory) = stats.split_once(' ').unwrap();
+    assert_ne!(tasks, "0", "{stats}");
+    assert!(!memory.starts_with("0B"), "the guest's memory counts: {stats}");
+
+    docker.call(["rm", "--force", "web"]).unwrap();
+    docker.ensure_nothing_is_left().unwrap();
+}

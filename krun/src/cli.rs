@@ -3,9 +3,13 @@
 //! Options may follow the container's ID. Options that runc once had are accepted and mean
 //! nothing, so that an engine's old configuration goes on working.
 
+mod process;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::process::{Exec, List, Ps, Table};
 
 /// Runs OCI containers, each process in a virtual machine of its own.
 #[derive(Debug, Parser)]
@@ -87,6 +91,16 @@ pub(crate) enum Verb {
     Delete(Delete),
     /// Create and start a container, and wait for its end.
     Run(Run),
+    /// Start another program in a running container.
+    Exec(Box<Exec>),
+    /// List the processes of a container.
+    Ps(Ps),
+    /// List the containers below --root.
+    List(List),
+    /// Freeze all processes of a container.
+    Pause(Target),
+    /// Let the processes of a paused container go on.
+    Resume(Target),
     /// Print what this runtime supports, as JSON.
     Features,
     /// Run one hook with the state libcontainer gives, corrected.

@@ -9,6 +9,7 @@ mod commands;
 mod container;
 mod creation;
 mod error_chain;
+mod execution;
 mod foreground;
 mod log;
 mod signals;
@@ -23,7 +24,7 @@ use clap::{CommandFactory, Parser};
 use crate::cli::Cli;
 use crate::log::Log;
 
-/// The exit code of every failure, as for runc.
+/// The exit code of a failure before there is a verb, as for runc.
 const FAILURE: u8 = 1;
 
 fn main() -> ExitCode {
@@ -51,7 +52,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     };
     Ok(commands::execute(&cli.global, &log, verb).unwrap_or_else(|error| {
         log.fatal(&error_chain::text(&error));
-        ExitCode::from(FAILURE)
+        ExitCode::from(error.exit_code())
     }))
 }
 

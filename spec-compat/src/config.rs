@@ -93,6 +93,13 @@ impl Config {
         })
     }
 
+    /// Whether the program is in a user namespace of its own, or in one that it joins.
+    pub fn has_user_namespace(&self) -> bool {
+        let linux = self.spec.linux().as_ref();
+        let namespaces = linux.and_then(|linux| linux.namespaces().as_ref());
+        namespaces.into_iter().flatten().any(|one| one.typ() == LinuxNamespaceType::User)
+    }
+
     /// Whether the program wants a terminal.
     pub fn wants_terminal(&self) -> bool {
         self.process().terminal().unwrap_or(false)

@@ -8,7 +8,7 @@ use spec_compat::Status;
 
 use super::VerbError;
 use crate::cli::{Delete, Global};
-use crate::container::cgroups;
+use crate::container::freezer;
 use crate::container::process::ProcessName;
 use crate::container::record::Record;
 use crate::container::remove::{self, Insist};
@@ -70,7 +70,7 @@ fn kill(record: &Record, process: ProcessName) -> Result<(), DeleteError> {
     if process.signal(SignalNumber::KILL).is_err() && !process.is_alive() {
         return Ok(());
     }
-    cgroups::thaw(&record.cgroups);
+    freezer::thaw(&record.cgroups);
     let mut polled = [PollFd::new(&handle, PollFlags::IN)];
     let limit = Timespec::try_from(DEATH_LIMIT).ok();
     match poll(&mut polled, limit.as_ref()) {

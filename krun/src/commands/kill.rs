@@ -6,8 +6,8 @@ use spec_compat::Status;
 
 use super::VerbError;
 use crate::cli::{Global, Kill};
-use crate::container::cgroups;
 use crate::container::record::Record;
+use crate::container::{cgroups, freezer};
 use crate::signals::{SignalNumber, UnknownSignal};
 
 /// Why a signal was not sent.
@@ -57,6 +57,6 @@ pub(super) fn kill(global: &Global, arguments: &Kill) -> Result<(), VerbError> {
 /// A process in a frozen version 1 cgroup dies only once it is let go on.
 fn thaw_if_killed(record: &Record, signal: SignalNumber) {
     if signal == SignalNumber::KILL {
-        cgroups::thaw(&record.cgroups);
+        freezer::thaw(&record.cgroups);
     }
 }

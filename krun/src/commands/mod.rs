@@ -2,8 +2,12 @@
 
 mod create;
 mod delete;
+mod exec;
 mod features;
 mod kill;
+mod list;
+mod pause;
+mod ps;
 mod run;
 mod run_hook;
 mod start;
@@ -17,6 +21,7 @@ use crate::container::remove::RemoveError;
 use crate::container::start::StartError;
 use crate::container::store::{Store, StoreError};
 use crate::creation::CreateError;
+use crate::execution::ExecError;
 use crate::log::Log;
 
 /// Why a verb failed. `Display` is what callers read.
@@ -49,12 +54,29 @@ pub(crate) enum VerbError {
     /// Something of a container is left.
     #[error(transparent)]
     Remove(#[from] RemoveError),
+    /// `exec`, in runc's words.
+    #[error("exec failed")]
+    Exec(#[from] ExecError),
+    /// `ps`.
+    #[error(transparent)]
+    Ps(#[from] ps::PsError),
+    /// `pause` and `resume`.
+    #[error(transparent)]
+    Pause(#[from] pause::PauseError),
     /// `run-hook`.
     #[error(transparent)]
     RunHook(#[from] run_hook::RunHookError),
     /// Standard output cannot be written.
     #[error("standard output")]
     Output(#[source] io::Error),
+}
+
+impl VerbError {
+    /// The exit code that tells it, as for runc.
+    pub(crate) fn exit_code(&self) -> u8 {
+        // The codes below are the program's own.
+        if matches!(self, Self::Exec(_)) { 255 } else { 1 }
+    }
 }
 
 /// Does what `verb` says.
@@ -66,6 +88,11 @@ pub(crate) fn execute(global: &Global, log: &Log, verb: &Verb) -> Result<ExitCod
         Verb::Kill(arguments) => kill::kill(global, arguments)?,
         Verb::Delete(arguments) => delete::delete(global, arguments)?,
         Verb::Run(arguments) => return run::run(global, log, arguments),
+        Verb::Exec(arguments) => return exec::exec(global, log, arguments),
+        Verb::Ps(arguments) => ps::ps(global, arguments)?,
+        Verb::List(arguments) => list::list(global, arguments)?,
+        Verb::Pause(target) => pause::pause(global, target)?,
+        Verb::Resume(target) => pause::resume(global, target)?,
         Verb::Features => features::features()?,
         Verb::RunHook(arguments) => return run_hook::run_hook(arguments),
     }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use procfs::process::{MountInfo, Process};
 
+use super::freezer;
 use super::process::signal_whoever_is;
 use crate::signals::SignalNumber;
 
@@ -90,37 +91,13 @@ pub(crate) fn is_version_2() -> bool {
 
 /// Refuses cgroups that are in use, or frozen.
 pub(crate) fn demand_unused(directories: &[PathBuf]) -> Result<(), CgroupError> {
-    if is_frozen(directories) {
+    if freezer::is_frozen(directories) {
         return Err(CgroupError::Frozen);
     }
     match processes(directories).len() {
         0 => Ok(()),
         found => Err(CgroupError::NotEmpty(found)),
     }
-}
-
-/// Whether the cgroup is frozen, or about to be.
-pub(crate) fn is_frozen(directories: &[PathBuf]) -> bool {
-    directories.iter().any(|directory| {
-        let says = |file, words: &[&str]| {
-            fs::read_to_string(directory.join(file)).is_ok_and(|text| words.contains(&text.trim()))
-        };
-        says("freezer.state", &["FROZEN", "FREEZING"]) || says("cgroup.freeze", &["1"])
-    })
-}
-
-/// Lets a frozen cgroup go on, so that its processes can die.
-pub(crate) fn thaw(directories: &[PathBuf]) {
-    for directory in directories {
-        // Only one of the files exists, in one of the directories.
-        let _ = write_existing(&directory.join("freezer.state"), "THAWED");
-        let _ = write_existing(&directory.join("cgroup.freeze"), "0");
-    }
-}
-
-fn write_existing(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).open(path)?;
-    io::Write::write_all(&mut file, text.as_bytes())
 }
 
 /// All processes in the cgroup and below, each once.
@@ -163,7 +140,7 @@ pub(crate) fn remove(directories: &[PathBuf]) -> Result<(), CgroupError> {
     let mut pause = Duration::from_micros(200);
     loop {
         signal_all(directories, SignalNumber::KILL);
-        thaw(directories);
+        freezer::thaw(directories);
         match directories.iter().try_for_each(|directory| remove_tree(directory)) {
             Err(CgroupError::Remove { source, .. })
                 if source.kind() == ErrorKind::ResourceBusy && began.elapsed() < REMOVAL_LIMIT =>
@@ -194,7 +171,7 @@ mod tests {
     use std::fs;
     use std::path::{Path, PathBuf};
 
-    use super::{demand_unused, is_frozen, path_below_hierarchies, processes};
+    use super::{demand_unused, path_below_hierarchies, processes};
 
     #[test]
     fn a_container_without_a_path_has_its_name_as_path() {
@@ -231,18 +208,5 @@ mod tests {
         assert_eq!(processes(&directories), [7, 12]);
         let error = demand_unused(&directories).unwrap_err();
         assert_eq!(error.to_string(), "container's cgroup is not empty: 2 process(es) found");
-    }
-
-    #[test]
-    fn a_frozen_cgroup_of_either_version_is_seen() {
-        for (file, text) in [("freezer.state", "FROZEN\n"), ("cgroup.freeze", "1\n")] {
-            let (_keep, directories) = hierarchy();
-            assert!(!is_frozen(&directories));
-
-            fs::write(directories[0].join(file), text).unwrap();
-
-            assert!(is_frozen(&directories));
-            assert!(demand_unused(&directories).is_err());
-        }
     }
 }

@@ -26,6 +26,9 @@ pub(crate) struct Record {
     /// Whether the program is process 1 of a namespace, whose end ends all others.
     #[serde(default)]
     pub(crate) has_pid_namespace: bool,
+    /// Whether its programs have a session keyring of their own.
+    #[serde(default)]
+    pub(crate) has_new_keyring: bool,
     /// The hooks that are due later. The bundle may be gone by then.
     #[serde(default)]
     pub(crate) poststart: Vec<Hook>,

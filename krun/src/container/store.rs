@@ -4,8 +4,10 @@
 //! <root>/<id>/state.json    the record; replaced whole, so a reader never sees half of one
 //! <root>/<id>/lock          held by the command that changes the container
 //! <root>/<id>/exec.fifo     see `start_gate`
-//! <root>/<id>/config.json   what libcontainer is given instead of the bundle's
+//! <root>/<id>/bundle.json   the bundle's `config.json`, for `exec`: the bundle may be gone
+//! <root>/<id>/config.json   what libcontainer is given instead
 //! <root>/<id>/libcontainer/ what libcontainer writes
+//! <root>/<id>/exec-*        of an `exec` that is at work
 //! ```
 //!
 //! The lock belongs to the process that took it (`fcntl(2)`), not to the open file: the
@@ -21,7 +23,7 @@ use spec_compat::Status;
 
 use super::id::{ContainerId, IdError};
 use super::record::Record;
-use super::{cgroups, start_gate};
+use super::{freezer, start_gate};
 
 const RECORD: &str = "state.json";
 const LOCK: &str = "lock";
@@ -82,6 +84,23 @@ impl Store {
         }
     }
 
+    /// All containers, by name. Without a directory there are none.
+    pub(crate) fn entries(&self) -> Result<Vec<Entry>, StoreError> {
+        let fault = |source| StoreError::Io { path: self.root.clone(), source };
+        let listed = match fs::read_dir(&self.root) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            listed => listed.map_err(fault)?,
+        };
+        let mut entries = Vec::new();
+        for found in listed {
+            let found = found.map_err(fault)?;
+            let is_container = found.path().is_dir();
+            entries.extend(is_container.then(|| Entry { directory: found.path() }));
+        }
+        entries.sort_by(|one, other| one.directory.cmp(&other.directory));
+        Ok(entries)
+    }
+
     /// Takes the name `id` for a new container and locks it.
     pub(crate) fn reserve(&self, id: &ContainerId) -> Result<(Entry, Lock), StoreError> {
         make_directory(&self.root, DirBuilder::new().recursive(true))?;
@@ -112,6 +131,11 @@ fn make_directory(path: &Path, builder: &mut DirBuilder) -> Result<(), StoreErro
 impl Entry {
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Where the bundle's configuration is kept, for `exec`.
+    pub(crate) fn bundle_json(&self) -> PathBuf {
+        self.directory.join("bundle.json")
     }
 
     /// Waits for the right to change the container.
@@ -168,7 +192,7 @@ impl Entry {
         };
         if !process.is_alive() {
             Status::Stopped
-        } else if cgroups::is_frozen(&record.cgroups) {
+        } else if freezer::is_frozen(&record.cgroups) {
             Status::Paused
         } else if start_gate::path(&self.directory).exists() {
             Status::Created

@@ -12,7 +12,7 @@ const FIRST: u32 = 3;
 /// Demands that the `count` descriptors to be preserved are open.
 ///
 /// A number that is free would be taken by the next file krun opens.
-pub(super) fn demand_open(count: u16) -> Result<(), CreateError> {
+pub(crate) fn demand_open(count: u16) -> Result<(), CreateError> {
     for descriptor in FIRST..FIRST + u32::from(count) {
         if Path::new("/proc/self/fd").join(descriptor.to_string()).symlink_metadata().is_err() {
             return Err(CreateError::Preserve { descriptor, count });

@@ -125,7 +125,7 @@ pub(crate) enum CreateError {
 ///
 /// libcontainer passes on neither the cause of an error nor what it was about, so this is
 /// made of what there is: the last and most precise words of the error, and the complaint.
-pub(super) fn init_fault(error: &str, complaint: Option<&str>, cwd: &str) -> String {
+pub(crate) fn init_words(error: &str, complaint: Option<&str>, cwd: &str) -> String {
     const PREAMBLE: &str = "error in executing process : ";
     let error = error.split_once(PREAMBLE).map_or(error, |(_, precise)| precise);
     match complaint {
@@ -158,23 +158,23 @@ fn words(complaint: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::init_fault;
+    use super::init_words;
 
     #[test]
     fn an_error_number_is_put_into_words() {
         let error = "failed: error in executing process : failed to prepare rootfs";
 
         assert_eq!(
-            init_fault(error, Some("failed to mount: err=Nix(ENODEV)"), "/"),
+            init_words(error, Some("failed to mount: err=Nix(ENODEV)"), "/"),
             "failed to prepare rootfs: failed to mount: err=Nix(ENODEV): no such device"
         );
-        assert_eq!(init_fault("plain", None, "/"), "plain");
+        assert_eq!(init_words("plain", None, "/"), "plain");
     }
 
     #[test]
     fn a_missing_working_directory_is_told_as_by_runc() {
         assert_eq!(
-            init_fault("failed to unix syscall", Some("failed to chdir: e=ENOENT"), "/x"),
+            init_words("failed to unix syscall", Some("failed to chdir: e=ENOENT"), "/x"),
             "chdir to cwd (\"/x\") set in config.json failed: no such file or directory"
         );
     }

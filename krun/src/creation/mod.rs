@@ -22,9 +22,12 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use spec_compat::{Config, Status};
 
-pub(crate) use self::error::CreateError;
+pub(crate) use self::descriptors::demand_open;
+pub(crate) use self::error::{CreateError, init_words};
 pub(crate) use self::hook_order::HookOrder;
+pub(crate) use self::transform::process_for_libcontainer;
 use self::unfinished::Unfinished;
+pub(crate) use self::unfinished::reap_children;
 use crate::cli::{CreateOptions, Global};
 use crate::container::cgroups;
 use crate::container::id::ContainerId;
@@ -56,7 +59,7 @@ pub(crate) enum Console<'a> {
 
 impl Console<'_> {
     /// Demands a socket where a terminal is wanted, and none where there is none.
-    fn demand_right(&self, config: &Config) -> Result<(), CreateError> {
+    pub(crate) fn demand_right(&self, config: &Config) -> Result<(), CreateError> {
         match (self, config.wants_terminal()) {
             (Self::Caller(None), true) => Err(CreateError::ConsoleSocketMissing),
             (Self::Caller(Some(_)), false) => Err(CreateError::ConsoleSocketUseless),
@@ -65,7 +68,7 @@ impl Console<'_> {
     }
 
     /// The socket that libcontainer is to connect to.
-    fn path(self, config: &Config, directory: &Path) -> io::Result<Option<PathBuf>> {
+    pub(crate) fn path(self, config: &Config, directory: &Path) -> io::Result<Option<PathBuf>> {
         match self {
             Self::Caller(path) => path.map(std::path::absolute).transpose(),
             Self::OwnIfWanted(place) if config.wants_terminal() => {
@@ -148,7 +151,7 @@ impl<'a> Plan<'a> {
             // Version 2 has no files for them; libcontainer needs a BPF library we leave out.
             tracing::warn!("the device rules (linux.resources.devices) are not enforced yet");
         }
-        descriptors::demand_open(options.preserve_fds)?;
+        demand_open(options.preserve_fds)?;
         let device = device::open()?;
         let monitor = monitor_binary::open_monitor(global.km.as_deref())?;
         let own_path = monitor_binary::own_path()?;
@@ -177,7 +180,7 @@ impl<'a> Plan<'a> {
         let mut record = self.new_record(id, cgroups);
         unfinished.entry().save(&record, lock)?;
         let gate = start_gate::create(&directory).map_err(CreateError::Gate)?;
-        self.write_config(&directory, &cgroup)?;
+        self.write_config(unfinished.entry(), &cgroup)?;
         if !self.bundle.config.mounts_on("/dev") {
             own_dev::clear(&self.bundle.rootfs).map_err(CreateError::OwnDev)?;
         }
@@ -209,13 +212,17 @@ impl<'a> Plan<'a> {
             process: None,
             cgroups,
             has_pid_namespace: config.has_new_pid_namespace(),
+            has_new_keyring: !self.options.no_new_keyring,
             poststart: config.hooks(Point::Poststart.name()),
             poststop: config.hooks(Point::Poststop.name()),
         }
     }
 
-    /// Writes what libcontainer reads in place of the bundle's `config.json`.
-    fn write_config(&self, directory: &Path, cgroup: &Path) -> Result<(), CreateError> {
+    /// Writes what libcontainer reads in place of the bundle's `config.json`, and keeps that.
+    fn write_config(&self, entry: &Entry, cgroup: &Path) -> Result<(), CreateError> {
+        let directory = entry.directory();
+        let kept = self.bundle.config.document().to_string();
+        replace_file(&entry.bundle_json(), kept.as_bytes()).map_err(CreateError::WriteConfig)?;
         let document = transform::for_libcontainer(&transform::Inputs {
             config: &self.bundle.config,
             bundle: &self.bundle.directory,
@@ -280,6 +287,6 @@ impl<'a> Plan<'a> {
 fn init_error(error: &CreateError, reports: &Reports, cwd: &Path) -> CreateError {
     CreateError::Init(reports.fault.clone().unwrap_or_else(|| {
         let text = error_chain::text(error);
-        error::init_fault(&text, reports.cause.as_deref(), &cwd.display().to_string())
+        init_words(&text, reports.cause.as_deref(), &cwd.display().to_string())
     }))
 }

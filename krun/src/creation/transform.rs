@@ -43,13 +43,18 @@ pub(super) fn for_libcontainer(inputs: &Inputs<'_>) -> Value {
     let mut document = inputs.config.document().clone();
     document["root"]["path"] = json!(inputs.rootfs);
     change_linux(&mut document["linux"], inputs.cgroup);
-    give_home(&mut document["process"]);
-    give_umask(&mut document["process"]);
+    process_for_libcontainer(&mut document["process"]);
     replace_hooks(&mut document, inputs);
     for mount in document.get_mut("mounts").and_then(Value::as_array_mut).into_iter().flatten() {
         make_source_absolute(mount, inputs.bundle);
     }
     document
+}
+
+/// Changes the process section only, as for `exec`.
+pub(crate) fn process_for_libcontainer(process: &mut Value) {
+    give_home(process);
+    give_umask(process);
 }
 
 fn change_linux(linux: &mut Value, cgroup: &Path) {

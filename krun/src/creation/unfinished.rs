@@ -50,12 +50,12 @@ impl Drop for Unfinished {
         if let Err(error) = self.entry.remove() {
             tracing::warn!("{error}");
         }
-        reap();
+        reap_children();
     }
 }
 
 /// Takes leave of the children that have ended, so that none is seen as a zombie.
-fn reap() {
+pub(crate) fn reap_children() {
     while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
         if status == WaitStatus::StillAlive {
             return;

@@ -23,6 +23,7 @@ fn record() -> Record {
         process: None,
         cgroups: Vec::new(),
         has_pid_namespace: true,
+        has_new_keyring: true,
         poststart: Vec::new(),
         poststop: Vec::new(),
     }

@@ -1,0 +1,107 @@
+//! `krun list`: the containers below `--root`.
+
+use std::fmt::Write as _;
+
+use spec_compat::State;
+
+use super::VerbError;
+use crate::cli::{Global, List, Table};
+
+/// The columns, as wide as runc's where the values allow it.
+const HEADER: [&str; 6] = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
+const SMALLEST_WIDTH: usize = 12;
+const GAP: usize = 3;
+
+pub(super) fn list(global: &Global, arguments: &List) -> Result<(), VerbError> {
+    let mut states = Vec::new();
+    for entry in super::store(global).entries()? {
+        // One that is being made or removed has no record; runc leaves it out, too.
+        let Ok(record) = entry.load() else { continue };
+        states.push(record.state(entry.status(&record)));
+    }
+    if arguments.quiet {
+        return super::print(
+            &states.iter().fold(String::new(), |all, state| all + &state.id + "\n"),
+        );
+    }
+    match arguments.format {
+        Table::Json => super::print(&json(&states)),
+        Table::Table => super::print(&table(&states)),
+    }
+}
+
+/// As Go writes it: no list at all is `null`.
+fn json(states: &[State]) -> String {
+    if states.is_empty() {
+        return "null\n".to_owned();
+    }
+    let text = serde_json::to_string(states).expect("text and numbers can always be written");
+    text + "\n"
+}
+
+fn table(states: &[State]) -> String {
+    let mut rows = vec![HEADER.map(str::to_owned)];
+    rows.extend(states.iter().map(|one| {
+        let first = (one.pid.to_string(), one.status.to_string());
+        let last = (one.bundle.clone(), one.created.clone(), one.owner.clone());
+        [one.id.clone(), first.0, first.1, last.0, last.1, last.2]
+    }));
+    let width = |column: usize| {
+        let widest = rows.iter().map(|row| row[column].chars().count()).max();
+        (widest.unwrap_or_default() + GAP).max(SMALLEST_WIDTH)
+    };
+    let widths: Vec<_> = (0..HEADER.len()).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let (last, others) = row.split_last().expect("a row has six columns");
+        for (cell, width) in others.iter().zip(&widths) {
+            // Writing to a string does not fail.
+            let _ = write!(text, "{cell:width$}");
+        }
+        text.push_str(last);
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use spec_compat::{State, Status};
+
+    use super::{json, table};
+
+    fn state(id: &str) -> State {
+        State {
+            oci_version: "1.3.0".into(),
+            id: id.into(),
+            pid: 7,
+            status: Status::Running,
+            bundle: "/b".into(),
+            rootfs: "/b/rootfs".into(),
+            created: "2026-01-02T03:04:05Z".into(),
+            annotations: BTreeMap::new(),
+            owner: "root".into(),
+        }
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let expected = "\
+ID                  PID         STATUS      BUNDLE      CREATED                OWNER
+web                 7           running     /b          2026-01-02T03:04:05Z   root
+a-name-of-letters   7           running     /b          2026-01-02T03:04:05Z   root
+";
+        assert_eq!(table(&[state("web"), state("a-name-of-letters")]), expected);
+    }
+
+    #[test]
+    fn an_empty_list_is_written_as_by_runc() {
+        assert_eq!(
+            table(&[]),
+            "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n"
+        );
+        assert_eq!(json(&[]), "null\n");
+    }
+}

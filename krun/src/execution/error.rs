@@ -1,0 +1,90 @@
+//! Why a program could not be started in a container.
+
+use std::io;
+use std::path::PathBuf;
+
+use spec_compat::ConfigError;
+
+use crate::container::store::StoreError;
+use crate::creation::CreateError;
+use crate::workload::device::DeviceError;
+use crate::workload::filter::FilterError;
+use crate::workload::monitor_binary::MonitorError;
+
+/// Why a program could not be started in a container.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExecError {
+    /// There is no such container, or it is damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// runc's words.
+    #[error("cannot exec in a stopped container")]
+    Stopped,
+    /// runc's words.
+    #[error("cannot exec in a paused container (use --ignore-paused to override)")]
+    Paused,
+    /// libcontainer joins every namespace but this one, and would start it beside the container.
+    #[error("exec into a container with a user namespace (linux.namespaces) is not supported yet")]
+    UserNamespace,
+    /// There is nothing to start.
+    #[error("process args cannot be empty: name a program behind the container, or use --process")]
+    NoProgram,
+    /// `--user` is no user.
+    #[error("--user: found {0:?}, expected UID[:GID] in numbers")]
+    User(String),
+    /// The file of `--process` cannot be read.
+    #[error("--process {path}")]
+    ReadProcess {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The process section is not usable.
+    #[error("{name}: {source}")]
+    Config {
+        /// Where it comes from.
+        name: String,
+        /// All its faults. Shown in this error's own text, hence no `#[source]`.
+        source: ConfigError,
+    },
+    /// What `create` kept of the bundle cannot be read.
+    #[error("read bundle.json in the container's directory")]
+    Kept(#[source] io::Error),
+    /// As in `create`.
+    #[error(transparent)]
+    Create(#[from] CreateError),
+    /// There is no device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// There is no monitor.
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
+    /// The seccomp profile cannot be enforced.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// `--pidfd-socket` is runc's newest option.
+    #[error("--pidfd-socket is not supported yet")]
+    PidfdSocket,
+    /// The container's directory cannot be used.
+    #[error("make a place for the process")]
+    Place(#[source] io::Error),
+    /// The console socket cannot be used.
+    #[error("console socket")]
+    Console(#[source] io::Error),
+    /// The new process cannot be looked at.
+    #[error("look at the new process")]
+    Process(#[source] io::Error),
+    /// The signal mask cannot be changed.
+    #[error("hold signals back")]
+    Signals(#[source] nix::Error),
+    /// The pid file cannot be written.
+    #[error("write the pid file")]
+    PidFile(#[source] io::Error),
+    /// The program could not be looked after.
+    #[error("wait for the process")]
+    Foreground(#[source] io::Error),
+    /// The program could not be started. runc's words.
+    #[error("unable to start container process: {0}")]
+    Program(String),
+}

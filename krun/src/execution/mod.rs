@@ -1,0 +1,180 @@
+//! `exec`: another program in a container that runs, in a virtual machine of its own.
+//!
+//! libcontainer joins the container's namespaces and cgroup; what then becomes the program
+//! is the same [`Workload`] that a container's first program comes from.
+
+mod error;
+mod request;
+
+use std::cell::OnceCell;
+use std::ffi::CString;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::container::{ContainerStatus, State as LibcontainerState};
+use libcontainer::syscall::syscall::SyscallType;
+use spec_compat::{Config, Status};
+use tempfile::TempDir;
+
+pub(crate) use self::error::ExecError;
+use crate::cli::{Exec, Global};
+use crate::container::process::ProcessName;
+use crate::container::record::Record;
+use crate::container::start_gate;
+use crate::container::store::{Entry, replace_file};
+use crate::creation::{Console, demand_open, init_words, process_for_libcontainer, reap_children};
+use crate::error_chain;
+use crate::log::Log;
+use crate::workload::device::{self, Device};
+use crate::workload::executor::Workload;
+use crate::workload::{filter, monitor_binary};
+
+/// What is ready before anything is made.
+#[derive(Debug)]
+struct Plan<'a> {
+    global: &'a Global,
+    arguments: &'a Exec,
+    record: &'a Record,
+    config: Config,
+    device: Device,
+    monitor: OwnedFd,
+    filters: Vec<Vec<u8>>,
+    init: ProcessName,
+}
+
+/// Starts the program in the container and gives its process, a child of this one.
+pub(crate) fn execute(
+    global: &Global,
+    log: &Log,
+    entry: &Entry,
+    arguments: &Exec,
+    console: Console<'_>,
+) -> Result<ProcessName, ExecError> {
+    let record = entry.load()?;
+    let init = demand_running(entry, &record, arguments)?;
+    if arguments.pidfd_socket.is_some() {
+        return Err(ExecError::PidfdSocket);
+    }
+    let config = request::config(entry, arguments)?;
+    if config.has_user_namespace() {
+        return Err(ExecError::UserNamespace);
+    }
+    console.demand_right(&config)?;
+    demand_open(arguments.preserve_fds)?;
+    let profile = config.seccomp_profile();
+    let filters = profile.map(filter::compile).transpose()?.into_iter().collect();
+    let device = device::open()?;
+    let monitor = monitor_binary::open_monitor(global.km.as_deref())?;
+    let plan = Plan { global, arguments, record: &record, config, device, monitor, filters, init };
+    plan.carry_out(log, entry.directory(), console).inspect_err(|_| reap_children())
+}
+
+/// The container's first process, if the container can take another program.
+fn demand_running(
+    entry: &Entry,
+    record: &Record,
+    arguments: &Exec,
+) -> Result<ProcessName, ExecError> {
+    match (entry.status(record), record.process) {
+        (Status::Paused, _) if !arguments.ignore_paused => Err(ExecError::Paused),
+        (Status::Created | Status::Running | Status::Paused, Some(process)) => Ok(process),
+        _ => Err(ExecError::Stopped),
+    }
+}
+
+impl Plan<'_> {
+    fn carry_out(
+        self,
+        log: &Log,
+        container: &Path,
+        console: Console<'_>,
+    ) -> Result<ProcessName, ExecError> {
+        let place = Place::make(container, self.record, self.init).map_err(ExecError::Place)?;
+        let directory = place.directory.path().to_path_buf();
+        let socket = console.path(&self.config, &directory).map_err(ExecError::Console)?;
+        let process = directory.join("process.json");
+        self.write_process(&process)?;
+        let gate = Rc::new(start_gate::create(&directory).map_err(ExecError::Place)?);
+
+        let id = self.record.id.clone();
+        let cwd = self.config.process().cwd().clone();
+        let preserved = i32::from(self.arguments.preserve_fds);
+        let ignore_paused = self.arguments.ignore_paused;
+        let below = self.arguments.cgroup.first().cloned();
+        log.send_causes_to(gate.try_clone().ok());
+        let result = ContainerBuilder::new(id, SyscallType::default())
+            .with_executor(self.workload(&gate))
+            .with_root_path(&directory)
+            .map(|builder| builder.with_console_socket(socket).with_preserved_fds(preserved))
+            .and_then(|builder| {
+                builder
+                    .as_tenant()
+                    .with_process(Some(&process))
+                    .with_detach(true)
+                    .with_ignore_paused(ignore_paused)
+                    .with_sub_cgroup(below)
+                    .build()
+            });
+        log.send_causes_to(None);
+        let reports = start_gate::drain(&gate);
+        if let Some(fault) = reports.fault {
+            return Err(ExecError::Program(fault));
+        }
+        let pid = result.map_err(|error| {
+            let text = error_chain::text(&error);
+            let cwd = cwd.display().to_string();
+            ExecError::Program(init_words(&text, reports.cause.as_deref(), &cwd))
+        })?;
+        ProcessName::of(pid.as_raw()).map_err(ExecError::Process)
+    }
+
+    /// The process section as libcontainer is to see it.
+    fn write_process(&self, path: &Path) -> Result<(), ExecError> {
+        let mut section = self.config.document()["process"].clone();
+        process_for_libcontainer(&mut section);
+        replace_file(path, section.to_string().as_bytes()).map_err(ExecError::Place)
+    }
+
+    fn workload(self, gate: &Rc<OwnedFd>) -> Workload {
+        let keyring = CString::new(format!("_ses.{}", self.record.id)).ok();
+        Workload {
+            monitor: Rc::new(self.monitor),
+            device: Rc::new(self.device),
+            gate: Rc::clone(gate),
+            arguments: self.config.arguments().to_vec(),
+            environment: self.config.environment().to_vec(),
+            uid: self.config.process().user().uid(),
+            release_suffix: !self.global.no_release_suffix,
+            filters: self.filters,
+            keyring: keyring.filter(|_| self.record.has_new_keyring),
+            start_hooks: Vec::new(),
+            state: self.record.state(Status::Running),
+            prepared: OnceCell::new(),
+        }
+    }
+}
+
+/// A directory in which libcontainer finds the container and puts its sockets, so that
+/// commands at work at the same time know nothing of each other.
+#[derive(Debug)]
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn make(container: &Path, record: &Record, init: ProcessName) -> io::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("exec-").tempdir_in(container)?;
+        let inner = directory.path().join(&record.id);
+        DirBuilder::new().mode(0o700).create(&inner)?;
+        let status = ContainerStatus::Running;
+        let state =
+            LibcontainerState::new(&record.id, status, Some(init.pid), container.to_path_buf());
+        fs::write(inner.join("state.json"), serde_json::to_vec(&state)?)?;
+        Ok(Self { directory })
+    }
+}
