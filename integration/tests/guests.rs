@@ -226,6 +226,16 @@ fn children_are_made_and_waited_for_as_on_linux() {
 }
 
 #[test]
+fn clone_makes_of_each_flag_what_linux_makes_of_it() {
+    guest("clone_flags.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn processes_get_namespaces_as_on_linux() {
+    guest("namespaces.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
 fn memory_is_executable_just_while_the_program_says_so() {
     guest("execute.c").assert_same_end(End::Exited(0));
 }

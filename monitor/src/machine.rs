@@ -124,7 +124,7 @@ fn start(device: OwnedFd, invocation: &Invocation, host: Host) -> Result<Thread,
     let process = Process::new(
         memory,
         machine,
-        actions,
+        Arc::new(actions),
         path,
         stack.auxiliary,
         Arc::new(host),

@@ -83,14 +83,15 @@ impl AddressSpace {
     /// The same memory as a forked child has it, in the child's own machine.
     pub fn moved_to(&self, machine: Arc<dyn Machine>) -> Result<Self, PlatformError> {
         let state = self.state().clone();
-        for (span, protection) in state.map.spans() {
-            if protection.executes() {
-                machine.set_executable(span, true)?;
-            } else if protection.reads() && span.len() <= CHUNK {
-                machine.cover(span)?;
-            }
-        }
+        state.show_to(&*machine)?;
         Ok(Self { memory: self.memory.again(), machine, state: Mutex::new(state) })
+    }
+
+    /// Gives the memory another machine, in the same process.
+    pub fn put_machine(&mut self, machine: Arc<dyn Machine>) -> Result<(), PlatformError> {
+        self.state().show_to(&*machine)?;
+        self.machine = machine;
+        Ok(())
     }
 
     /// The token for forwarded calls.
@@ -104,6 +105,18 @@ impl AddressSpace {
 }
 
 impl State {
+    /// Tells a new machine what may be executed, and what is likely to be used.
+    fn show_to(&self, machine: &dyn Machine) -> Result<(), PlatformError> {
+        for (span, protection) in self.map.spans() {
+            if protection.executes() {
+                machine.set_executable(span, true)?;
+            } else if protection.reads() && span.len() <= CHUNK {
+                machine.cover(span)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Room for `len` bytes: at `hint` if that is free, else as high as possible.
     fn find_room(
         &self,

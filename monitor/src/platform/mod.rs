@@ -4,6 +4,7 @@
 //! platform keeps its own tables of guest memory up to date from [`Machine`]'s
 //! calls, and hands every doubt about an address back as [`Exit::PageFault`].
 
+pub mod absent;
 pub mod kvm;
 pub mod scripted;
 
@@ -38,6 +39,9 @@ pub enum PlatformError {
         /// Where the guest was.
         rip: u64,
     },
+    /// The process has no machine for now.
+    #[error("there is no machine")]
+    Absent,
     /// Host memory for the platform's own tables.
     #[error("reserve memory for the platform's tables: {0}")]
     Memory(monitor_sys::Errno),
@@ -97,11 +101,19 @@ pub trait Machine: Send + Sync + Debug {
 
     /// A new machine of the same kind, for a forked child: a machine belongs to
     /// the address space that made it.
-    fn another(&self) -> Result<Arc<dyn Machine>, PlatformError>;
+    fn another(&self) -> Result<Arc<dyn Machine>, PlatformError> {
+        self.successor()?()
+    }
+
+    /// What makes such a machine later, when this one may be gone.
+    fn successor(&self) -> Result<Successor, PlatformError>;
 
     /// The device, for the monitor that the guest's `execve(2)` starts.
     fn device(&self) -> Result<(DeviceKind, OwnedFd), PlatformError>;
 }
+
+/// Makes a machine.
+pub type Successor = Box<dyn FnOnce() -> Result<Arc<dyn Machine>, PlatformError>>;
 
 /// A virtual CPU: one guest thread's.
 pub trait Vcpu: Send + Debug {

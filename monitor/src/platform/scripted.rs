@@ -16,7 +16,7 @@ use crate::{
         extended_state::{AREA_LEN, ExtendedState},
         registers::Registers,
     },
-    platform::{Bases, Exit, Machine, PlatformError, Vcpu},
+    platform::{Bases, Exit, Machine, PlatformError, Successor, Vcpu},
 };
 
 /// One step of a script: registers to be seen, then the exit.
@@ -89,8 +89,9 @@ impl Machine for ScriptedMachine {
         7
     }
 
-    fn another(&self) -> Result<Arc<dyn Machine>, PlatformError> {
-        Ok(Arc::new(self.clone()))
+    fn successor(&self) -> Result<Successor, PlatformError> {
+        let same = self.clone();
+        Ok(Box::new(move || Ok(Arc::new(same))))
     }
 
     fn device(&self) -> Result<(DeviceKind, OwnedFd), PlatformError> {

@@ -14,10 +14,15 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
+    sync::atomic::Ordering,
 };
 
 use monitor_launch::{Action, Descriptors, Device, LAUNCH_VARIABLE, LaunchRecord};
-use monitor_sys::{Errno, descriptors, process::ExecStrings, signals};
+use monitor_sys::{
+    Errno, descriptors,
+    process::{self, ExecStrings},
+    signals,
+};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::{loader::image::Executable, platform::PlatformError, thread::Thread};
@@ -43,6 +48,14 @@ pub fn execute(
         return Some(error.errno());
     }
     let mask = signals::block_all()?;
+    // Linux does so too. What is opened here for the next monitor must not stay open
+    // in a process that goes on.
+    if thread.process.shares_descriptors.load(Ordering::Relaxed)
+        && let Err(errno) = process::unshare_descriptors()
+    {
+        signals::set_mask(mask);
+        return Some(errno);
+    }
     let errno = match Successor::prepare(thread, &program, file, mask) {
         Ok(successor) => {
             let strings = with_record(&successor, arguments, environment);

@@ -1,5 +1,8 @@
 //! A guest process: what its threads share.
 
+pub mod alone;
+pub mod birth;
+pub mod borrow;
 pub mod exec;
 pub mod fork;
 pub mod identity;
@@ -10,7 +13,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -30,7 +33,7 @@ pub struct Process {
     /// Its virtual machine.
     pub machine: Arc<dyn Machine>,
     /// What it wants done about signals.
-    pub actions: Actions,
+    pub actions: Arc<Actions>,
     /// The program's path, as `/proc/self/exe` shows it.
     pub executable: PathBuf,
     /// Its auxiliary vector, as `/proc/self/auxv` shows it.
@@ -44,6 +47,9 @@ pub struct Process {
     /// Runs a thread to its end and returns its status; the run loop's, which lies
     /// above.
     pub run: fn(&mut Thread) -> u32,
+    /// Whether it has its descriptors in common with another process.
+    pub shares_descriptors: AtomicBool,
+    descriptors_differ: AtomicBool,
     /// CPUs of threads that have ended: the device frees none before the machine.
     idle: Mutex<Vec<Box<dyn Vcpu>>>,
     /// Calls without a row that were logged, at most a few.
@@ -77,7 +83,7 @@ impl Process {
     pub fn new(
         memory: Arc<AddressSpace>,
         machine: Arc<dyn Machine>,
-        actions: Actions,
+        actions: Arc<Actions>,
         executable: PathBuf,
         auxiliary: Vec<u64>,
         host: Arc<Host>,
@@ -93,6 +99,8 @@ impl Process {
             shared_filters: SharedFilters::default(),
             dumpable: AtomicU64::new(1),
             run,
+            shares_descriptors: AtomicBool::new(false),
+            descriptors_differ: AtomicBool::new(false),
             idle: Mutex::default(),
             unknown: Mutex::default(),
         }
@@ -103,12 +111,18 @@ impl Process {
     pub fn child(&self, memory: Arc<AddressSpace>, machine: Arc<dyn Machine>) -> Self {
         let host = Arc::clone(&self.host);
         let executable = self.executable.clone();
-        let (actions, auxiliary) = (self.actions.copied(), self.auxiliary.clone());
-        Self::new(memory, machine, actions, executable, auxiliary, host, self.run)
+        let (actions, auxiliary) = (Arc::new(self.actions.copied()), self.auxiliary.clone());
+        let child = Self::new(memory, machine, actions, executable, auxiliary, host, self.run);
+        child.dumpable.store(self.dumpable(), Ordering::Relaxed);
+        child
     }
 
-    /// A CPU for a new thread.
+    /// A CPU for a new thread. A thread with descriptors of its own could not use
+    /// one that another thread has made.
     pub fn take_vcpu(&self) -> Result<Box<dyn Vcpu>, PlatformError> {
+        if self.descriptors_differ.load(Ordering::Relaxed) {
+            return self.machine.create_vcpu();
+        }
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         idle.map_or_else(|| self.machine.create_vcpu(), Ok)
     }
@@ -116,6 +130,17 @@ impl Process {
     /// Gives the CPU of an ended thread back.
     pub fn give_vcpu(&self, cpu: Box<dyn Vcpu>) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(cpu);
+    }
+
+    /// Replaces its machine, with the CPUs that no thread uses.
+    fn put_machine(&mut self, machine: Arc<dyn Machine>) {
+        self.machine = machine;
+        self.idle = Mutex::default();
+    }
+
+    /// Notes that not all of its threads have the same descriptors any more.
+    pub fn descriptors_differ(&self) {
+        self.descriptors_differ.store(true, Ordering::Relaxed);
     }
 
     /// Says once that a call has no row.

@@ -4,6 +4,7 @@
 pub mod table;
 pub mod trace;
 
+mod clone_arguments;
 mod execution;
 mod files;
 mod filtering;

@@ -337,7 +337,7 @@ table! {
     FACCESSAT => handle(files::faccessat);
     PSELECT6 => handle(polling::pselect6);
     PPOLL => handle(polling::ppoll);
-    UNSHARE => forward;
+    UNSHARE => handle(threads::unshare);
     SET_ROBUST_LIST => handle(threads::set_robust_list);
     GET_ROBUST_LIST => handle(threads::get_robust_list);
     SPLICE => forward;
@@ -373,7 +373,7 @@ table! {
     CLOCK_ADJTIME => forward;
     SYNCFS => forward;
     SENDMMSG => handle(sockets::sendmmsg);
-    SETNS => forward;
+    SETNS => handle(threads::setns);
     GETCPU => forward;
     PROCESS_VM_READV => refuse(Errno::EPERM, "would read a monitor's memory");
     PROCESS_VM_WRITEV => refuse(Errno::EPERM, "would write a monitor's memory");

@@ -1,10 +1,18 @@
 //! Threads and processes: their start, their numbers, their end.
 
-use monitor_sys::{Errno, abi::variants, guest_copy, process};
+use monitor_sys::{
+    Errno,
+    abi::{Forwardable, variants},
+    forward, guest_copy, process,
+};
 
-use super::{Answer, Args, Reply, low_word, process_control::TASK_SIZE};
+use super::{Answer, Args, Reply, clone_arguments, low_word, process_control::TASK_SIZE};
 use crate::{
-    process::fork::{self, Birth},
+    process::{
+        alone,
+        birth::{self, Birth},
+        borrow, fork,
+    },
     thread::{
         Thread,
         start::{self, Start},
@@ -13,104 +21,94 @@ use crate::{
 
 /// `sizeof(struct robust_list_head)`.
 const ROBUST_HEAD_LEN: u64 = 24;
-/// `CLONE_ARGS_SIZE_VER0`: the first version of `struct clone_args`.
-const CLONE_ARGS_MIN: u64 = 64;
-const CLONE_VM: u64 = 0x100;
-const CLONE_VFORK: u64 = 0x4000;
+const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_THREAD: u64 = 0x1_0000;
 const CLONE_SETTLS: u64 = 0x8_0000;
+const CLONE_PARENT_SETTID: u64 = 0x10_0000;
+const CLONE_DETACHED: u64 = 0x40_0000;
 const SIGCHLD: u64 = 17;
+/// The highest signal number.
+const SIGNAL_MAX: u64 = 64;
 /// The low byte of clone's flags is the signal a child process ends with.
 const EXIT_SIGNAL: u64 = 0xff;
 
 pub(super) fn clone(thread: &mut Thread, args: Args) -> Answer {
     let [flags, stack, parent_tid, child_tid, tls, _] = args;
-    let request = Request {
-        flags: flags & 0xffff_ffff & !EXIT_SIGNAL,
-        exit_signal: flags & EXIT_SIGNAL,
+    let flags = flags & 0xffff_ffff;
+    if flags & CLONE_PIDFD != 0 && flags & (CLONE_PARENT_SETTID | CLONE_DETACHED) != 0 {
+        // One place for both, or descriptors of what nobody waits for.
+        return Err(Errno::EINVAL);
+    }
+    // A number that is no signal is sent to nobody.
+    let exit_signal = flags & EXIT_SIGNAL;
+    let exit_signal = if exit_signal > SIGNAL_MAX { 0 } else { exit_signal };
+    let flags = flags & !(EXIT_SIGNAL | CLONE_DETACHED);
+    let birth = Birth {
+        flags,
+        exit_signal,
         stack,
-        tls,
+        tls: (flags & CLONE_SETTLS != 0).then_some(tls),
         parent_tid,
         child_tid,
-        // The old call has one place for both.
         pidfd: parent_tid,
+        ..Birth::default()
     };
-    request.carry_out(thread)
+    carry_out(thread, &birth)
 }
 
 pub(super) fn fork(thread: &mut Thread, _args: Args) -> Answer {
-    Request { exit_signal: SIGCHLD, ..Request::default() }.carry_out(thread)
+    carry_out(thread, &Birth { exit_signal: SIGCHLD, ..Birth::default() })
 }
 
 pub(super) fn vfork(thread: &mut Thread, _args: Args) -> Answer {
-    let flags = CLONE_VM | CLONE_VFORK;
-    Request { flags, exit_signal: SIGCHLD, ..Request::default() }.carry_out(thread)
+    let flags = birth::VM | birth::VFORK;
+    carry_out(thread, &Birth { flags, exit_signal: SIGCHLD, ..Birth::default() })
 }
 
-/// `struct clone_args`: flags, pidfd, child_tid, parent_tid, exit_signal, stack,
-/// stack_size, tls, then what is newer and must be zero here.
 pub(super) fn clone3(thread: &mut Thread, args: Args) -> Answer {
     let [at, size, ..] = args;
-    if size < CLONE_ARGS_MIN {
-        return Err(Errno::EINVAL);
-    }
-    let [flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_len, tls] =
-        guest_copy::read::<[u64; 8]>(at)?;
-    let more = size.min(88) - CLONE_ARGS_MIN;
-    let more = usize::try_from(more / 8).expect("at most three words");
-    let newer = guest_copy::read_array::<u64>(at + CLONE_ARGS_MIN, more)?;
-    if newer.iter().any(|&word| word != 0)
-        || flags & EXIT_SIGNAL != 0
-        || exit_signal & !EXIT_SIGNAL != 0
-        || (stack == 0) != (stack_len == 0)
-    {
-        return Err(Errno::EINVAL);
-    }
-    let stack = stack.wrapping_add(stack_len);
-    let request = Request { flags, exit_signal, stack, tls, parent_tid, child_tid, pidfd };
-    request.carry_out(thread)
+    carry_out(thread, &clone_arguments::read(at, size)?)
 }
 
-/// What `clone` and `clone3` ask for.
-#[derive(Clone, Copy, Debug, Default)]
-struct Request {
-    flags: u64,
-    exit_signal: u64,
-    stack: u64,
-    tls: u64,
-    parent_tid: u64,
-    child_tid: u64,
-    pidfd: u64,
+fn carry_out(thread: &mut Thread, birth: &Birth) -> Answer {
+    if birth.tls.is_some_and(|tls| tls >= TASK_SIZE) {
+        return Err(Errno::EPERM);
+    }
+    let number = match (birth.flags & CLONE_THREAD != 0, birth.flags & birth::VM != 0) {
+        (true, _) => {
+            let Birth { flags, stack, parent_tid, child_tid, .. } = *birth;
+            let tls = birth.tls.unwrap_or(0);
+            start::start(thread, Start { flags, stack, tls, parent_tid, child_tid })?
+        }
+        (false, true) => borrow::borrow(thread, birth)?,
+        (false, false) => fork::fork(thread, birth)?,
+    };
+    Ok(number.map_or(Reply::Again, Reply::Value))
 }
 
-impl Request {
-    fn carry_out(self, thread: &mut Thread) -> Answer {
-        let Self { flags, stack, tls, parent_tid, child_tid, .. } = self;
-        if flags & CLONE_SETTLS != 0 && tls >= TASK_SIZE {
-            return Err(Errno::EPERM);
-        }
-        if flags & CLONE_THREAD != 0 {
-            let start = Start { flags, stack, tls, parent_tid, child_tid };
-            let number = start::start(thread, start)?;
-            return Ok(number.map_or(Reply::Again, Reply::Value));
-        }
-        let birth = Birth {
-            flags: flags & !(CLONE_VM | CLONE_VFORK | CLONE_SETTLS),
-            exit_signal: self.exit_signal,
-            stack,
-            tls: (flags & CLONE_SETTLS != 0).then_some(tls),
-            parent_tid,
-            child_tid,
-            pidfd: self.pidfd,
-        };
-        let child = match (flags & CLONE_VM != 0, flags & CLONE_VFORK != 0) {
-            (true, true) => fork::vfork(thread, &birth)?,
-            (false, _) => fork::fork(thread, &birth)?,
-            // A process that runs on in its parent's memory, beside it.
-            (true, false) => return Err(Errno::EINVAL),
-        };
-        Ok(child.map_or(Reply::Again, Reply::Value))
+/// `unshare(2)`: a thread with descriptors of its own is noted.
+pub(super) fn unshare(thread: &mut Thread, args: Args) -> Answer {
+    let answer = as_single_thread(thread, Forwardable::UNSHARE, args);
+    if answer == Ok(Reply::Value(0)) && args[0] & birth::FILES != 0 {
+        thread.process.descriptors_differ();
     }
+    answer
+}
+
+pub(super) fn setns(thread: &mut Thread, args: Args) -> Answer {
+    as_single_thread(thread, Forwardable::SETNS, args)
+}
+
+/// Where Linux refuses to a process with threads what it grants to one without,
+/// the call is made again without the platform's.
+fn as_single_thread(thread: &mut Thread, call: Forwardable, args: Args) -> Answer {
+    let answer = super::forward(thread, call, args);
+    if !matches!(answer, Err(Errno::EINVAL | Errno::EUSERS)) {
+        return answer;
+    }
+    let memory = thread.process.memory.guest_memory().again();
+    let again = alone::without_machine(thread, || forward::forward(&memory, call, args));
+    again.map_or(answer, |outcome| super::reply(outcome?))
 }
 
 pub(super) fn futex(thread: &mut Thread, args: Args) -> Answer {

@@ -26,17 +26,22 @@ impl Thread {
         }
     }
 
+    /// Ends it: its memory is told, its CPU goes back.
+    pub fn end(self) {
+        self.release_memory();
+        let Self { process, cpu, .. } = self;
+        process.give_vcpu(cpu);
+    }
+
     /// Does what Linux does for the memory of a thread that ends. Errors are the
     /// guest's own: a bad pointer tells nobody.
-    pub fn end(self) {
+    pub fn release_memory(&self) {
         if self.robust_list != 0 {
             release_robust_futexes(self.robust_list);
         }
         if self.clear_at_exit != 0 && guest_copy::write(self.clear_at_exit, &0_u32).is_ok() {
             _ = process::wake_futex(self.clear_at_exit);
         }
-        let Self { process, cpu, .. } = self;
-        process.give_vcpu(cpu);
     }
 }
 

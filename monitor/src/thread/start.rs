@@ -5,11 +5,20 @@ use std::sync::{Arc, mpsc};
 use monitor_sys::{Errno, guest_copy, process, signals};
 
 use super::Thread;
-use crate::platform::{Bases, PlatformError, Vcpu};
+use crate::{
+    platform::{Bases, PlatformError, Vcpu},
+    process::Process,
+};
 
-/// The flags that make a thread: memory, file systems, files, handlers, and the
-/// thread group are shared.
-pub const THREAD_FLAGS: u64 = 0x1_0f00;
+/// The flags that make a thread: memory, handlers, and the thread group are shared.
+pub const THREAD_FLAGS: u64 = 0x1_0900;
+/// `CLONE_FS`, `CLONE_FILES`: a thread without them has its own, and can have some
+/// namespaces of its own, as by `unshare(2)`.
+const SHARED_BY_MOST: u64 = 0x600;
+/// `CLONE_FILES`.
+const FILES: u64 = 0x400;
+/// `CLONE_NEWNS`, `NEWCGROUP`, `NEWUTS`, `NEWIPC`, `NEWNET`.
+const NAMESPACES: u64 = 0x4e02_0000;
 /// `CLONE_SETTLS`.
 const SET_TLS: u64 = 0x8_0000;
 /// `CLONE_PARENT_SETTID`.
@@ -18,15 +27,15 @@ const PARENT_SET_TID: u64 = 0x10_0000;
 const CHILD_CLEAR_TID: u64 = 0x20_0000;
 /// `CLONE_CHILD_SETTID`.
 const CHILD_SET_TID: u64 = 0x100_0000;
-/// `CLONE_SYSVSEM`, `CLONE_DETACHED`, `CLONE_IO`, which change nothing here: host
-/// threads share all that already.
-const WITHOUT_EFFECT: u64 = 0x4_0000 | 0x40_0000 | 0x8000_0000;
+/// `CLONE_SYSVSEM`, `CLONE_DETACHED`, `CLONE_UNTRACED`, `CLONE_IO`, which change
+/// nothing here: host threads share all that already.
+const WITHOUT_EFFECT: u64 = 0x4_0000 | 0x40_0000 | 0x80_0000 | 0x8000_0000;
 
 /// `SIGSETXID` of glibc: by it `setuid(2)` reaches all threads.
 const SET_USER_SIGNAL: u32 = 33;
 
 /// The host stack of a guest thread, in bytes.
-const HOST_STACK: usize = 256 * 1024;
+pub const HOST_STACK: usize = 256 * 1024;
 
 /// What a new thread starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,16 +52,22 @@ pub struct Start {
     pub child_tid: u64,
 }
 
+impl Start {
+    /// What the thread does not share with its parent, as `unshare(2)` takes it.
+    fn unshared(&self) -> u64 {
+        SHARED_BY_MOST & !self.flags | self.flags & NAMESPACES
+    }
+}
+
 /// Starts a thread. Returns its number, or `None` if a signal came first.
-///
-/// `ENOSYS` for flags that make a process.
 pub fn start(parent: &Thread, start: Start) -> Result<Option<u64>, Errno> {
     let known = SET_TLS | PARENT_SET_TID | CHILD_CLEAR_TID | CHILD_SET_TID | WITHOUT_EFFECT;
-    if start.flags & THREAD_FLAGS != THREAD_FLAGS {
-        return Err(Errno::ENOSYS);
-    }
-    if start.flags & !(THREAD_FLAGS | known) != 0 {
+    let known = known | SHARED_BY_MOST | NAMESPACES;
+    if start.flags & THREAD_FLAGS != THREAD_FLAGS || start.flags & !(THREAD_FLAGS | known) != 0 {
         return Err(Errno::EINVAL);
+    }
+    if start.unshared() & FILES != 0 {
+        parent.process.descriptors_differ();
     }
     let Some(mask) = signals::block_all() else {
         return Ok(None);
@@ -75,10 +90,18 @@ fn start_blocked(parent: &Thread, start: Start, mask: u64) -> Result<u64, Errno>
     let (number, numbers) = mpsc::channel();
     let run = move || {
         let Ok(child) = handed_over.recv() else { return };
+        let unshared = start.unshared();
+        if unshared != 0
+            && let Err(errno) = process::unshare(unshared)
+        {
+            _ = number.send(Err(errno));
+            child.process.give_vcpu(child.cpu);
+            return;
+        }
         let id = process::thread_id();
         tell_number(&start, id);
         // The parent waits for it; were it gone, nobody would need the number.
-        _ = number.send(id);
+        _ = number.send(Ok(u64::from(id)));
         signals::set_mask(mask);
         child.run_here();
     };
@@ -87,12 +110,16 @@ fn start_blocked(parent: &Thread, start: Start, mask: u64) -> Result<u64, Errno>
         parent.process.give_vcpu(child.cpu);
         return Err(Errno::EAGAIN);
     }
-    // With its first thread, the monitor's C library takes this signal for itself:
-    // it must be the guest's again before any thread can get it.
-    _ = parent.process.actions.put_back(SET_USER_SIGNAL);
+    keep_signal_for_guest(&parent.process);
     // The thread waits for it.
     _ = hand_over.send(child);
-    numbers.recv().map(u64::from).map_err(|_| Errno::EAGAIN)
+    numbers.recv().unwrap_or(Err(Errno::EAGAIN))
+}
+
+/// With its first thread, the monitor's C library takes a signal for itself: it must
+/// be the guest's again before any thread can get it.
+pub fn keep_signal_for_guest(process: &Process) {
+    _ = process.actions.put_back(SET_USER_SIGNAL);
 }
 
 /// A CPU that continues behind the call, with the child's stack and result.

@@ -151,6 +151,7 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         descriptors::forget(&self.vm);
+        descriptors::forget(&self.device);
     }
 }
 

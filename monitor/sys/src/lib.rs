@@ -8,6 +8,7 @@
 
 pub mod abi;
 pub mod auxiliary;
+pub mod clone;
 pub mod descriptors;
 pub mod files;
 pub mod forward;

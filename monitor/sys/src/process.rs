@@ -56,79 +56,17 @@ pub fn wake_futex(address: u64) -> Result<(), Errno> {
     unsafe { host_call::raw(libc::SYS_futex, [address, operation, all, 0, 0, 0]) }.map(|_| ())
 }
 
-/// Which side of a fork this is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fork {
-    /// The process that was there before; the child's number.
-    Parent(u64),
-    /// The new process, with this thread only.
-    Child,
+/// `unshare(2)` of the calling thread's descriptors: from here on it has a table
+/// of its own, a copy.
+pub fn unshare_descriptors() -> Result<(), Errno> {
+    unshare(u64::from(libc::CLONE_FILES.cast_unsigned()))
 }
 
-/// `fork(2)`. The child has a copy of the caller's thread and no other: a lock
-/// that another thread holds stays held in it. The caller holds those it needs.
-pub fn fork() -> Result<Fork, Errno> {
-    // SAFETY: the C library prepares its own locks for the child. Those of ours
-    // that the child uses are held by the calling thread, as demanded above.
-    match unsafe { libc::fork() } {
-        0 => Ok(Fork::Child),
-        child @ 1.. => Ok(Fork::Parent(u64::from(child.unsigned_abs()))),
-        _ => Err(Errno::last()),
-    }
-}
-
-/// The stack of a child that borrows its parent's memory, in bytes.
-const BORROWER_STACK: usize = 256 * 1024;
-
-/// `vfork(2)`: starts a process that uses this one's memory, on a stack of its
-/// own, and waits until it executes another program or ends. Returns its number.
-///
-/// `flags` are those of `clone(2)`, the exit signal in the low byte; the memory is
-/// shared and the caller waits whatever they say. `child` must not return, and
-/// leave nothing in memory that the parent would miss: it may use the calling
-/// thread's storage, since that thread stands still.
-///
-/// Numbers are stored at the guest's addresses `parent_tid` and `child_tid` as
-/// the flags say.
-pub fn start_borrower<F: FnMut()>(
-    flags: u64,
-    parent_tid: u64,
-    child_tid: u64,
-    mut child: F,
-) -> Result<u64, Errno> {
-    extern "C" fn begin<F: FnMut()>(child: *mut libc::c_void) -> i32 {
-        // SAFETY: the pointer is to the closure below, whose frame waits.
-        let child = unsafe { &mut *child.cast::<F>() };
-        child();
-        exit_group(0)
-    }
-    crate::forward::check_pointer(parent_tid, 4)?;
-    crate::forward::check_pointer(child_tid, 4)?;
-    let mut stack = vec![0_u128; BORROWER_STACK / 16];
-    let top = stack.as_mut_ptr_range().end.cast::<libc::c_void>();
-    let known = libc::CLONE_PARENT_SETTID | libc::CLONE_PIDFD | libc::CLONE_CHILD_SETTID;
-    let known = known | libc::CLONE_PARENT | 0xff;
-    let flags = i32::try_from(flags & 0xffff_ffff).map_err(|_| Errno::EINVAL)? & known;
-    let flags = flags | libc::CLONE_VM | libc::CLONE_VFORK;
-    let guest = |address: u64| {
-        std::ptr::with_exposed_provenance_mut::<i32>(usize::try_from(address).expect("64 bits"))
-    };
-    // SAFETY: the stack is writable and lives until the child has left this
-    // memory, since `CLONE_VFORK` makes the caller wait. The closure is borrowed
-    // as long. The two places are the guest's.
-    let result = unsafe {
-        libc::clone(
-            begin::<F>,
-            top,
-            flags,
-            (&raw mut child).cast(),
-            guest(parent_tid),
-            std::ptr::null_mut::<libc::c_void>(),
-            guest(child_tid),
-        )
-    };
-    drop(stack);
-    if result < 0 { Err(Errno::last()) } else { Ok(u64::from(result.unsigned_abs())) }
+/// `unshare(2)` for a new thread that shall not share all that its parent has.
+pub fn unshare(flags: u64) -> Result<(), Errno> {
+    // SAFETY: the call takes no pointer. A table of descriptors of its own has all
+    // the numbers the old one had.
+    unsafe { host_call::raw(libc::SYS_unshare, [flags, 0, 0, 0, 0, 0]) }.map(|_| ())
 }
 
 /// A program's arguments and environment, in the form `execve(2)` reads.

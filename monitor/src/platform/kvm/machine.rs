@@ -24,7 +24,7 @@ use crate::{
         segments,
     },
     layout::{self, TABLES_PHYSICAL, VDSO, VDSO_PHYSICAL},
-    platform::{Machine, PlatformError, Vcpu},
+    platform::{Machine, PlatformError, Successor, Vcpu},
 };
 
 /// Pages for tables: enough for code scattered over 16 GiB.
@@ -122,8 +122,9 @@ impl Machine for KvmMachine {
         self.shared.xcr0
     }
 
-    fn another(&self) -> Result<Arc<dyn Machine>, PlatformError> {
-        Ok(Arc::new(Self::new(self.shared.machine.device()?)?))
+    fn successor(&self) -> Result<Successor, PlatformError> {
+        let device = self.shared.machine.device()?;
+        Ok(Box::new(move || Ok(Arc::new(Self::new(device)?))))
     }
 
     fn device(&self) -> Result<(DeviceKind, OwnedFd), PlatformError> {

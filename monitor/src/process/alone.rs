@@ -1,0 +1,42 @@
+//! Calls that Linux only grants to a process with one thread.
+//!
+//! From version 6.14 on, KVM keeps a thread of its own in every process that runs a
+//! machine, until the machine is gone. A guest with one thread must not notice: such
+//! a call is made while the process has no machine, and then it gets a new one.
+
+use std::sync::Arc;
+
+use super::birth::{Birth, Snapshot};
+use crate::{
+    platform::{Machine, PlatformError, absent::Absent},
+    thread::Thread,
+};
+
+/// Makes `call` with the machine put away. `None` if the guest has more threads, or
+/// another process uses its memory.
+pub fn without_machine<T>(thread: &mut Thread, call: impl FnOnce() -> T) -> Option<T> {
+    let next = thread.process.machine.successor().ok()?;
+    let snapshot = Snapshot::take(thread, &Birth::default()).ok()?;
+    put(thread, Arc::new(Absent::default())).ok()??;
+    thread.cpu = Box::new(Absent::default());
+    let result = call();
+    let given = next().and_then(|machine| {
+        put(thread, machine)?;
+        thread.cpu = thread.process.take_vcpu()?;
+        snapshot.apply(thread)
+    });
+    if let Err(error) = given {
+        thread.process.log(&format!("no machine after a change of namespaces: {error}"));
+        monitor_sys::process::exit_group(super::MONITOR_FAILED);
+    }
+    Some(result)
+}
+
+/// Gives the process another machine. `None` if it is not this thread's alone.
+fn put(thread: &mut Thread, machine: Arc<dyn Machine>) -> Result<Option<()>, PlatformError> {
+    let Some(process) = Arc::get_mut(&mut thread.process) else { return Ok(None) };
+    let Some(memory) = Arc::get_mut(&mut process.memory) else { return Ok(None) };
+    memory.put_machine(Arc::clone(&machine))?;
+    process.put_machine(machine);
+    Ok(Some(()))
+}
