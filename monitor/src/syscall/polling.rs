@@ -46,10 +46,10 @@ fn mask_at(address: u64) -> Result<Option<u64>, Errno> {
     if address == 0 { Ok(None) } else { guest_copy::read(address).map(Some) }
 }
 
-/// Makes the call; if a signal ended it, its handler runs with `mask`.
+/// Makes the call; if a signal ended it, its handler runs with `mask`. One that came
+/// before the call was entered found the mask of before.
 fn waiting(thread: &mut Thread, mask: Option<u64>, call: impl FnOnce(&Thread) -> Answer) -> Answer {
     let answer = call(thread);
-    let interrupted = matches!(answer, Err(Errno::EINTR) | Ok(Reply::Again));
-    thread.temporary_mask = mask.filter(|_| interrupted && signals::has_caught());
+    thread.temporary_mask = mask.filter(|_| answer == Err(Errno::EINTR) && signals::has_caught());
     answer
 }

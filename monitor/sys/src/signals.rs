@@ -219,12 +219,16 @@ pub fn has_caught() -> bool {
 /// The mask the guest has: not that everything is blocked while a caught signal
 /// waits, but what was before.
 pub fn guest_mask() -> u64 {
-    waiting(|caught| caught.mask).unwrap_or_else(mask)
+    let mask = mask();
+    // Looked at last: a signal that is caught before has blocked everything.
+    waiting(|caught| caught.mask).unwrap_or(mask)
 }
 
 /// Sets the mask the guest has. A caught signal that waits is delivered with it,
 /// or goes back to the kernel's queue if it blocks it.
 pub fn set_guest_mask(mask: u64) {
+    // None can be caught from here on, between a look and the change it leads to.
+    _ = block_all();
     let delivered = waiting(|caught| {
         caught.mask = mask;
         mask & (1 << (caught.signal() - 1)) == 0
