@@ -48,7 +48,7 @@ impl Guest {
         let process = Process::new(
             Arc::new(memory),
             shared,
-            Actions::inherited()?,
+            Arc::new(Actions::inherited()?),
             PathBuf::from("/bin/scripted"),
             Vec::new(),
             Arc::new(Host::default()),

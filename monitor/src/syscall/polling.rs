@@ -3,7 +3,7 @@
 
 use monitor_sys::{Errno, abi::Forwardable, forward, guest_copy, signals};
 
-use super::{Answer, Args, Reply, reply};
+use super::{Answer, Args, reply};
 use crate::thread::Thread;
 
 pub(super) fn rt_sigsuspend(thread: &mut Thread, args: Args) -> Answer {
