@@ -207,6 +207,48 @@ fn a_programs_own_seccomp_filters_act_on_its_calls() {
 }
 
 #[test]
+fn asynchronous_input_and_output_behaves_as_on_linux() {
+    let dir = tempfile::tempdir().unwrap();
+
+    guest("aio.c").arg(dir.path().join("file")).assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn a_program_can_lock_all_of_its_memory() {
+    guest("mlockall.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn sealed_memory_keeps_its_map() {
+    guest("mseal.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn several_futexes_can_be_waited_for_and_moved() {
+    guest("futex_vectors.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn a_message_queue_tells_of_its_first_message() {
+    guest("mq_notify.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn a_program_can_keep_keys() {
+    guest("keys.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn a_program_reaches_its_own_memory_by_the_calls_for_others() {
+    guest("own_memory.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn processes_can_be_compared_but_for_what_is_the_monitors() {
+    guest("compare.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
 fn threads_share_memory_and_wait_for_each_other() {
     for link in [Link::GlibcStatic, Link::MuslStatic] {
         let threads = guests::c("threads.c", link).unwrap();

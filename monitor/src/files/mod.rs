@@ -1,4 +1,5 @@
 //! Files as the guest sees them, where the host's view would be the monitor's.
 
+pub mod pidfd;
 pub mod proc_self;
 pub mod proc_view;

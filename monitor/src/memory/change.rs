@@ -9,7 +9,7 @@ use monitor_sys::{
     guest_memory::{GUEST_END, GUEST_START, GuestSpan, PAGE, segment_len},
 };
 
-use super::{AddressSpace, Protection, State, whole_pages};
+use super::{AddressSpace, Protection, State, locking::Flags, whole_pages};
 use crate::{
     layout::{self, LOW_END},
     platform::PlatformError,
@@ -66,8 +66,11 @@ impl AddressSpace {
         })?;
         let mut state = self.state();
         let (span, no_replace) = place(&state, request, len)?;
+        if no_replace == 0 {
+            state.promises.check_unsealed(span)?;
+        }
         self.forbid_executing(&state, span, request.protection)?;
-        let flags = request.flags | no_replace;
+        let flags = request.flags | no_replace | state.promises.flags();
         let mapped =
             self.memory.map(span, request.protection.0, flags, request.file, request.offset);
         if let Err(errno) = mapped {
@@ -75,6 +78,7 @@ impl AddressSpace {
             return Err(errno);
         }
         state.map.insert(span, request.protection);
+        self.lock_new(&mut state, span, Flags::Applied)?;
         self.show(span, request.protection)?;
         Ok(span.start())
     }
@@ -85,6 +89,7 @@ impl AddressSpace {
             return Ok(());
         };
         let mut state = self.state();
+        state.promises.check_unsealed(span)?;
         self.forbid_executing(&state, span, Protection::default())?;
         self.memory.unmap(span)?;
         state.map.remove(span);
@@ -100,8 +105,15 @@ impl AddressSpace {
         if len == 0 {
             return Ok(());
         }
-        let span = page_span(start, len).ok_or(Errno::ENOMEM)?;
+        let whole = page_span(start, len).ok_or(Errno::ENOMEM)?;
         let mut state = self.state();
+        // Linux goes on up to the first seal.
+        let end = state.promises.first_seal(whole);
+        let span = end.and_then(|end| GuestSpan::new(start, end - start)).unwrap_or(whole);
+        let sealed = if span == whole { Ok(()) } else { Err(Errno::EPERM) };
+        if span.is_empty() {
+            return sealed;
+        }
         let protection = Protection(bits & 7);
         self.forbid_executing(&state, span, protection)?;
         let result = self.memory.protect(span, bits);
@@ -109,7 +121,8 @@ impl AddressSpace {
             state.map.protect(span, protection);
         }
         result?;
-        self.show(span, protection)
+        self.show(span, protection)?;
+        sealed
     }
 
     /// `mremap(2)`; `to` is where to go if `MREMAP_FIXED` says so.
@@ -133,6 +146,8 @@ impl AddressSpace {
         if !layout::in_window(target) {
             return Err(Errno::ENOMEM);
         }
+        state.promises.check_unsealed(from)?;
+        state.promises.check_unsealed(target)?;
         self.forbid_executing(&state, target, protection)?;
         self.memory.remap(from, target, keep)?;
         if keep == 0 {
@@ -161,9 +176,11 @@ impl AddressSpace {
             return Err(Errno::EINVAL);
         }
         let protection = if read_only { Protection::READ } else { Protection::READ_WRITE };
+        state.promises.check_unsealed(span)?;
         self.forbid_executing(&state, span, protection)?;
         self.memory.attach(segment, span, flags)?;
         state.map.insert(span, protection);
+        self.lock_new(&mut state, span, Flags::None)?;
         self.show(span, protection)?;
         Ok(span.start())
     }
@@ -172,6 +189,7 @@ impl AddressSpace {
     pub fn detach(&self, start: u64) -> Result<(), Errno> {
         let mut state = self.state();
         let span = state.map.spans().map(|(span, _)| span).find(|span| span.start() == start);
+        span.map_or(Ok(()), |span| state.promises.check_unsealed(span))?;
         self.memory.detach(start)?;
         if let Some(span) = span {
             state.map.remove(span);

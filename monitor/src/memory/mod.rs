@@ -2,12 +2,16 @@
 //! the memory calls do to them.
 
 pub mod change;
+mod contexts;
 pub mod fault;
+mod locking;
 pub mod map;
 pub mod program_break;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use contexts::Contexts;
+use locking::Promises;
 use map::Map;
 use monitor_sys::{
     Errno,
@@ -54,6 +58,7 @@ pub struct AddressSpace {
     memory: GuestMemory,
     machine: Arc<dyn Machine>,
     state: Mutex<State>,
+    contexts: Contexts,
 }
 
 /// What is protected by the memory lock. Locks are taken in the order: memory,
@@ -64,6 +69,7 @@ struct State {
     program_break: ProgramBreak,
     /// Mappings without a wish go below this address, as near as there is room.
     ceiling: u64,
+    promises: Promises,
 }
 
 impl AddressSpace {
@@ -71,8 +77,9 @@ impl AddressSpace {
     /// shall end below the high window's end.
     pub fn new(memory: GuestMemory, machine: Arc<dyn Machine>, slide: u64) -> Self {
         let ceiling = HIGH_END - slide.min(1 << 22) * PAGE;
-        let state = State { map: Map::default(), program_break: ProgramBreak::default(), ceiling };
-        Self { memory, machine, state: Mutex::new(state) }
+        let (map, program_break) = (Map::default(), ProgramBreak::default());
+        let state = State { map, program_break, ceiling, promises: Promises::default() };
+        Self { memory, machine, state: Mutex::new(state), contexts: Contexts::default() }
     }
 
     /// Keeps the memory from changing until the result is dropped, for a fork.
@@ -82,9 +89,11 @@ impl AddressSpace {
 
     /// The same memory as a forked child has it, in the child's own machine.
     pub fn moved_to(&self, machine: Arc<dyn Machine>) -> Result<Self, PlatformError> {
-        let state = self.state().clone();
+        let mut state = self.state().clone();
+        state.promises = state.promises.inherited();
         state.show_to(&*machine)?;
-        Ok(Self { memory: self.memory.again(), machine, state: Mutex::new(state) })
+        let (memory, contexts) = (self.memory.again(), Contexts::default());
+        Ok(Self { memory, machine, state: Mutex::new(state), contexts })
     }
 
     /// Gives the memory another machine, in the same process.

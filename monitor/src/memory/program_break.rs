@@ -2,7 +2,7 @@
 
 use monitor_sys::guest_memory::{GuestSpan, PAGE};
 
-use super::{AddressSpace, Protection, State, whole_pages};
+use super::{AddressSpace, Protection, State, locking::Flags, whole_pages};
 
 /// `MAP_PRIVATE | MAP_ANONYMOUS`.
 const ANONYMOUS: u64 = 0x22;
@@ -48,18 +48,20 @@ impl AddressSpace {
         if !guarded.is_some_and(|span| crate::layout::in_window(span) && state.map.is_free(span)) {
             return false;
         }
-        let mapped = self.memory.map(span, Protection::READ_WRITE.0, ANONYMOUS, None, 0);
-        if mapped.is_ok() {
-            state.map.insert(span, Protection::READ_WRITE);
+        let flags = ANONYMOUS | state.promises.flags();
+        if self.memory.map(span, Protection::READ_WRITE.0, flags, None, 0).is_err() {
+            return false;
         }
-        mapped.is_ok()
+        state.map.insert(span, Protection::READ_WRITE);
+        self.lock_new(state, span, Flags::Applied).is_ok()
     }
 
     fn shrink(&self, state: &mut State, new: u64, old: u64) -> bool {
         let Some(span) = GuestSpan::new(new, old - new) else {
             return false;
         };
-        let unmapped = self.memory.unmap(span).is_ok();
+        let unsealed = state.promises.check_unsealed(span).is_ok();
+        let unmapped = unsealed && self.memory.unmap(span).is_ok();
         if unmapped {
             state.map.remove(span);
         }

@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use monitor_sys::{Errno, descriptors, forward, guest_memory::PAGE};
+use monitor_sys::{Errno, descriptors, forward, guest_memory::PAGE, locking::When};
 
 use super::{Answer, Args, Reply, low_word};
 use crate::{
@@ -26,6 +26,10 @@ const PLACING: u64 = MAP_FIXED | MAP_32BIT | MAP_FIXED_NOREPLACE;
 const MREMAP_MAYMOVE: u64 = 1;
 const MREMAP_FIXED: u64 = 2;
 const MREMAP_DONTUNMAP: u64 = 4;
+
+const MCL_CURRENT: u32 = 1;
+const MCL_FUTURE: u32 = 2;
+const MCL_ONFAULT: u32 = 4;
 
 const SHM_RDONLY: u64 = 0o10_000;
 const SHM_RND: u64 = 0o20_000;
@@ -115,4 +119,30 @@ pub(super) fn shmat(thread: &mut Thread, args: Args) -> Answer {
 
 pub(super) fn shmdt(thread: &mut Thread, args: Args) -> Answer {
     thread.process.memory.detach(args[0]).map(|()| Reply::Value(0))
+}
+
+pub(super) fn mlockall(thread: &mut Thread, args: Args) -> Answer {
+    let flags = low_word(args[0]);
+    let known = MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT;
+    if flags & !known != 0 || flags & (MCL_CURRENT | MCL_FUTURE) == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let when = if flags & MCL_ONFAULT == 0 { When::Now } else { When::OnFault };
+    let wanted = |flag| (flags & flag != 0).then_some(when);
+    thread.process.memory.lock_all(wanted(MCL_CURRENT), wanted(MCL_FUTURE))?;
+    Ok(Reply::Value(0))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "handlers share one type")]
+pub(super) fn munlockall(thread: &mut Thread, _args: Args) -> Answer {
+    thread.process.memory.unlock_all();
+    Ok(Reply::Value(0))
+}
+
+pub(super) fn mseal(thread: &mut Thread, args: Args) -> Answer {
+    let [start, len, flags, ..] = args;
+    if flags != 0 {
+        return Err(Errno::EINVAL);
+    }
+    thread.process.memory.seal(start, len).map(|()| Reply::Value(0))
 }

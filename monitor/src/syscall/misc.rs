@@ -1,8 +1,8 @@
 //! What fits nowhere else.
 
-use monitor_sys::{Errno, abi::variants, guest_copy};
+use monitor_sys::{Errno, abi::variants, guest_copy, nested};
 
-use super::{Answer, Args, Reply};
+use super::{Answer, Args, Reply, reply};
 use crate::{process::identity, thread::Thread};
 
 pub(super) fn uname(thread: &mut Thread, args: Args) -> Answer {
@@ -14,4 +14,8 @@ pub(super) fn uname(thread: &mut Thread, args: Args) -> Answer {
 
 pub(super) fn semctl(thread: &mut Thread, args: Args) -> Answer {
     super::forward(thread, variants::semctl(args[2]).ok_or(Errno::EINVAL)?, args)
+}
+
+pub(super) fn mq_notify(thread: &mut Thread, args: Args) -> Answer {
+    reply(nested::mq_notify(thread.process.memory.guest_memory(), args[0], args[1])?)
 }

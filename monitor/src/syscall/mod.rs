@@ -4,15 +4,18 @@
 pub mod table;
 pub mod trace;
 
+mod aio;
 mod clone_arguments;
 mod execution;
 mod files;
 mod filtering;
+mod keys;
 mod limits;
 mod memory;
 mod misc;
 mod polling;
 mod process_control;
+mod processes;
 mod signals;
 mod sockets;
 mod threads;

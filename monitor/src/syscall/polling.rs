@@ -27,19 +27,22 @@ pub(super) fn epoll_pwait2(thread: &mut Thread, args: Args) -> Answer {
 }
 
 pub(super) fn pselect6(thread: &mut Thread, args: Args) -> Answer {
-    let mask = match args[5] {
-        0 => None,
-        at => {
-            let [mask, size] = guest_copy::read::<[u64; 2]>(at)?;
-            if mask != 0 && size != 8 {
-                return Err(Errno::EINVAL);
-            }
-            mask_at(mask)?
-        }
-    };
+    let mask = masked_at(args[5])?;
     waiting(thread, mask, |thread| {
         reply(forward::pselect(thread.process.memory.guest_memory(), args, mask)?)
     })
+}
+
+/// The mask of calls that have no argument left for its size: they point to both.
+pub(super) fn masked_at(address: u64) -> Result<Option<u64>, Errno> {
+    if address == 0 {
+        return Ok(None);
+    }
+    let [mask, size] = guest_copy::read::<[u64; 2]>(address)?;
+    if mask != 0 && size != 8 {
+        return Err(Errno::EINVAL);
+    }
+    mask_at(mask)
 }
 
 fn mask_at(address: u64) -> Result<Option<u64>, Errno> {
@@ -48,7 +51,11 @@ fn mask_at(address: u64) -> Result<Option<u64>, Errno> {
 
 /// Makes the call; if a signal ended it, its handler runs with `mask`. One that came
 /// before the call was entered found the mask of before.
-fn waiting(thread: &mut Thread, mask: Option<u64>, call: impl FnOnce(&Thread) -> Answer) -> Answer {
+pub(super) fn waiting(
+    thread: &mut Thread,
+    mask: Option<u64>,
+    call: impl FnOnce(&Thread) -> Answer,
+) -> Answer {
     let answer = call(thread);
     thread.temporary_mask = mask.filter(|_| answer == Err(Errno::EINTR) && signals::has_caught());
     answer

@@ -11,8 +11,8 @@ use monitor_sys::{
 };
 
 use super::{
-    Answer, Args, execution, files, filtering, limits, memory, misc, polling, process_control,
-    signals, sockets, threads,
+    Answer, Args, aio, execution, files, filtering, keys, limits, memory, misc, polling,
+    process_control, processes, signals, sockets, threads,
 };
 use crate::thread::Thread;
 
@@ -166,7 +166,7 @@ table! {
     GETRUSAGE => forward;
     SYSINFO => forward;
     TIMES => forward;
-    PTRACE => refuse(Errno::EPERM, "would show the monitor instead of the guest");
+    PTRACE => refuse(Errno::EPERM, "would stop the monitor's threads and show their registers, not the guest's");
     GETUID => forward;
     SYSLOG => forward;
     GETGID => forward;
@@ -216,8 +216,8 @@ table! {
     SCHED_RR_GET_INTERVAL => forward;
     MLOCK => forward;
     MUNLOCK => forward;
-    MLOCKALL => refuse(Errno::EPERM, "would lock the monitor's memory");
-    MUNLOCKALL => refuse(Errno::EPERM, "would unlock the monitor's memory");
+    MLOCKALL => handle(memory::mlockall);
+    MUNLOCKALL => handle(memory::munlockall);
     VHANGUP => forward;
     MODIFY_LDT => refuse(Errno::ENOSYS, "16-bit segments, which the guest's tables lack");
     PIVOT_ROOT => forward;
@@ -270,13 +270,13 @@ table! {
     FUTEX => handle(threads::futex);
     SCHED_SETAFFINITY => forward;
     SCHED_GETAFFINITY => forward;
-    SET_THREAD_AREA => refuse(Errno::ENOSYS, "32-bit programs");
-    IO_SETUP => refuse(Errno::ENOSYS, "the kernel maps its ring where the guest has no memory");
-    IO_DESTROY => refuse(Errno::ENOSYS, "no context can be made");
-    IO_GETEVENTS => refuse(Errno::ENOSYS, "no context can be made");
-    IO_SUBMIT => refuse(Errno::ENOSYS, "no context can be made");
-    IO_CANCEL => refuse(Errno::ENOSYS, "no context can be made");
-    GET_THREAD_AREA => refuse(Errno::ENOSYS, "32-bit programs");
+    SET_THREAD_AREA => refuse(Errno::ENOSYS, "segments of 32-bit programs, which are not run");
+    IO_SETUP => handle(aio::io_setup);
+    IO_DESTROY => handle(aio::io_destroy);
+    IO_GETEVENTS => handle(aio::io_getevents);
+    IO_SUBMIT => handle(aio::io_submit);
+    IO_CANCEL => handle(aio::io_cancel);
+    GET_THREAD_AREA => refuse(Errno::ENOSYS, "segments of 32-bit programs, which are not run");
     LOOKUP_DCOOKIE => refuse(Errno::ENOSYS, "not in kernels of today");
     EPOLL_CREATE => forward;
     EPOLL_CTL_OLD => refuse(Errno::ENOSYS, "never was in a kernel");
@@ -304,18 +304,18 @@ table! {
     VSERVER => refuse(Errno::ENOSYS, "not in kernels of today");
     MBIND => forward;
     SET_MEMPOLICY => forward;
-    GET_MEMPOLICY => refuse(Errno::ENOSYS, "answers with an address's node through an undeclared pointer");
+    GET_MEMPOLICY => forward;
     MQ_OPEN => forward;
     MQ_UNLINK => forward;
     MQ_TIMEDSEND => forward;
     MQ_TIMEDRECEIVE => forward;
-    MQ_NOTIFY => refuse(Errno::ENOSYS, "the kernel follows a pointer inside the notification");
+    MQ_NOTIFY => handle(misc::mq_notify);
     MQ_GETSETATTR => forward;
     KEXEC_LOAD => refuse(Errno::EPERM, "the host's kernel");
     WAITID => forward;
-    ADD_KEY => refuse(Errno::ENOSYS, "keyrings are not separated between containers");
-    REQUEST_KEY => refuse(Errno::ENOSYS, "keyrings are not separated between containers");
-    KEYCTL => refuse(Errno::ENOSYS, "keyrings are not separated between containers");
+    ADD_KEY => forward;
+    REQUEST_KEY => forward;
+    KEYCTL => handle(keys::keyctl);
     IOPRIO_SET => forward;
     IOPRIO_GET => forward;
     INOTIFY_INIT => forward;
@@ -344,7 +344,7 @@ table! {
     TEE => forward;
     SYNC_FILE_RANGE => forward;
     VMSPLICE => forward;
-    MOVE_PAGES => refuse(Errno::ENOSYS, "vectors of addresses");
+    MOVE_PAGES => handle(processes::move_pages);
     UTIMENSAT => forward;
     EPOLL_PWAIT => handle(polling::epoll_pwait);
     SIGNALFD => forward;
@@ -363,7 +363,7 @@ table! {
     PREADV => forward;
     PWRITEV => forward;
     RT_TGSIGQUEUEINFO => forward;
-    PERF_EVENT_OPEN => refuse(Errno::ENOSYS, "would count the monitor");
+    PERF_EVENT_OPEN => refuse(Errno::ENOSYS, "a host thread's events are mostly the monitor's, and samples name its addresses");
     RECVMMSG => handle(sockets::recvmmsg);
     FANOTIFY_INIT => forward;
     FANOTIFY_MARK => forward;
@@ -375,9 +375,9 @@ table! {
     SENDMMSG => handle(sockets::sendmmsg);
     SETNS => handle(threads::setns);
     GETCPU => forward;
-    PROCESS_VM_READV => refuse(Errno::EPERM, "would read a monitor's memory");
-    PROCESS_VM_WRITEV => refuse(Errno::EPERM, "would write a monitor's memory");
-    KCMP => refuse(Errno::EPERM, "would compare monitors instead of guests");
+    PROCESS_VM_READV => handle(processes::process_vm_readv);
+    PROCESS_VM_WRITEV => handle(processes::process_vm_writev);
+    KCMP => handle(processes::kcmp);
     FINIT_MODULE => refuse(Errno::EPERM, "code in the host's kernel");
     SCHED_SETATTR => forward;
     SCHED_GETATTR => forward;
@@ -388,7 +388,7 @@ table! {
     KEXEC_FILE_LOAD => refuse(Errno::EPERM, "the host's kernel");
     BPF => refuse(Errno::EPERM, "programs in the host's kernel");
     EXECVEAT => handle(execution::execveat);
-    USERFAULTFD => refuse(Errno::ENOSYS, "faults of guest memory are the monitor's");
+    USERFAULTFD => refuse(Errno::ENOSYS, "the monitor's own accesses would wait for a thread of the guest's");
     MEMBARRIER => forward;
     MLOCK2 => forward;
     COPY_FILE_RANGE => forward;
@@ -398,11 +398,11 @@ table! {
     PKEY_ALLOC => refuse(Errno::ENOSPC, "as a processor without protection keys");
     PKEY_FREE => refuse(Errno::EINVAL, "there is no key to free");
     STATX => handle(files::statx);
-    IO_PGETEVENTS => refuse(Errno::ENOSYS, "no context can be made");
-    RSEQ => refuse(Errno::ENOSYS, "as a kernel without it");
+    IO_PGETEVENTS => handle(aio::io_pgetevents);
+    RSEQ => refuse(Errno::ENOSYS, "as a kernel without it: the host looks where the monitor is, not where the guest is");
     URETPROBE => refuse(Errno::ENOSYS, "only probed programs make it");
     PIDFD_SEND_SIGNAL => forward;
-    IO_URING_SETUP => refuse(Errno::ENOSYS, "calls in the ring would pass no gate");
+    IO_URING_SETUP => refuse(Errno::ENOSYS, "the host would carry out a ring's entries unchecked");
     IO_URING_ENTER => refuse(Errno::ENOSYS, "no ring can be made");
     IO_URING_REGISTER => refuse(Errno::ENOSYS, "no ring can be made");
     OPEN_TREE => forward;
@@ -415,31 +415,31 @@ table! {
     CLONE3 => handle(threads::clone3);
     CLOSE_RANGE => handle(files::close_range);
     OPENAT2 => handle(files::openat2);
-    PIDFD_GETFD => refuse(Errno::EPERM, "would take a monitor's descriptors");
+    PIDFD_GETFD => handle(processes::pidfd_getfd);
     FACCESSAT2 => handle(files::faccessat2);
-    PROCESS_MADVISE => refuse(Errno::EPERM, "addresses in another process");
+    PROCESS_MADVISE => forward;
     EPOLL_PWAIT2 => handle(polling::epoll_pwait2);
     MOUNT_SETATTR => forward;
     QUOTACTL_FD => forward;
-    LANDLOCK_CREATE_RULESET => refuse(Errno::EOPNOTSUPP, "as a kernel without Landlock");
-    LANDLOCK_ADD_RULE => refuse(Errno::EOPNOTSUPP, "as a kernel without Landlock");
-    LANDLOCK_RESTRICT_SELF => refuse(Errno::EOPNOTSUPP, "as a kernel without Landlock: it would restrict the monitor");
+    LANDLOCK_CREATE_RULESET => refuse(Errno::EOPNOTSUPP, "as a kernel without Landlock: rules would bind the monitor too");
+    LANDLOCK_ADD_RULE => refuse(Errno::EOPNOTSUPP, "no ruleset can be made");
+    LANDLOCK_RESTRICT_SELF => refuse(Errno::EOPNOTSUPP, "no ruleset can be made");
     MEMFD_SECRET => refuse(Errno::ENOSYS, "as a kernel without it: secret memory cannot be a slot");
-    PROCESS_MRELEASE => refuse(Errno::EPERM, "would free a monitor's memory");
-    FUTEX_WAITV => refuse(Errno::ENOSYS, "vectors of addresses");
+    PROCESS_MRELEASE => forward;
+    FUTEX_WAITV => handle(threads::futex_waitv);
     SET_MEMPOLICY_HOME_NODE => forward;
     CACHESTAT => forward;
     FCHMODAT2 => forward;
     MAP_SHADOW_STACK => refuse(Errno::EOPNOTSUPP, "as a processor without shadow stacks");
     FUTEX_WAKE => forward;
     FUTEX_WAIT => forward;
-    FUTEX_REQUEUE => refuse(Errno::ENOSYS, "vectors of addresses");
+    FUTEX_REQUEUE => handle(threads::futex_requeue);
     STATMOUNT => forward;
     LISTMOUNT => forward;
-    LSM_GET_SELF_ATTR => refuse(Errno::EOPNOTSUPP, "would show the monitor's attributes");
-    LSM_SET_SELF_ATTR => refuse(Errno::EOPNOTSUPP, "would change the monitor's attributes");
-    LSM_LIST_MODULES => refuse(Errno::ENOSYS, "lengths by reference");
-    MSEAL => refuse(Errno::EPERM, "as for memory that cannot be sealed");
+    LSM_GET_SELF_ATTR => forward;
+    LSM_SET_SELF_ATTR => refuse(Errno::EOPNOTSUPP, "would confine the monitor, or the one that execve starts");
+    LSM_LIST_MODULES => forward;
+    MSEAL => handle(memory::mseal);
 }
 
 #[cfg(test)]

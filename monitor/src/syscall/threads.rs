@@ -3,10 +3,10 @@
 use monitor_sys::{
     Errno,
     abi::{Forwardable, variants},
-    forward, guest_copy, process,
+    forward, guest_copy, nested, process,
 };
 
-use super::{Answer, Args, Reply, clone_arguments, low_word, process_control::TASK_SIZE};
+use super::{Answer, Args, Reply, clone_arguments, low_word, process_control::TASK_SIZE, reply};
 use crate::{
     process::{
         alone,
@@ -108,11 +108,19 @@ fn as_single_thread(thread: &mut Thread, call: Forwardable, args: Args) -> Answe
     }
     let memory = thread.process.memory.guest_memory().again();
     let again = alone::without_machine(thread, || forward::forward(&memory, call, args));
-    again.map_or(answer, |outcome| super::reply(outcome?))
+    again.map_or(answer, |outcome| reply(outcome?))
 }
 
 pub(super) fn futex(thread: &mut Thread, args: Args) -> Answer {
     super::forward(thread, variants::futex(args[1]).ok_or(Errno::ENOSYS)?, args)
+}
+
+pub(super) fn futex_waitv(thread: &mut Thread, args: Args) -> Answer {
+    reply(nested::futex_waitv(thread.process.memory.guest_memory(), args)?)
+}
+
+pub(super) fn futex_requeue(thread: &mut Thread, args: Args) -> Answer {
+    reply(nested::futex_requeue(thread.process.memory.guest_memory(), args)?)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "handlers share one type")]

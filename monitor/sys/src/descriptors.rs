@@ -43,6 +43,12 @@ pub fn is_ours(descriptor: i32) -> bool {
     descriptor >= LOWEST.load(Ordering::Relaxed) && ours().binary_search(&descriptor).is_ok()
 }
 
+/// Whether a descriptor of another process with this soft limit may be its
+/// monitor's: it hides them from here up.
+pub fn may_be_hidden(descriptor: i32, limit: u64) -> bool {
+    descriptor < 0 || descriptor >= base(limit)
+}
+
 /// The monitor's descriptors among `first..=last`, in order.
 pub fn ours_within(first: u32, last: u32) -> Vec<u32> {
     let all = ours();
@@ -170,12 +176,16 @@ fn duplicate_high<T: AsFd>(
     match fcntl(descriptor, command(PREFERRED_BASE)) {
         Err(Errno::EINVAL | Errno::EMFILE) => {
             let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-            let soft = i32::try_from(soft).unwrap_or(i32::MAX);
-            let base = PREFERRED_BASE.min(soft.saturating_sub(RESERVE)).max(3);
-            fcntl(descriptor, command(base))
+            fcntl(descriptor, command(base(soft)))
         }
         result => result,
     }
+}
+
+/// Where the monitor's descriptors begin under a soft limit.
+fn base(limit: u64) -> i32 {
+    let limit = i32::try_from(limit).unwrap_or(i32::MAX);
+    PREFERRED_BASE.min(limit.saturating_sub(RESERVE)).max(3)
 }
 
 fn ours() -> MutexGuard<'static, Vec<RawFd>> {
@@ -217,7 +227,25 @@ static NOTE_CLOSED: extern "C" fn() = note_closed;
 mod tests {
     use std::{fs::File, os::fd::AsRawFd};
 
-    use super::{hide, is_ours, ours_within};
+    use super::{hide, is_ours, may_be_hidden, ours_within};
+
+    #[test]
+    fn what_another_monitor_may_have_hidden_depends_on_its_limit() {
+        let cases = [
+            (3, 1024, false),
+            (959, 1 << 20, false),
+            (960, 1 << 20, true),
+            (960, u64::MAX, true),
+            (207, 256, false),
+            (208, 256, true),
+            (3, 16, true),
+            (2, 16, false),
+            (-1, 1024, true),
+        ];
+        for (descriptor, limit, expected) in cases {
+            assert_eq!(may_be_hidden(descriptor, limit), expected, "{descriptor} of {limit}");
+        }
+    }
 
     #[test]
     fn a_hidden_descriptor_is_high_and_known() {

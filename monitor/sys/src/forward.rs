@@ -13,9 +13,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use crate::{
     abi::{Arg, Forwardable},
     descriptors, guest_copy,
-    guest_memory::{GUEST_END, GuestMemory},
+    guest_memory::{GUEST_END, GuestMemory, PAGE},
     host_call::{self, Outcome, to_u64},
 };
+
+/// The end of a program's addresses on Linux.
+const TASK_SIZE: u64 = (1 << 47) - PAGE;
 
 /// `UIO_MAXIOV`: the most elements a vector may have.
 const VECTOR_MAX: u64 = 1024;
@@ -126,7 +129,7 @@ pub fn check_descriptor(argument: u64) -> Result<(), Errno> {
 }
 
 /// `EBADF` if a descriptor is not open, or not the guest's; `AT_FDCWD` is.
-fn check_open(argument: u64) -> Result<(), Errno> {
+pub(crate) fn check_open(argument: u64) -> Result<(), Errno> {
     check_descriptor(argument)?;
     let low = u32::try_from(argument & 0xffff_ffff).expect("masked to 32 bits").cast_signed();
     // SAFETY: `F_GETFD` takes no pointer and changes nothing.
@@ -144,18 +147,30 @@ pub fn check_pointer(address: u64, length: u64) -> Result<(), Errno> {
     if end <= GUEST_END { Ok(()) } else { Err(Errno::EFAULT) }
 }
 
+/// An address for a call that reports a bad one late, or for one of many: where
+/// `length` bytes are not all the guest's, an address instead at which a guest can
+/// have nothing. `EFAULT` where Linux sees at once that no program has it.
+pub(crate) fn own_or_unmapped(address: u64, length: u64) -> Result<u64, Errno> {
+    if check_pointer(address, length).is_ok() {
+        return Ok(address);
+    }
+    let end = address.checked_add(length).filter(|&end| end <= TASK_SIZE);
+    end.map(|_| address % PAGE).ok_or(Errno::EFAULT)
+}
+
 /// Copies a guest's vector and checks each of its elements.
 pub fn copy_vector(address: u64, count: u64) -> Result<Vec<IoVec>, Errno> {
     if count > VECTOR_MAX {
         return Err(Errno::EINVAL);
     }
     let count = usize::try_from(count).expect("at most 1024");
-    let vector = guest_copy::read_array::<IoVec>(address, count)?;
-    for element in &vector {
+    let mut vector = guest_copy::read_array::<IoVec>(address, count)?;
+    for element in &mut vector {
         if i64::try_from(element.len).is_err() {
             return Err(Errno::EINVAL);
         }
-        check_pointer(element.base, element.len)?;
+        // What lies before a bad element is read or written all the same.
+        element.base = own_or_unmapped(element.base, element.len)?;
     }
     Ok(vector)
 }

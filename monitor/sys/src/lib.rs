@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "this crate exists to hold the monitor's unsafe operations")]
 
 pub mod abi;
+pub mod aio;
 pub mod auxiliary;
 pub mod clone;
 pub mod descriptors;
@@ -18,7 +19,9 @@ pub mod guest_memory;
 pub mod host_call;
 pub mod host_vdso;
 pub mod kvm;
+pub mod locking;
 pub mod messages;
+pub mod nested;
 pub mod process;
 pub mod signals;
 

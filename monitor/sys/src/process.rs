@@ -34,6 +34,44 @@ pub fn thread_id() -> u32 {
     id.ok().and_then(|id| u32::try_from(id).ok()).expect("thread numbers are positive C ints")
 }
 
+/// Whose process or thread a number belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The caller's process has it, or is it.
+    Own,
+    /// Another one.
+    Other,
+}
+
+/// Looks a process or thread up by its number. `ESRCH` if there is none.
+pub fn find(number: i32) -> Result<Whose, Errno> {
+    if number <= 0 {
+        return Err(Errno::ESRCH);
+    }
+    let number = u64::from(number.unsigned_abs());
+    let own = u64::from(std::process::id());
+    // SAFETY: signal 0 is never sent; the call only looks for the thread.
+    if unsafe { host_call::raw(libc::SYS_tgkill, [own, number, 0, 0, 0, 0]) }.is_ok() {
+        return Ok(Whose::Own);
+    }
+    // SAFETY: as above.
+    match unsafe { host_call::raw(libc::SYS_tkill, [number, 0, 0, 0, 0, 0]) } {
+        Ok(_) | Err(Errno::EPERM) => Ok(Whose::Other),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The soft limit of another process's descriptors.
+pub fn descriptor_limit(process: i32) -> Result<u64, Errno> {
+    let mut limit = [0_u64; 2];
+    let process = u64::from(process.unsigned_abs());
+    let resource = u64::from(libc::RLIMIT_NOFILE);
+    let place = host_call::to_u64(limit.as_mut_ptr().addr());
+    // SAFETY: no new limit is given; the old one is written to `limit`.
+    unsafe { host_call::raw(libc::SYS_prlimit64, [process, resource, 0, place, 0, 0]) }?;
+    Ok(limit[0])
+}
+
 /// `prctl(PR_SET_NAME)`: what `ps` and `/proc/<pid>/comm` show.
 pub fn set_name(name: &[u8]) {
     let mut comm = [0_u8; 16];

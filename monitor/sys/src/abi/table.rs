@@ -2,8 +2,8 @@
 //! Linux 6.12; lengths as the kernel uses them, not as C libraries wrap them.
 //!
 //! Where the kernel itself bounds what it copies through a pointer whose length
-//! the caller hands over by reference (`accept`'s address, at most 128 bytes),
-//! the row names that bound.
+//! the caller hands over by reference (`accept`'s address, at most 128 bytes;
+//! the list of security modules and their attributes), the row names that bound.
 
 use super::{Arg, Call, Forwardable, holds};
 
@@ -304,7 +304,7 @@ calls! {
     236 VSERVER vserver (Opaque) ours;
     237 MBIND mbind (Span(1), Int, Int, Bits(4), Int, Hex) forwardable;
     238 SET_MEMPOLICY set_mempolicy (Int, Bits(2), Int) forwardable;
-    239 GET_MEMPOLICY get_mempolicy (Struct(4), Bits(2), Int, Hex, Hex) ours;
+    239 GET_MEMPOLICY get_mempolicy (Struct(4), Bits(2), Int, Struct(1), Hex) forwardable;
     240 MQ_OPEN mq_open (Str, Hex, Hex, Struct(64)) forwardable;
     241 MQ_UNLINK mq_unlink (Str) forwardable;
     242 MQ_TIMEDSEND mq_timedsend (Fd, In(2), Int, Int, Struct(16)) forwardable;
@@ -313,8 +313,8 @@ calls! {
     245 MQ_GETSETATTR mq_getsetattr (Fd, Struct(64), Struct(64)) forwardable;
     246 KEXEC_LOAD kexec_load (Opaque, Int, Opaque, Hex) ours;
     247 WAITID waitid (Int, Int, Struct(128), Hex, Struct(144)) forwardable;
-    248 ADD_KEY add_key (Str, Str, In(3), Int, Int) ours;
-    249 REQUEST_KEY request_key (Str, Str, Str, Int) ours;
+    248 ADD_KEY add_key (Str, Str, In(3), Int, Int) forwardable;
+    249 REQUEST_KEY request_key (Str, Str, Str, Int) forwardable;
     250 KEYCTL keyctl (Int, Opaque, Opaque, Opaque, Opaque) ours;
     251 IOPRIO_SET ioprio_set (Int, Int, Hex) forwardable;
     252 IOPRIO_GET ioprio_get (Int, Int) forwardable;
@@ -415,9 +415,9 @@ calls! {
     435 CLONE3 clone3 (Struct(88), Int) ours;
     436 CLOSE_RANGE close_range (Int, Int, Hex) ours;
     437 OPENAT2 openat2 (Fd, Str, In(3), Int) ours;
-    438 PIDFD_GETFD pidfd_getfd (Fd, Int, Hex) ours;
+    438 PIDFD_GETFD pidfd_getfd (Fd, Int, Hex) forwardable;
     439 FACCESSAT2 faccessat2 (Fd, Str, Hex, Hex) forwardable;
-    440 PROCESS_MADVISE process_madvise (Fd, Opaque, Int, Int, Hex) ours;
+    440 PROCESS_MADVISE process_madvise (Fd, IovIn(2), Int, Int, Hex) forwardable;
     441 EPOLL_PWAIT2 epoll_pwait2 (Fd, Array(2, 12), Int, Struct(16), In(5), Int) forwardable;
     442 MOUNT_SETATTR mount_setattr (Fd, Str, Hex, In(4), Int) forwardable;
     443 QUOTACTL_FD quotactl_fd (Fd, Hex, Int, Struct(112)) forwardable;
@@ -425,7 +425,7 @@ calls! {
     445 LANDLOCK_ADD_RULE landlock_add_rule (Fd, Int, Struct(16), Hex) forwardable;
     446 LANDLOCK_RESTRICT_SELF landlock_restrict_self (Fd, Hex) ours;
     447 MEMFD_SECRET memfd_secret (Hex) ours;
-    448 PROCESS_MRELEASE process_mrelease (Fd, Hex) ours;
+    448 PROCESS_MRELEASE process_mrelease (Fd, Hex) forwardable;
     449 FUTEX_WAITV futex_waitv (Opaque, Int, Hex, Struct(16), Int) ours;
     450 SET_MEMPOLICY_HOME_NODE set_mempolicy_home_node (Span(1), Int, Int, Hex) forwardable;
     451 CACHESTAT cachestat (Fd, Struct(16), Struct(40), Hex) forwardable;
@@ -436,8 +436,8 @@ calls! {
     456 FUTEX_REQUEUE futex_requeue (Opaque, Hex, Int, Int) ours;
     457 STATMOUNT statmount (Struct(32), Out(2), Int, Hex) forwardable;
     458 LISTMOUNT listmount (Struct(32), Array(2, 8), Int, Hex) forwardable;
-    459 LSM_GET_SELF_ATTR lsm_get_self_attr (Int, Opaque, Struct(4), Hex) ours;
-    460 LSM_SET_SELF_ATTR lsm_set_self_attr (Int, In(2), Int, Hex) forwardable;
-    461 LSM_LIST_MODULES lsm_list_modules (Opaque, Struct(4), Hex) ours;
+    459 LSM_GET_SELF_ATTR lsm_get_self_attr (Int, Struct(65_536), Struct(4), Hex) forwardable;
+    460 LSM_SET_SELF_ATTR lsm_set_self_attr (Int, In(2), Int, Hex) ours;
+    461 LSM_LIST_MODULES lsm_list_modules (Struct(256), Struct(4), Hex) forwardable;
     462 MSEAL mseal (Opaque, Int, Hex) ours;
 }

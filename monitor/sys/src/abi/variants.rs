@@ -1,9 +1,10 @@
 //! Calls whose later arguments mean what an earlier one says: `fcntl`, `ioctl`,
-//! `prctl`, `futex`, `semctl`. One row for each selector that is proven harmless, under the same
+//! `prctl`, `futex`, `semctl`,
+//! `keyctl`, `kcmp`. One row for each selector that is proven harmless, under the same
 //! obligations as in the main table; what has no row cannot be forwarded.
 
 use super::{
-    Arg::{self, Fd, Hex, Int, Span, Str, Struct},
+    Arg::{self, Fd, Hex, In, Int, IovIn, Out, Span, Str, Struct},
     Call, Forwardable, holds,
 };
 
@@ -111,6 +112,22 @@ variants! { SEMCTL 66 "semctl" [Int, Int, Int]:
     16 (Int); 17 (Str); 18 (Struct(104)); 19 (Struct(40)); 20 (Struct(104));
 }
 
+// keyctl(2), but for KEYCTL_DH_COMPUTE (23) and the operations with asymmetric keys
+// (25 to 28), whose structures hold pointers, or lengths of other arguments.
+variants! { KEYCTL 250 "keyctl" [Int]:
+    0 (Int, Int); 1 (Str); 2 (Int, In(3), Int); 3 (Int); 4 (Int, Int, Int); 5 (Int, Hex);
+    6 (Int, Out(3), Int); 7 (Int); 8 (Int, Int); 9 (Int, Int); 10 (Int, Str, Str, Int);
+    11 (Int, Out(3), Int); 12 (Int, In(3), Int, Int); 13 (Int, Int, Int); 14 (Int); 15 (Int, Int);
+    16 (Int); 17 (Int, Out(3), Int); 18 (); 19 (Int, Int, Int, Int); 20 (Int, IovIn(3), Int, Int);
+    21 (Int); 22 (Int, Int); 24 (Int, Int, Str, Struct(48)); 29 (Int, Str, Str);
+    30 (Int, Int, Int, Hex); 31 (Out(2), Int); 32 (Int, Fd, Int);
+}
+
+// kcmp(2): the descriptors are those of the two processes, not of the caller.
+variants! { KCMP 312 "kcmp" [Int, Int, Int]:
+    0 (Int, Int); 1 (); 2 (); 3 (); 4 (); 5 (); 6 (); 7 (Int, Struct(12));
+}
+
 /// `FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME`: beside the operation.
 const FUTEX_FLAGS: u64 = 0x180;
 
@@ -139,6 +156,16 @@ pub fn semctl(command: u64) -> Option<Forwardable> {
     find(SEMCTL, command)
 }
 
+/// `keyctl(2)` with this operation, if it can be forwarded.
+pub fn keyctl(operation: u64) -> Option<Forwardable> {
+    find(KEYCTL, operation)
+}
+
+/// `kcmp(2)` of this type, if it can be forwarded.
+pub fn kcmp(kind: u64) -> Option<Forwardable> {
+    find(KCMP, kind)
+}
+
 /// The kernel takes selectors as 32-bit numbers.
 fn find(table: &'static [Variant], selector: u64) -> Option<Forwardable> {
     let selector = selector & 0xffff_ffff;
@@ -153,12 +180,8 @@ static GETSOCKOPT: Call = Call {
     forwardable: true,
 };
 
-static SETSOCKOPT: Call = Call {
-    number: 54,
-    name: "setsockopt",
-    args: &[Fd, Int, Int, Arg::In(4), Int],
-    forwardable: true,
-};
+static SETSOCKOPT: Call =
+    Call { number: 54, name: "setsockopt", args: &[Fd, Int, Int, In(4), Int], forwardable: true };
 
 /// `getsockopt(2)` of an option whose value holds no pointer.
 pub fn getsockopt(level: u64, option: u64) -> Option<Forwardable> {
@@ -183,7 +206,7 @@ fn has_pointer(level: u64, option: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arg, fcntl, futex, getsockopt, ioctl, prctl, semctl, setsockopt};
+    use super::{Arg, fcntl, futex, getsockopt, ioctl, kcmp, keyctl, prctl, semctl, setsockopt};
 
     #[test]
     fn what_would_act_on_the_monitor_has_no_row() {
@@ -193,6 +216,10 @@ mod tests {
         assert!(ioctl(0xae01).is_none(), "KVM_CREATE_VM");
         assert!(ioctl(0x8946).is_none(), "SIOCETHTOOL, with a pointer inside");
         assert!(fcntl(999).is_none());
+        for operation in [23, 25, 26, 27, 28, 33] {
+            assert!(keyctl(operation).is_none(), "keyctl {operation}, with a pointer inside");
+        }
+        assert!(kcmp(8).is_none());
     }
 
     #[test]

@@ -1,0 +1,167 @@
+//! Calls with pointers behind pointers: what holds the inner ones is copied once,
+//! checked, and the copy is what the kernel sees.
+//!
+//! An inner address that is not the guest's becomes one at which a guest can have
+//! nothing, so that the kernel itself says what that means to this call.
+
+use nix::errno::Errno;
+
+use crate::{
+    abi::number,
+    forward::{IoVec, check_descriptor, check_pointer, copy_vector, own_or_unmapped},
+    guest_copy,
+    guest_memory::GuestMemory,
+    host_call::{self, Outcome, to_u64},
+};
+
+/// `SIGEV_THREAD`: as the kernel has it, a message on a netlink socket.
+const NOTIFY_BY_SOCKET: u64 = 2;
+/// `FUTEX_WAITV_MAX`: the most futexes of one wait.
+const WAITERS_MAX: u64 = 128;
+/// `UIO_MAXIOV`.
+const VECTOR_MAX: u64 = 1024;
+/// How many pages one call on the host is asked about.
+const PAGES_AT_ONCE: u64 = 512;
+
+/// `struct futex_waitv`: value, address, flags and a reserved half word.
+type Waiter = [u64; 3];
+
+/// `mq_notify(2)`. The information may point to a cookie, which the kernel copies.
+pub fn mq_notify(_memory: &GuestMemory, queue: u64, event: u64) -> Result<Outcome, Errno> {
+    let mut cookie = [0_u64; 4];
+    let mut copy = [0_u64; 8];
+    if event != 0 {
+        copy = guest_copy::read(event)?;
+        // The signal's number, or the socket's, and what of the two it is.
+        let (number, kind) = (copy[1] & 0xffff_ffff, copy[1] >> 32);
+        if kind == NOTIFY_BY_SOCKET {
+            cookie = guest_copy::read(copy[0])?;
+            copy[0] = to_u64(cookie.as_ptr().addr());
+            check_descriptor(number)?;
+        }
+    }
+    check_descriptor(queue)?;
+    let event = if event == 0 { 0 } else { to_u64(copy.as_ptr().addr()) };
+    // SAFETY: the kernel reads 64 bytes of `copy`, and 32 of `cookie` if `copy`
+    // names it; both live on this stack. The descriptors are not the monitor's.
+    let outcome =
+        unsafe { host_call::interruptible(number::MQ_NOTIFY, &[queue, event, 0, 0, 0, 0]) };
+    debug_assert!(copy[0] == 0 || cookie.len() == 4, "both outlive the call");
+    Ok(outcome)
+}
+
+/// `futex_waitv(2)`.
+pub fn futex_waitv(_memory: &GuestMemory, args: [u64; 6]) -> Result<Outcome, Errno> {
+    let [list, count, _, timeout, ..] = args;
+    let count = count & 0xffff_ffff;
+    if list == 0 || count > WAITERS_MAX {
+        return Err(Errno::EINVAL);
+    }
+    check_pointer(timeout, 16)?;
+    let waiters = copy_waiters(list, usize::try_from(count).expect("at most 128"))?;
+    let mut host = args;
+    host[0] = to_u64(waiters.as_ptr().addr());
+    // SAFETY: the kernel reads `count` waiters from our copy, which lives until
+    // the call returns; their addresses and the time limit are the guest's.
+    let outcome = unsafe { host_call::interruptible(number::FUTEX_WAITV, &host) };
+    drop(waiters);
+    Ok(outcome)
+}
+
+/// `futex_requeue(2)`: from the first of two futexes to the second.
+pub fn futex_requeue(_memory: &GuestMemory, args: [u64; 6]) -> Result<Outcome, Errno> {
+    let mut host = args;
+    let waiters = if args[0] == 0 { Vec::new() } else { copy_waiters(args[0], 2)? };
+    if !waiters.is_empty() {
+        host[0] = to_u64(waiters.as_ptr().addr());
+    }
+    // SAFETY: the kernel reads null or two waiters from our copy, which lives
+    // until the call returns; their addresses are the guest's.
+    let outcome = unsafe { host_call::interruptible(number::FUTEX_REQUEUE, &host) };
+    drop(waiters);
+    Ok(outcome)
+}
+
+fn copy_waiters(list: u64, count: usize) -> Result<Vec<Waiter>, Errno> {
+    let mut waiters = guest_copy::read_array::<Waiter>(list, count)?;
+    for [_, address, _] in &mut waiters {
+        *address = own_or_unmapped(*address, 8).unwrap_or(*address % 8);
+    }
+    Ok(waiters)
+}
+
+/// `move_pages(2)` for the caller's own memory. The list of addresses goes to the
+/// kernel in pieces; what it says of a page is the same in any of them.
+pub fn move_pages(_memory: &GuestMemory, args: [u64; 6]) -> Result<Outcome, Errno> {
+    let [_, count, pages, nodes, status, flags] = args;
+    let mut failed = 0;
+    let mut done = 0;
+    loop {
+        let piece = (count - done).min(PAGES_AT_ONCE);
+        let at = |list: u64, size: u64| {
+            if list == 0 { 0 } else { list.wrapping_add(done.wrapping_mul(size)) }
+        };
+        let mut list = guest_copy::read_array::<u64>(at(pages, 8), count_of(piece))?;
+        for page in &mut list {
+            *page = own_or_unmapped(*page, 1).unwrap_or(0);
+        }
+        let (nodes, status) = (at(nodes, 4), at(status, 4));
+        check_pointer(nodes, piece * 4)?;
+        check_pointer(status, piece * 4)?;
+        let list_at = to_u64(list.as_ptr().addr());
+        let host = [0, piece, list_at, nodes, status, flags];
+        // SAFETY: the kernel reads `piece` addresses from our copy, which lives
+        // until the call returns, and as many numbers from the guest's memory, to
+        // which it also writes. Only pages of the guest's are named.
+        let outcome = unsafe { host_call::interruptible(number::MOVE_PAGES, &host) };
+        drop(list);
+        done += piece;
+        match outcome {
+            Outcome::Returned(more @ 0..) => failed += more,
+            Outcome::Returned(_) | Outcome::Rewind => return Ok(outcome),
+        }
+        if done == count {
+            return Ok(Outcome::Returned(failed));
+        }
+    }
+}
+
+/// `process_vm_readv(2)` or `process_vm_writev(2)` on the caller's own memory.
+pub fn copy_within(
+    _memory: &GuestMemory,
+    number: usize,
+    thread: u32,
+    args: [u64; 6],
+) -> Result<Outcome, Errno> {
+    let [_, local, local_count, remote, remote_count, flags] = args;
+    if flags != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let local = copy_vector(local, local_count)?;
+    let remote = copy_remote(remote, remote_count)?;
+    let place = |vector: &Vec<IoVec>| to_u64(vector.as_ptr().addr());
+    let host = [u64::from(thread), place(&local), local_count, place(&remote), remote_count, flags];
+    // SAFETY: both vectors are our copies, which live until the call returns, and
+    // all of their elements are the guest's memory.
+    let outcome = unsafe { host_call::interruptible(number, &host) };
+    drop((local, remote));
+    Ok(outcome)
+}
+
+fn copy_remote(address: u64, count: u64) -> Result<Vec<IoVec>, Errno> {
+    if count > VECTOR_MAX {
+        return Err(Errno::EINVAL);
+    }
+    let mut vector = guest_copy::read_array::<IoVec>(address, count_of(count))?;
+    for element in &mut vector {
+        if i64::try_from(element.len).is_err() {
+            return Err(Errno::EINVAL);
+        }
+        element.base = own_or_unmapped(element.base, element.len).unwrap_or(0);
+    }
+    Ok(vector)
+}
+
+fn count_of(small: u64) -> usize {
+    usize::try_from(small).expect("a checked count")
+}
