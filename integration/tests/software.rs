@@ -24,6 +24,7 @@ macro_rules! suites {
 
 suites! {
     shell "shell";
+    sqlite "sqlite";
 }
 
 #[test]
