@@ -25,6 +25,7 @@ macro_rules! suites {
 suites! {
     shell "shell";
     sqlite "sqlite";
+    git "git";
 }
 
 #[test]
