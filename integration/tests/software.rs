@@ -26,6 +26,7 @@ suites! {
     shell "shell";
     sqlite "sqlite";
     git "git";
+    bash "bash";
 }
 
 #[test]
