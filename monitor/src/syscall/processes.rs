@@ -1,7 +1,6 @@
 //! Calls by which a process reaches into another, or into itself by its number.
 //!
-//! Another guest is another monitor: its memory is left alone, and of its
-//! descriptors what may be the monitor's.
+//! Another guest is another monitor: its memory and its descriptors are left alone.
 
 use monitor_sys::{
     Errno,
@@ -68,8 +67,8 @@ fn check_own(number: u64, descriptor: u64) -> Result<(), Errno> {
     }
 }
 
-/// In another guest, whose monitor does not say which descriptors are its own,
-/// those that may be are not open.
+/// Another guest's monitor does not say which descriptors are its own, and for a
+/// moment some are open at low numbers: nothing can be had from there.
 pub(super) fn pidfd_getfd(thread: &mut Thread, args: Args) -> Answer {
     let [pidfd, descriptor, flags, ..] = args;
     if flags != 0 {
@@ -80,12 +79,7 @@ pub(super) fn pidfd_getfd(thread: &mut Thread, args: Args) -> Answer {
     let number = pidfd::process_of(file)?;
     match process::find(number)? {
         process::Whose::Own => forward::check_descriptor(descriptor)?,
-        process::Whose::Other => {
-            let limit = process::descriptor_limit(number)?;
-            if descriptors::may_be_hidden(low_word(descriptor).cast_signed(), limit) {
-                return Err(Errno::EBADF);
-            }
-        }
+        process::Whose::Other => return Err(Errno::EPERM),
     }
     super::forward(thread, Forwardable::PIDFD_GETFD, args)
 }

@@ -43,12 +43,6 @@ pub fn is_ours(descriptor: i32) -> bool {
     descriptor >= LOWEST.load(Ordering::Relaxed) && ours().binary_search(&descriptor).is_ok()
 }
 
-/// Whether a descriptor of another process with this soft limit may be its
-/// monitor's: it hides them from here up.
-pub fn may_be_hidden(descriptor: i32, limit: u64) -> bool {
-    descriptor < 0 || descriptor >= base(limit)
-}
-
 /// The monitor's descriptors among `first..=last`, in order.
 pub fn ours_within(first: u32, last: u32) -> Vec<u32> {
     let all = ours();
@@ -227,25 +221,7 @@ static NOTE_CLOSED: extern "C" fn() = note_closed;
 mod tests {
     use std::{fs::File, os::fd::AsRawFd};
 
-    use super::{hide, is_ours, may_be_hidden, ours_within};
-
-    #[test]
-    fn what_another_monitor_may_have_hidden_depends_on_its_limit() {
-        let cases = [
-            (3, 1024, false),
-            (959, 1 << 20, false),
-            (960, 1 << 20, true),
-            (960, u64::MAX, true),
-            (207, 256, false),
-            (208, 256, true),
-            (3, 16, true),
-            (2, 16, false),
-            (-1, 1024, true),
-        ];
-        for (descriptor, limit, expected) in cases {
-            assert_eq!(may_be_hidden(descriptor, limit), expected, "{descriptor} of {limit}");
-        }
-    }
+    use super::{hide, is_ours, ours_within};
 
     #[test]
     fn a_hidden_descriptor_is_high_and_known() {

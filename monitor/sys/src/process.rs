@@ -61,17 +61,6 @@ pub fn find(number: i32) -> Result<Whose, Errno> {
     }
 }
 
-/// The soft limit of another process's descriptors.
-pub fn descriptor_limit(process: i32) -> Result<u64, Errno> {
-    let mut limit = [0_u64; 2];
-    let process = u64::from(process.unsigned_abs());
-    let resource = u64::from(libc::RLIMIT_NOFILE);
-    let place = host_call::to_u64(limit.as_mut_ptr().addr());
-    // SAFETY: no new limit is given; the old one is written to `limit`.
-    unsafe { host_call::raw(libc::SYS_prlimit64, [process, resource, 0, place, 0, 0]) }?;
-    Ok(limit[0])
-}
-
 /// `prctl(PR_SET_NAME)`: what `ps` and `/proc/<pid>/comm` show.
 pub fn set_name(name: &[u8]) {
     let mut comm = [0_u8; 16];
