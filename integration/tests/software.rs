@@ -27,6 +27,7 @@ suites! {
     sqlite "sqlite";
     git "git";
     bash "bash";
+    cargo "cargo";
 }
 
 #[test]
