@@ -28,6 +28,7 @@ suites! {
     git "git";
     bash "bash";
     cargo "cargo";
+    musl "musl";
 }
 
 #[test]
