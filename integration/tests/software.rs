@@ -29,6 +29,7 @@ suites! {
     bash "bash";
     cargo "cargo";
     musl "musl";
+    gcc_make "gcc-make";
 }
 
 #[test]
