@@ -74,7 +74,10 @@ impl Receiver<'_> {
         match self.call_handler(&action, caught, None) {
             Ok(()) => {}
             Err(FrameError::Platform(error)) => return Err(error),
-            Err(FrameError::Stack) => signals::die_by(libc::SIGSEGV.cast_unsigned()),
+            Err(FrameError::Stack) => {
+                signals::set_mask(caught.mask);
+                return self.frame_fault(signal);
+            }
         }
         signals::set_mask(blocked | mask_during(&action, signal));
         Ok(())
@@ -92,10 +95,24 @@ impl Receiver<'_> {
         match self.call_handler(&action, &caught, Some(fault)) {
             Ok(()) => {}
             Err(FrameError::Platform(error)) => return Err(error),
-            Err(FrameError::Stack) => signals::die_by(libc::SIGSEGV.cast_unsigned()),
+            Err(FrameError::Stack) => return self.frame_fault(fault.signal),
         }
         signals::set_guest_mask(mask | mask_during(&action, fault.signal));
         Ok(())
+    }
+
+    /// A frame for `signal` could not be made. That is a `SIGSEGV`, whose handler may
+    /// have a stack of its own; if the frame was for that one, there is no way on.
+    fn frame_fault(&mut self, signal: u32) -> Result<(), PlatformError> {
+        let fault = Fault {
+            signal: libc::SIGSEGV.cast_unsigned(),
+            code: 0x80, // SI_KERNEL
+            ..Fault::default()
+        };
+        if signal == fault.signal {
+            signals::die_by(signal);
+        }
+        self.raise(&fault)
     }
 
     fn call_handler(
@@ -109,6 +126,10 @@ impl Receiver<'_> {
         let top = if on_stack { self.stack.top_for(registers.rsp) } else { None };
         let len = area_len(self.xcr0);
         let place = frame::place(&registers, top, monitor_sys::host_call::to_u64(len));
+        let on_alternate = top.is_some() || self.stack.holds(registers.rsp);
+        if on_alternate && !self.stack.reaches(place.frame) {
+            return Err(FrameError::Stack);
+        }
         self.save_state(place, len)?;
         let mut user = UserContext::new(&registers, *self.stack, caught.mask, place.state);
         if let Some(fault) = fault {

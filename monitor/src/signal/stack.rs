@@ -36,9 +36,13 @@ impl Default for AlternateStack {
 impl AlternateStack {
     /// Whether a stack pointer lies on it.
     pub fn holds(&self, pointer: u64) -> bool {
-        self.flags & (SS_DISABLE | SS_AUTODISARM) == 0
-            && pointer > self.start
-            && pointer - self.start <= self.len
+        self.flags & SS_AUTODISARM == 0 && self.reaches(pointer)
+    }
+
+    /// Whether a frame that ends at `pointer` lies on it, for handlers that run on
+    /// it already or are about to.
+    pub fn reaches(&self, pointer: u64) -> bool {
+        self.flags & SS_DISABLE == 0 && pointer > self.start && pointer - self.start <= self.len
     }
 
     /// The address behind it, if a handler that starts with `pointer` shall run
@@ -75,7 +79,7 @@ impl AlternateStack {
 mod tests {
     use monitor_sys::Errno;
 
-    use super::{AlternateStack, SS_DISABLE, SS_ONSTACK};
+    use super::{AlternateStack, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK};
 
     fn stack(flags: u32, len: u64) -> AlternateStack {
         AlternateStack { start: 0x10_0000, flags, padding: 0, len }
@@ -89,6 +93,17 @@ mod tests {
         assert_eq!(current.top_for(0x50_0000), Some(0x10_2000));
         assert_eq!(current.top_for(0x10_1000), None);
         assert_eq!(current.shown(0x10_1000).flags, SS_ONSTACK);
+    }
+
+    #[test]
+    fn a_frame_below_its_start_is_not_on_it() {
+        let mut current = AlternateStack::default();
+        current.replace(stack(SS_AUTODISARM, 8192), 0).unwrap();
+
+        assert!(current.reaches(0x10_2000));
+        assert!(!current.reaches(0x10_0000));
+        assert!(!current.holds(0x10_2000), "it is disarmed while a handler runs on it");
+        assert!(!AlternateStack::default().reaches(8));
     }
 
     #[test]
