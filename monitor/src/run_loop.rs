@@ -40,15 +40,13 @@ pub fn run(thread: &mut Thread) -> Result<u32, PlatformError> {
         deliver_signals(thread)?;
         match thread.cpu.run()? {
             Exit::Syscall => {
+                thread.denials = 0;
                 if let Flow::EndThread(status) = syscall::serve(thread) {
                     return Ok(status);
                 }
             }
             Exit::PageFault { address, access } => page_fault(thread, address, access)?,
-            Exit::NothingBehind { address } => {
-                let fault = at_address(libc::SIGBUS, code::BUS_ADRERR, address);
-                thread.receiver().raise(&fault)?;
-            }
+            Exit::NothingBehind { address } => nothing_behind(thread, address)?,
             Exit::Exception { vector, code } => exception(thread, vector, code)?,
             Exit::Interrupted => {}
         }
@@ -65,12 +63,27 @@ fn deliver_signals(thread: &mut Thread) -> Result<(), PlatformError> {
     Ok(())
 }
 
+/// The host denied what the mapping allows: the file ends before that page. Or
+/// another thread changed the mapping in between: then the program's next try shows
+/// what is true now. A page that can be read, but is denied again and again, cannot
+/// be written: its file system has no room.
+fn nothing_behind(thread: &mut Thread, address: u64) -> Result<(), PlatformError> {
+    const TRIES: u32 = 32;
+    thread.denials += 1;
+    if thread.denials < TRIES && !thread.process.memory.has_nothing_behind(address) {
+        return Ok(());
+    }
+    thread.denials = 0;
+    thread.receiver().raise(&at_address(libc::SIGBUS, code::BUS_ADRERR, address))
+}
+
 fn page_fault(thread: &mut Thread, address: u64, access: Access) -> Result<(), PlatformError> {
     let code = match thread.process.memory.judge(address, access) {
         Verdict::Allowed => return thread.cpu.permit(address, access),
         Verdict::Forbidden => code::SEGV_ACCERR,
         Verdict::Unmapped => code::SEGV_MAPERR,
     };
+    thread.denials = 0;
     thread.cpu.deny()?;
     let mut fault = at_address(libc::SIGSEGV, code, address);
     fault.error = error_code(access, code == code::SEGV_ACCERR);

@@ -1,6 +1,6 @@
 //! Whose fault a page fault is.
 
-use super::AddressSpace;
+use super::{AddressSpace, Protection};
 use crate::arch::x86_64::exceptions::Access;
 
 /// What a page fault means for the program.
@@ -26,5 +26,14 @@ impl AddressSpace {
             Access::Execute => protection.executes(),
         };
         if allowed { Verdict::Allowed } else { Verdict::Forbidden }
+    }
+
+    /// Whether the mapping at `address` lets it be read and the host does not, asked
+    /// while no mapping changes: what the host denied a moment ago, another thread
+    /// may have been changing.
+    pub fn has_nothing_behind(&self, address: u64) -> bool {
+        let state = self.state();
+        state.map.protection_at(address).is_some_and(Protection::reads)
+            && monitor_sys::guest_copy::read::<u8>(address).is_err()
     }
 }

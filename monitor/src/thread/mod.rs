@@ -29,6 +29,8 @@ pub struct Thread {
     pub temporary_mask: Option<u64>,
     /// The filters its calls have to pass.
     pub filters: Filters,
+    /// How often in a row the host denied what a mapping allows.
+    pub denials: u32,
     /// Whether it is the process's first thread.
     pub is_first: bool,
     /// What it is about to execute.
@@ -46,6 +48,7 @@ impl Thread {
             robust_list: 0,
             temporary_mask: None,
             filters: Filters::default(),
+            denials: 0,
             is_first,
             execution: None,
         }
