@@ -291,3 +291,50 @@ fn signals_from_outside_disturb_neither_faults_nor_returns() {
 fn a_port_is_sigsegv_at_the_instruction() {
     guest("ports.c").assert_same_end(End::Exited(0));
 }
+
+#[test]
+fn signals_end_the_calls_that_wait_and_none_is_lost() {
+    for calls in ["first", "second", "third"] {
+        guest("signals_blocking.c").arg("7692").arg(calls).assert_same_end(End::Exited(0));
+    }
+}
+
+#[test]
+fn parents_learn_of_stops_continuations_and_ends() {
+    guest("job_control.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn handlers_nest_jump_and_overflow_as_on_linux() {
+    guest("signal_stacks.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn threads_come_and_go_by_the_thousand() {
+    guest("thread_churn.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn threads_fork_while_others_allocate_and_map() {
+    guest("fork_threads.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn a_thread_executes_a_program_and_the_others_are_gone() {
+    guest("exec_threads.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn a_process_ends_whatever_its_threads_wait_for() {
+    guest("exit_waiting.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn timers_reach_those_they_are_for() {
+    guest("timers.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn children_are_made_while_signals_arrive() {
+    guest("spawn_signals.c").assert_same_end(End::Exited(0));
+}
