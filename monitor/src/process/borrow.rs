@@ -10,7 +10,7 @@ use std::{
     thread::Builder,
 };
 
-use monitor_sys::{Errno, clone, guest_copy, process, signals};
+use monitor_sys::{Errno, clone, descriptors, guest_copy, process, signals};
 
 use super::{
     Process,
@@ -78,6 +78,7 @@ impl Loan {
     fn give(self, started: impl Fn(u32)) -> Result<u64, Errno> {
         let Self { birth, parent, mut child, mask } = self;
         let new = birth.on_host(0);
+        let mine = descriptors::list();
         let result = clone::start_borrower(&new, |number| {
             if birth.has(PARENT_SET_TID) {
                 // Linux ignores a place that cannot be written.
@@ -93,6 +94,7 @@ impl Loan {
             child.release_memory();
             process::exit_thread(status);
         });
+        descriptors::forget_borrowers(&mine);
         // What the child caught and did not deliver died with it.
         _ = signals::take_caught();
         // Its strings for `execve` are freed here, since it could not.

@@ -10,7 +10,7 @@ use std::{
     ffi::CString,
     io::Write,
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd},
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
@@ -19,11 +19,12 @@ use std::{
 
 use monitor_launch::{Action, Descriptors, Device, LAUNCH_VARIABLE, LaunchRecord};
 use monitor_sys::{
-    Errno, descriptors,
+    Errno,
+    descriptors::{self, Passed},
     process::{self, ExecStrings},
     signals,
 };
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
 use crate::{loader::image::Executable, platform::PlatformError, thread::Thread};
 
@@ -40,11 +41,12 @@ pub struct Execution {
 pub fn execute(
     thread: &mut Thread,
     program: PathBuf,
-    file: Option<OwnedFd>,
+    file: Option<Passed>,
     arguments: Vec<Vec<u8>>,
     environment: Vec<Vec<u8>>,
 ) -> Option<Errno> {
-    if let Err(error) = Executable::open(&program, arguments.clone()) {
+    let opened = file.as_ref().map(own_link);
+    if let Err(error) = Executable::open(opened.as_ref().unwrap_or(&program), arguments.clone()) {
         return Some(error.errno());
     }
     let mask = signals::block_all()?;
@@ -69,33 +71,40 @@ pub fn execute(
     Some(errno)
 }
 
+/// The name of an open file that a thread finds even after the first has ended.
+fn own_link<T: AsRawFd>(file: &T) -> PathBuf {
+    PathBuf::from(format!("/proc/thread-self/fd/{}", file.as_raw_fd()))
+}
+
 /// The descriptors the next monitor gets. They live on the stack of a child that
 /// borrows its parent's memory, so that the parent never closes their numbers.
 struct Successor {
-    monitor: OwnedFd,
-    record: OwnedFd,
-    _device: OwnedFd,
-    _log: Option<OwnedFd>,
-    _trace: Option<OwnedFd>,
-    _program: Option<OwnedFd>,
+    monitor: Passed,
+    record: Passed,
+    _device: Passed,
+    _log: Option<Passed>,
+    _trace: Option<Passed>,
+    _program: Option<Passed>,
 }
 
 impl Successor {
     fn prepare(
         thread: &Thread,
         program: &Path,
-        file: Option<OwnedFd>,
+        file: Option<Passed>,
         mask: u64,
     ) -> Result<Self, Errno> {
         let process = &thread.process;
         let monitor = process.host.monitor.as_ref().ok_or(Errno::ENOSYS)?;
         let monitor = descriptors::pass_on(monitor)?;
         let (kind, device) = process.machine.device().map_err(|error| refused(thread, &error))?;
-        let device = descriptors::pass_on(descriptors::release(device))?;
+        let passed = descriptors::pass_on(&device);
+        descriptors::close(device);
+        let device = passed?;
         let pass =
             |file: &Option<std::fs::File>| file.as_ref().map(descriptors::pass_on).transpose();
         let (log, trace) = (pass(&process.host.log)?, pass(&process.host.trace)?);
-        let number = |descriptor: &Option<OwnedFd>| descriptor.as_ref().map(AsRawFd::as_raw_fd);
+        let number = |descriptor: &Option<Passed>| descriptor.as_ref().map(AsRawFd::as_raw_fd);
         let record = LaunchRecord {
             action: Action::Run,
             program: program.as_os_str().as_bytes().to_vec(),
@@ -115,11 +124,15 @@ impl Successor {
     }
 }
 
-fn write_record(record: &LaunchRecord) -> Result<OwnedFd, Errno> {
-    let memory = memfd_create("km-launch", MemfdFlags::CLOEXEC);
-    let memory = memory.map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
-    let mut file = std::fs::File::from(memory);
+/// The record in a sealed file: it carries the filters, and other threads of the
+/// guest's run until the kernel ends them.
+fn write_record(record: &LaunchRecord) -> Result<Passed, Errno> {
+    let host = |errno: rustix::io::Errno| Errno::from_raw(errno.raw_os_error());
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut file = std::fs::File::from(memfd_create("km-launch", flags).map_err(host)?);
     file.write_all(&record.encode()).map_err(|_| Errno::ENOMEM)?;
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    fcntl_add_seals(&file, seals).map_err(host)?;
     descriptors::pass_on(&file)
 }
 

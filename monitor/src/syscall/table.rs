@@ -162,7 +162,7 @@ table! {
     LCHOWN => forward;
     UMASK => forward;
     GETTIMEOFDAY => forward;
-    GETRLIMIT => forward;
+    GETRLIMIT => handle(limits::getrlimit);
     GETRUSAGE => forward;
     SYSINFO => forward;
     TIMES => forward;

@@ -1,8 +1,11 @@
 //! The monitor's own descriptors: kept high, and known, so that the guest can
 //! be told that they are not there.
+//!
+//! A number is on the list before there is a descriptor at it, and as long as
+//! there is one: no thread of the guest's finds it in between.
 
 use std::{
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI32, AtomicU8, Ordering},
@@ -12,28 +15,37 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, FdFlag, fcntl},
-    sys::resource::{Resource, getrlimit},
+    sys::resource::{Resource, getrlimit, setrlimit},
 };
 
 use crate::guest_memory::GuestMemory;
 
-/// Where the monitor's descriptors begin if the limits allow: below the usual
-/// soft limit of 1024, so that the table stays small and is cheap to fork.
-const PREFERRED_BASE: i32 = 960;
+/// Where the monitor's descriptors begin where the soft limit is high: the table
+/// stays small and is cheap to fork.
+const LOW_BASE: u64 = 960;
+
+/// A soft limit up to here is low: the monitor's descriptors lie above it, where
+/// Linux too says `EBADF` to the guest, and leave it all of its own.
+const LOW_LIMIT: u64 = 4096;
 
 /// How many descriptors the monitor leaves itself below a small hard limit.
-const RESERVE: i32 = 48;
+const RESERVE: u64 = 48;
 
 /// No descriptor below this one is the monitor's.
 static LOWEST: AtomicI32 = AtomicI32::new(i32::MAX);
 
-/// The monitor's descriptors, sorted.
+/// The monitor's descriptors, sorted. Locked before [`SPARE`].
 static OURS: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
+
+/// Numbers of the monitor's that hold nothing just now, for [`Scratch`].
+static SPARE: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
+
+/// A descriptor that a forked child keeps whatever else it closes, or -1.
+static KEPT: AtomicI32 = AtomicI32::new(-1);
 
 /// Moves a descriptor up and out of the guest's reach, close-on-exec.
 pub fn hide<T: AsFd>(descriptor: T) -> Result<OwnedFd, Errno> {
     let high = duplicate_high(descriptor, FcntlArg::F_DUPFD_CLOEXEC)?;
-    remember(high);
     // SAFETY: the kernel just made this descriptor for us, nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(high) })
 }
@@ -55,8 +67,7 @@ pub fn ours_within(first: u32, last: u32) -> Vec<u32> {
 /// `EBADF` if it is not open. The number must have been given to this process
 /// for this purpose: it is owned, and closed, from here on.
 pub fn inherit(descriptor: RawFd) -> Result<OwnedFd, Errno> {
-    // SAFETY: `F_GETFD` takes no pointer and changes nothing.
-    if unsafe { libc::fcntl(descriptor, libc::F_GETFD) } < 0 {
+    if !is_open(descriptor) {
         return Err(Errno::EBADF);
     }
     // SAFETY: it is open, and by this function's contract handed over to us.
@@ -92,6 +103,15 @@ pub fn replace(_guest: &GuestMemory, descriptor: RawFd, file: &OwnedFd) -> Resul
     if result < 0 { Err(Errno::last()) } else { Ok(()) }
 }
 
+/// Closes a descriptor that was opened for the guest, who has not been told.
+pub fn discard(_guest: &GuestMemory, descriptor: RawFd) {
+    if !is_ours(descriptor) {
+        // SAFETY: only a descriptor of the guest's is closed, on which nothing of
+        // Rust's relies.
+        unsafe { libc::close(descriptor) };
+    }
+}
+
 /// Opens `/dev/kvm` or its like for reading and writing, and hides it.
 pub fn open_device(path: &std::path::Path) -> Result<OwnedFd, std::io::Error> {
     let file = std::fs::File::options().read(true).write(true).open(path)?;
@@ -100,11 +120,19 @@ pub fn open_device(path: &std::path::Path) -> Result<OwnedFd, std::io::Error> {
 
 /// Keeps the list of the monitor's descriptors from changing during a fork.
 #[derive(Debug)]
-pub struct Frozen(#[expect(dead_code, reason = "held, not read")] MutexGuard<'static, Vec<RawFd>>);
+pub struct Frozen {
+    _ours: MutexGuard<'static, Vec<RawFd>>,
+    _spare: MutexGuard<'static, Vec<RawFd>>,
+}
 
 /// Freezes the list until the result is dropped.
 pub fn freeze() -> Frozen {
-    Frozen(ours())
+    Frozen { _ours: ours(), _spare: spare() }
+}
+
+/// Says that a forked child shall keep this one.
+pub(crate) fn keep_always(descriptor: &OwnedFd) {
+    KEPT.store(descriptor.as_raw_fd(), Ordering::Relaxed);
 }
 
 /// The monitor's descriptors.
@@ -117,8 +145,11 @@ pub fn list() -> Vec<RawFd> {
 /// child does not have.
 pub fn close_orphans(inherited: &[RawFd], keep: &[RawFd]) {
     let mut all = ours();
-    let is_orphan =
-        |descriptor: &RawFd| inherited.contains(descriptor) && !keep.contains(descriptor);
+    spare().clear();
+    let kept = KEPT.load(Ordering::Relaxed);
+    let is_orphan = |descriptor: &RawFd| {
+        inherited.contains(descriptor) && !keep.contains(descriptor) && *descriptor != kept
+    };
     for descriptor in all.iter().filter(|&descriptor| is_orphan(descriptor)) {
         // SAFETY: it is open, as the list says, and nobody is left to use it.
         drop(unsafe { OwnedFd::from_raw_fd(*descriptor) });
@@ -126,17 +157,94 @@ pub fn close_orphans(inherited: &[RawFd], keep: &[RawFd]) {
     all.retain(|descriptor| !is_orphan(descriptor));
 }
 
-/// A copy of a descriptor for the program that is executed next: it stays open
-/// there. The number is above the guest's.
-pub fn pass_on<T: AsFd>(descriptor: T) -> Result<OwnedFd, Errno> {
+/// A descriptor that stays open in the program that is executed next, out of the
+/// guest's reach like all others of the monitor's.
+#[derive(Debug)]
+pub struct Passed(Option<OwnedFd>);
+
+impl AsFd for Passed {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_ref().expect("only dropping takes it").as_fd()
+    }
+}
+
+impl AsRawFd for Passed {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl Drop for Passed {
+    fn drop(&mut self) {
+        if let Some(descriptor) = self.0.take() {
+            close(descriptor);
+        }
+    }
+}
+
+/// A file at a number that has been the monitor's before and stays it after: no
+/// call that the guest began earlier can put another file there.
+#[derive(Debug)]
+pub(crate) struct Scratch(RawFd);
+
+impl Scratch {
+    /// Puts the file there. What the descriptor held until now decides.
+    pub(crate) fn hold(file: &OwnedFd) -> Result<Self, Errno> {
+        let number = spare().pop();
+        match number {
+            Some(number) if put(file.as_raw_fd(), number).is_ok() => Ok(Self(number)),
+            // Above the soft limit the guest can put nothing anywhere, nor can we.
+            _ => Ok(Self(hide(file)?.into_raw_fd())),
+        }
+    }
+}
+
+impl AsFd for Scratch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the number is the monitor's, and holds a file while `self` lives.
+        unsafe { BorrowedFd::borrow_raw(self.0) }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // The file shall not stay open; the number does, with a file that does.
+        let kept = KEPT.load(Ordering::Relaxed);
+        if kept >= 0 && put(kept, self.0).is_ok() {
+            spare().push(self.0);
+        } else {
+            // SAFETY: the number is the monitor's, made by `hide`, and `self` ends.
+            close(unsafe { OwnedFd::from_raw_fd(self.0) });
+        }
+    }
+}
+
+/// `dup3(2)` onto a number of the monitor's.
+fn put(file: RawFd, number: RawFd) -> Result<(), Errno> {
+    // SAFETY: `number` belongs to a [`Scratch`], or is spare; `file` is only read.
+    let result = unsafe { libc::dup3(file, number, libc::O_CLOEXEC) };
+    if result < 0 { Err(Errno::last()) } else { Ok(()) }
+}
+
+/// Closes a hidden descriptor, and takes it off the list only then.
+pub fn close(descriptor: OwnedFd) {
+    let mut all = ours();
+    let number = descriptor.as_raw_fd();
+    drop(descriptor);
+    all.retain(|&known| known != number);
+}
+
+/// A copy of a descriptor for the program that is executed next.
+pub fn pass_on<T: AsFd>(descriptor: T) -> Result<Passed, Errno> {
     let high = duplicate_high(descriptor, FcntlArg::F_DUPFD)?;
     // SAFETY: the kernel just made this descriptor for us, nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(high) })
+    let high = unsafe { OwnedFd::from_raw_fd(high) };
+    Ok(Passed(Some(high)))
 }
 
 /// The same for a descriptor of the guest's, if it is closed on execution: the
 /// next program could not be found by its number.
-pub fn pass_if_closed(descriptor: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
+pub fn pass_if_closed(descriptor: BorrowedFd<'_>) -> Result<Option<Passed>, Errno> {
     let flags = FdFlag::from_bits_retain(fcntl(descriptor, FcntlArg::F_GETFD)?);
     flags.contains(FdFlag::FD_CLOEXEC).then(|| pass_on(descriptor)).transpose()
 }
@@ -147,39 +255,79 @@ pub fn release(descriptor: OwnedFd) -> OwnedFd {
     descriptor
 }
 
+/// In the parent of a child that borrowed its memory: forgets the numbers the
+/// child has taken in a table of descriptors of its own, `mine` being the
+/// parent's before.
+///
+/// What another thread of the parent's has taken meanwhile is open here.
+pub fn forget_borrowers(mine: &[RawFd]) {
+    ours().retain(|&number| mine.contains(&number) || is_open(number));
+}
+
 /// Forgets a descriptor that is about to be closed.
 pub(crate) fn forget<T: AsRawFd>(descriptor: &T) {
     ours().retain(|&known| known != descriptor.as_raw_fd());
 }
 
-fn remember(descriptor: RawFd) {
-    LOWEST.fetch_min(descriptor, Ordering::Relaxed);
-    let mut all = ours();
-    if let Err(place) = all.binary_search(&descriptor) {
-        all.insert(place, descriptor);
-    }
-}
-
-/// Duplicates a descriptor to a number from [`PREFERRED_BASE`] up, or below the
-/// soft limit where the guest has set that lower.
+/// Duplicates a descriptor to a number where the monitor's are, and notes it.
 fn duplicate_high<T: AsFd>(
     descriptor: T,
     command: fn(RawFd) -> FcntlArg<'static>,
 ) -> Result<RawFd, Errno> {
-    let descriptor = descriptor.as_fd();
-    match fcntl(descriptor, command(PREFERRED_BASE)) {
-        Err(Errno::EINVAL | Errno::EMFILE) => {
-            let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-            fcntl(descriptor, command(base(soft)))
-        }
-        result => result,
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let mut all = ours();
+    let wish = first_free(&all, base(soft, hard))?;
+    LOWEST.fetch_min(wish, Ordering::Relaxed);
+    note(&mut all, wish);
+    let above = u64::from(wish.unsigned_abs()) >= soft;
+    if above {
+        // The limit is checked when a number is given out, and at no other time.
+        setrlimit(Resource::RLIMIT_NOFILE, u64::from(wish.unsigned_abs()) + 1, hard)?;
+    }
+    let result = fcntl(descriptor.as_fd(), command(wish));
+    if above {
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
+    }
+    if result != Ok(wish) {
+        all.retain(|&number| number != wish);
+    }
+    if let Ok(number) = result {
+        // Another one only where the guest has just taken the first.
+        LOWEST.fetch_min(number, Ordering::Relaxed);
+        note(&mut all, number);
+    }
+    result
+}
+
+fn note(all: &mut Vec<RawFd>, number: RawFd) {
+    if let Err(place) = all.binary_search(&number) {
+        all.insert(place, number);
     }
 }
 
-/// Where the monitor's descriptors begin under a soft limit.
-fn base(limit: u64) -> i32 {
-    let limit = i32::try_from(limit).unwrap_or(i32::MAX);
-    PREFERRED_BASE.min(limit.saturating_sub(RESERVE)).max(3)
+/// Where the monitor's numbers begin, given the soft and the hard limit.
+fn base(soft: u64, hard: u64) -> u64 {
+    if soft <= LOW_LIMIT && soft.saturating_add(RESERVE) <= hard {
+        soft
+    } else {
+        LOW_BASE.min(soft.saturating_sub(RESERVE))
+    }
+}
+
+/// The first number from `base` that is neither the monitor's nor open.
+fn first_free(all: &[RawFd], base: u64) -> Result<RawFd, Errno> {
+    let base = i32::try_from(base).map_err(|_| Errno::EMFILE)?.max(3);
+    let mut free = (base..i32::MAX).filter(|number| all.binary_search(number).is_err());
+    free.find(|&number| !is_open(number)).ok_or(Errno::EMFILE)
+}
+
+fn is_open(number: RawFd) -> bool {
+    // SAFETY: `F_GETFD` takes no pointer and changes nothing.
+    unsafe { libc::fcntl(number, libc::F_GETFD) >= 0 }
+}
+
+fn spare() -> MutexGuard<'static, Vec<RawFd>> {
+    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn ours() -> MutexGuard<'static, Vec<RawFd>> {
@@ -221,7 +369,7 @@ static NOTE_CLOSED: extern "C" fn() = note_closed;
 mod tests {
     use std::{fs::File, os::fd::AsRawFd};
 
-    use super::{hide, is_ours, ours_within};
+    use super::{base, hide, is_ours, ours_within, pass_on};
 
     #[test]
     fn a_hidden_descriptor_is_high_and_known() {
@@ -234,5 +382,30 @@ mod tests {
         assert!(number > low.as_raw_fd() + 16);
         let number = u32::try_from(number).unwrap();
         assert!(ours_within(number, number).contains(&number));
+    }
+
+    #[test]
+    fn what_the_next_program_gets_is_out_of_reach_until_it_is_closed() {
+        let passed = pass_on(File::open("/dev/null").unwrap()).unwrap();
+        let number = passed.as_raw_fd();
+
+        assert!(is_ours(number));
+        drop(passed);
+        assert!(!is_ours(number));
+    }
+
+    #[test]
+    fn the_monitors_numbers_lie_above_a_low_limit() {
+        let cases = [
+            (1024, 1 << 20, 1024),
+            (1024, 1024, 960),
+            (1 << 20, 1 << 20, 960),
+            (1024, 1030, 960),
+            (256, 256, 208),
+            (u64::MAX, u64::MAX, 960),
+        ];
+        for (soft, hard, expected) in cases {
+            assert_eq!(base(soft, hard), expected, "{soft} {hard}");
+        }
     }
 }
