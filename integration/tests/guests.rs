@@ -338,3 +338,13 @@ fn timers_reach_those_they_are_for() {
 fn children_are_made_while_signals_arrive() {
     guest("spawn_signals.c").assert_same_end(End::Exited(0));
 }
+
+#[test]
+fn all_descriptors_that_the_limit_allows_are_the_programs() {
+    guest("descriptor_limit.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn proc_shows_a_program_itself_and_its_neighbours() {
+    guest("neighbour.c").assert_same_end(End::Exited(0));
+}

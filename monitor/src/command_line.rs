@@ -66,25 +66,24 @@ fn launched(descriptor: i32, mut environment: Vec<Vec<u8>>) -> anyhow::Result<u8
     }
     let device = take_over(record.device.descriptor)?;
     let arguments = std::env::args_os().map(OsString::into_vec).collect();
-    let mut program = PathBuf::from(OsString::from_vec(record.program));
+    let program = PathBuf::from(OsString::from_vec(record.program));
     let signal_mask = record.signal_mask;
     let filters = Filters::decode(&record.filters).context("a seccomp filter is not valid")?;
     let given = record.descriptors;
     let take = |descriptor: Option<i32>| descriptor.map(take_over).transpose();
-    let file = take(given.program)?;
-    if let Some(file) = &file {
-        program = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    }
-    let invocation = Invocation { program, arguments, environment, signal_mask, filters };
+    let opened = take(given.program)?;
+    let file = opened.as_ref().map(|file| format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let file = file.map(PathBuf::from);
+    let invocation = Invocation { program, file, arguments, environment, signal_mask, filters };
     let host = Host {
         release_suffix: record.release_suffix,
         trace: take(given.trace)?.map(File::from),
         log: take(given.log)?.map(File::from).or_else(|| machine::hidden_copy(io::stderr())),
         monitor: take(given.monitor)?.or_else(own_program),
-        program: file,
+        program: opened,
     };
     if record.action == Action::Check {
-        return Ok(report(machine::check(device, invocation).err()));
+        return Ok(report(machine::check(device, &invocation).err()));
     }
     Ok(report(Some(machine::run(device, &invocation, host))))
 }
@@ -130,6 +129,7 @@ fn by_hand(environment: Vec<Vec<u8>>) -> anyhow::Result<u8> {
     let [name, ..] = options.program.as_slice() else { bail!("no program") };
     let invocation = Invocation {
         program: find(name, &environment),
+        file: None,
         arguments: options.program.iter().cloned().map(OsString::into_vec).collect(),
         environment,
         signal_mask: None,

@@ -8,7 +8,13 @@ use std::{
     sync::Arc,
 };
 
-use monitor_sys::{Errno, descriptors, guest_memory::GuestMemory, process as own, signals};
+use monitor_sys::{
+    Errno, descriptors,
+    guest_memory::GuestMemory,
+    proc_files, process as own,
+    process_view::{self, View},
+    signals,
+};
 use rustix::{
     process::{Resource, getegid, geteuid, getgid, getrlimit, getuid},
     rand::{GetRandomFlags, getrandom},
@@ -18,8 +24,8 @@ use crate::{
     layout::GIB,
     loader::{
         LoadError,
-        image::Executable,
-        stack::{self, Identity, Strings},
+        image::{Executable, Image},
+        stack::{self, Identity, Stack, Strings},
     },
     memory::AddressSpace,
     platform::{Machine, PlatformError, kvm::KvmMachine},
@@ -66,8 +72,10 @@ impl StartError {
 /// What to run.
 #[derive(Debug)]
 pub struct Invocation {
-    /// The program's path.
+    /// The program's path, as it was called by.
     pub program: PathBuf,
+    /// Where its file is found instead, if it was executed by descriptor.
+    pub file: Option<PathBuf>,
     /// Its arguments, its name among them.
     pub arguments: Vec<Vec<u8>>,
     /// Its environment.
@@ -78,10 +86,16 @@ pub struct Invocation {
     pub filters: Filters,
 }
 
+impl Invocation {
+    fn place(&self) -> &Path {
+        self.file.as_ref().unwrap_or(&self.program)
+    }
+}
+
 /// Finds out whether a program could run with this device, and runs nothing.
-pub fn check(device: OwnedFd, invocation: Invocation) -> Result<(), StartError> {
+pub fn check(device: OwnedFd, invocation: &Invocation) -> Result<(), StartError> {
     GuestMemory::claim()?;
-    Executable::open(&invocation.program, invocation.arguments)?;
+    Executable::open(invocation.place(), invocation.arguments.clone())?;
     let machine = KvmMachine::new(device)?;
     machine.create_vcpu()?;
     Ok(())
@@ -98,9 +112,10 @@ pub fn run(device: OwnedFd, invocation: &Invocation, host: Host) -> StartError {
     }
 }
 
-fn start(device: OwnedFd, invocation: &Invocation, host: Host) -> Result<Thread, StartError> {
+fn start(device: OwnedFd, invocation: &Invocation, mut host: Host) -> Result<Thread, StartError> {
     let memory = GuestMemory::claim()?;
-    let executable = Executable::open(&invocation.program, invocation.arguments.clone())?;
+    proc_files::prepare();
+    let executable = Executable::open(invocation.place(), invocation.arguments.clone())?;
     let machine: Arc<dyn Machine> = Arc::new(KvmMachine::new(device)?);
     let [mapping_slide, program_slide, heap_slide] = random_slides()?;
     let memory = Arc::new(AddressSpace::new(memory, Arc::clone(&machine), mapping_slide));
@@ -116,7 +131,13 @@ fn start(device: OwnedFd, invocation: &Invocation, host: Host) -> Result<Thread,
         Strings { arguments: &executable.arguments, environment: &invocation.environment, name };
     let limit = getrlimit(Resource::Stack).current.unwrap_or(GIB);
     let stack = stack::build(&memory, limit, &image, &strings, identity)?;
-    let path = absolute(&executable.path);
+    let path = name_of(executable.file()).unwrap_or_else(|_| executable.path.clone());
+    let file = descriptors::hide(executable.file());
+    let file = file.map_err(|errno| host_error("keep the program's file", errno))?;
+    if let Some(opened) = host.program.replace(file) {
+        descriptors::close(opened);
+    }
+    show(&image, &stack, &host);
     // By the name it was called by: that of a script or link, not what it leads to.
     let called = invocation.program.file_name();
     own::set_name(called.map_or(b"", std::os::unix::ffi::OsStrExt::as_bytes));
@@ -162,16 +183,24 @@ fn random_slides() -> Result<[u64; 3], StartError> {
     Ok([word(0) & 0x3f_ffff, word(8) & 0x3f_ffff, word(16) & 0x1ff_f000])
 }
 
-/// The path as the kernel knows it, as far as it can be found out.
-fn absolute(path: &Path) -> PathBuf {
-    let opened = File::open(path).map(OwnedFd::from);
-    let known = opened.and_then(|file| name_of(&file));
-    known.or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+/// Lets the host see the guest's part of the process. A kernel that cannot only
+/// shows more of the monitor.
+fn show(image: &Image, stack: &Stack, host: &Host) {
+    let view = View {
+        code: image.code,
+        data: image.data,
+        stack: stack.pointer,
+        arguments: stack.arguments,
+        environment: stack.environment,
+        auxiliary: stack.auxiliary.clone(),
+        descriptors: host.shown(),
+    };
+    _ = process_view::show(&view);
 }
 
-fn name_of(file: &OwnedFd) -> io::Result<PathBuf> {
+fn name_of(file: &File) -> io::Result<PathBuf> {
     use std::os::fd::AsRawFd;
-    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
+    std::fs::read_link(format!("/proc/thread-self/fd/{}", file.as_raw_fd()))
 }
 
 /// A file for the monitor's own words that the guest cannot close.

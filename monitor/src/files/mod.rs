@@ -1,5 +1,7 @@
 //! Files as the guest sees them, where the host's view would be the monitor's.
 
+pub mod neighbour;
 pub mod pidfd;
+pub mod proc_list;
 pub mod proc_self;
 pub mod proc_view;

@@ -1,123 +1,157 @@
-//! The names under `/proc` by which a process asks for itself.
+//! Links of `/proc/<pid>` that would lead to the monitor: `exe`, and the names of
+//! its descriptors. They are known by what they are, whatever path names them.
 
-use monitor_sys::descriptors;
+use std::{
+    os::fd::{AsRawFd, BorrowedFd},
+    path::PathBuf,
+};
 
-/// Whether `path` names the calling process's program.
-pub fn names_executable(path: &[u8]) -> bool {
-    let Some(rest) = path.strip_prefix(b"/proc/") else {
-        return false;
-    };
-    let Some(owner) = rest.strip_suffix(b"/exe") else {
-        return false;
-    };
-    let own = std::process::id().to_string();
-    owner == b"self" || owner == b"thread-self" || owner == own.as_bytes()
+use monitor_sys::{Errno, descriptors, guest_memory::GuestMemory, proc_files};
+use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
+
+use super::neighbour::{self, Owner, Viewer};
+
+/// `AT_FDCWD`, as the kernel takes it.
+const WORKING_DIRECTORY: u64 = 0xffff_ff9c;
+
+/// How often a link may lead to a link (Linux's `MAXSYMLINKS`).
+const LINKS_MAX: usize = 40;
+
+/// A path and where it starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    directory: BorrowedFd<'a>,
+    path: &'a [u8],
 }
 
-/// Whether `path` names one of the monitor's descriptors of the calling process.
-/// What such a name would open is harmless all the same: no call of the guest's
-/// reaches the device, and the log and the trace are its own.
-pub fn names_hidden(path: &[u8]) -> bool {
-    let Some(rest) = path.strip_prefix(b"/proc/") else { return false };
-    let Ok(rest) = std::str::from_utf8(rest) else { return false };
-    let mut parts = rest.rsplit('/');
-    let (number, list) = (parts.next(), parts.next());
-    let number = number.and_then(|number| number.parse().ok());
-    matches!(list, Some("fd" | "fdinfo"))
-        && number.is_some_and(descriptors::is_ours)
-        && (rest.starts_with("self/")
-            || rest.starts_with("thread-self/")
-            || rest.starts_with(&format!("{}/", std::process::id())))
-}
-
-/// Whether `name`, a directory of procfs, lists the calling process's descriptors.
-pub fn is_own_list(name: &str) -> bool {
-    let Some(owner) = name.strip_suffix("/fd").or_else(|| name.strip_suffix("/fdinfo")) else {
-        return false;
-    };
-    let own = std::process::id().to_string();
-    let mut parts = owner.rsplit('/');
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some(_thread), Some("task"), process) => process == Some(&own),
-        (process, ..) => process == Some(&own),
-    }
-}
-
-/// The directory entries but for the monitor's descriptors. `wide` entries are
-/// those of `getdents64(2)`, whose names begin a byte later.
-pub fn without_hidden(entries: &[u8], wide: bool) -> Vec<u8> {
-    const LENGTH_AT: usize = 16;
-    let name_at = if wide { 19 } else { 18 };
-    let mut shown = Vec::with_capacity(entries.len());
-    let mut rest = entries;
-    while let Some(length) = rest.get(LENGTH_AT..LENGTH_AT + 2) {
-        let length = usize::from(u16::from_le_bytes([length[0], length[1]]));
-        let Some((entry, behind)) = rest.split_at_checked(length).filter(|_| length > name_at)
-        else {
-            break;
+impl<'a> Place<'a> {
+    /// From the guest's descriptor, or `AT_FDCWD`. `EBADF` if it is not the guest's.
+    pub fn new(memory: &'a GuestMemory, directory: u64, path: &'a [u8]) -> Result<Self, Errno> {
+        let low = u32::try_from(directory & 0xffff_ffff).map_err(|_| Errno::EBADF)?;
+        let directory = if directory & 0xffff_ffff == WORKING_DIRECTORY || path.starts_with(b"/") {
+            CWD
+        } else {
+            descriptors::borrow(memory, low.cast_signed())?
         };
-        let name = entry[name_at..].split(|&byte| byte == 0).next().unwrap_or_default();
-        let number = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok());
-        if !number.is_some_and(descriptors::is_ours) {
-            shown.extend(entry);
-        }
-        rest = behind;
+        Ok(Self { directory, path })
     }
-    shown
+}
+
+/// Where the link at a path's end leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leads {
+    /// It is no link of procfs to the monitor.
+    Elsewhere,
+    /// To the program of a guest, which is found by this path.
+    Program(PathBuf),
+    /// To a descriptor of a monitor's.
+    Hidden,
+}
+
+/// Looks at the end of a path. `EACCES` if it is the program of a neighbour who
+/// does not say which.
+pub fn look(viewer: &Viewer<'_>, place: &Place<'_>) -> Result<Leads, Errno> {
+    if !may_be_meant(place.path) {
+        return Ok(Leads::Elsewhere);
+    }
+    let found = if place.path.is_empty() {
+        proc_files::identify(place.directory)
+    } else {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let Ok(link) = openat(place.directory, place.path, flags, Mode::empty()) else {
+            return Ok(Leads::Elsewhere);
+        };
+        proc_files::identify(std::os::fd::AsFd::as_fd(&link))
+    };
+    let name = found.as_ref().and_then(proc_files::ProcFile::name);
+    let Some((process, rest)) = name.and_then(neighbour::split) else {
+        return Ok(Leads::Elsewhere);
+    };
+    let number = rest.strip_prefix("fd/").or_else(|| rest.strip_prefix("fdinfo/"));
+    if let Some(number) = number.and_then(|number| number.parse().ok()) {
+        let owner = neighbour::owner(viewer, process);
+        let hidden = neighbour::is_hidden(viewer, process, owner, number);
+        return Ok(if hidden { Leads::Hidden } else { Leads::Elsewhere });
+    }
+    if rest == "exe" { program(viewer, process) } else { Ok(Leads::Elsewhere) }
+}
+
+/// The same, having followed links that are not of procfs at the path's end.
+pub fn look_through(viewer: &Viewer<'_>, place: &Place<'_>) -> Result<Leads, Errno> {
+    let directory = place.directory;
+    let mut path = place.path.to_vec();
+    for _ in 0..LINKS_MAX {
+        let found = look(viewer, &Place { directory, path: &path })?;
+        if found != Leads::Elsewhere {
+            return Ok(found);
+        }
+        let Ok(target) = readlinkat(directory, path.as_slice(), Vec::new()) else { break };
+        let target = target.into_bytes();
+        if target.starts_with(b"/") {
+            path = target;
+        } else {
+            let folder = path.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
+            path.truncate(folder);
+            path.extend(target);
+        }
+    }
+    Ok(Leads::Elsewhere)
+}
+
+fn program(viewer: &Viewer<'_>, process: &str) -> Result<Leads, Errno> {
+    let path = match neighbour::owner(viewer, process) {
+        Owner::Other => return Ok(Leads::Elsewhere),
+        Owner::Own => {
+            let program = viewer.program.ok_or(Errno::EACCES)?;
+            format!("/proc/thread-self/fd/{}", program.as_raw_fd())
+        }
+        Owner::Guest([program, ..]) => {
+            format!("/proc/{process}/fd/{}", program.ok_or(Errno::EACCES)?)
+        }
+    };
+    Ok(Leads::Program(PathBuf::from(path)))
+}
+
+/// Whether a path ends as these links do, or in the link that a descriptor is.
+fn may_be_meant(path: &[u8]) -> bool {
+    let last = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+    last == b"exe" || last.iter().all(u8::is_ascii_digit)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, os::fd::AsRawFd};
+    use std::{fs::File, os::fd::AsFd, os::unix::ffi::OsStrExt};
 
-    use monitor_sys::descriptors;
+    use rustix::fs::CWD;
 
-    use super::{is_own_list, names_executable, without_hidden};
+    use super::{Leads, Place, look};
+    use crate::files::neighbour::Viewer;
 
-    fn entry(name: &str) -> Vec<u8> {
-        let mut bytes = vec![0; 19];
-        bytes.extend(name.as_bytes());
-        bytes.push(0);
-        bytes.resize(bytes.len().next_multiple_of(8), 0);
-        let length = u16::try_from(bytes.len()).unwrap();
-        bytes[16..18].copy_from_slice(&length.to_le_bytes());
-        bytes
+    fn leads(path: &[u8]) -> Leads {
+        let program = File::open("/dev/null").unwrap();
+        let (program, heap) = (Some(program.as_fd()), [0; 2]);
+        let viewer = Viewer { monitor: None, program, auxiliary: &[], heap };
+        look(&viewer, &Place { directory: CWD, path }).unwrap()
     }
 
     #[test]
-    fn the_monitors_descriptors_are_left_out_of_a_list() {
-        let hidden = descriptors::hide(File::open("/dev/null").unwrap()).unwrap();
-        let number = hidden.as_raw_fd().to_string();
-
-        let all = [entry("."), entry(&number), entry("2")].concat();
-
-        assert_eq!(without_hidden(&all, true), [entry("."), entry("2")].concat());
-    }
-
-    #[test]
-    fn only_lists_of_its_own_are_looked_at() {
-        let own = std::process::id();
-
-        assert!(is_own_list(&format!("/proc/{own}/fd")));
-        assert!(is_own_list(&format!("/proc/{own}/task/{own}/fdinfo")));
-        assert!(!is_own_list(&format!("/proc/{own}/task")));
-        assert!(!is_own_list("/proc/1/fd") || own == 1);
-        assert!(!is_own_list("/fd"));
-    }
-
-    #[test]
-    fn the_process_knows_its_names() {
+    fn the_process_knows_its_program_by_any_name() {
         let own = format!("/proc/{}/exe", std::process::id());
+        let dir = std::env::temp_dir().join(format!("km-exe-{}", std::process::id()));
+        std::os::unix::fs::symlink("/proc/self", &dir).unwrap();
+        let by_link = dir.join("exe");
 
-        assert!(names_executable(own.as_bytes()));
-        assert!(names_executable(b"/proc/self/exe"));
-        assert!(names_executable(b"/proc/thread-self/exe"));
+        for path in [own.as_bytes(), b"/proc/self/exe", b"/proc/thread-self/exe"] {
+            assert!(matches!(leads(path), Leads::Program(_)), "{}", path.escape_ascii());
+        }
+        assert!(matches!(leads(by_link.as_os_str().as_bytes()), Leads::Program(_)));
+        std::fs::remove_file(dir).unwrap();
     }
 
     #[test]
     fn other_paths_are_other_files() {
-        for path in [&b"/proc/1/exe/x"[..], b"/proc/self/fd", b"proc/self/exe", b"/bin/exe", b""] {
-            assert!(!names_executable(path), "{}", path.escape_ascii());
+        for path in [&b"/proc/1/exe/x"[..], b"/proc/self/fd", b"/proc/self/fd/0", b"/bin/exe"] {
+            assert_eq!(leads(path), Leads::Elsewhere, "{}", path.escape_ascii());
         }
     }
 }

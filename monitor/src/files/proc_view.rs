@@ -9,18 +9,15 @@ use std::{
 };
 
 use monitor_launch::LAUNCH_VARIABLE;
-use monitor_sys::{Errno, guest_memory::GUEST_END};
-use rustix::fs::{MemfdFlags, Stat, fstat, memfd_create, stat};
+use monitor_sys::{Errno, guest_memory::GUEST_END, process_view};
+use rustix::fs::{MemfdFlags, memfd_create};
 use zerocopy::IntoBytes;
 
-/// The process that looks.
-#[derive(Clone, Copy, Debug)]
-pub struct Viewer<'a> {
-    /// The monitor's program, by which a monitor is known.
-    pub monitor: Option<BorrowedFd<'a>>,
-    /// The process's own auxiliary vector.
-    pub auxiliary: &'a [u64],
-}
+use super::neighbour::{self, Owner, Viewer};
+use crate::layout::VDSO;
+
+/// The column in which `maps` names what is mapped.
+const NAME_AT: usize = 73;
 
 /// What of a process a file shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,50 +29,49 @@ enum Kind {
     Environment,
     /// The auxiliary vector.
     Auxiliary,
+    /// The system call a thread waits in, and where.
+    Call,
 }
 
-/// The file to be seen in place of `file`, which is called `name`; `None` if it
-/// may be seen itself.
+/// The file to be seen in place of `file`, which is called `name` inside procfs;
+/// `None` if it may be seen itself.
 pub fn substitute(
     viewer: &Viewer<'_>,
     name: &str,
     file: BorrowedFd<'_>,
 ) -> Result<Option<OwnedFd>, Errno> {
-    let Some((folder, kind)) = split(name) else { return Ok(None) };
-    if !is_a_monitors(viewer, folder) {
-        return Ok(None);
-    }
-    let own = folder.ends_with(&format!("/{}", std::process::id()));
+    let Some((process, rest)) = neighbour::split(name) else { return Ok(None) };
+    let kind = match rest {
+        "maps" | "smaps" | "numa_maps" => Kind::Maps,
+        "environ" => Kind::Environment,
+        "auxv" => Kind::Auxiliary,
+        "syscall" => Kind::Call,
+        _ => return Ok(None),
+    };
+    let owner = neighbour::owner(viewer, process);
     let content = match kind {
-        Kind::Maps => guest_maps(&read(file)?),
+        _ if owner == Owner::Other => return Ok(None),
+        Kind::Maps => {
+            // Where its heap is only the process itself knows.
+            let heap = if owner == Owner::Own { viewer.heap } else { [0; 2] };
+            guest_maps(&read(file)?, heap)
+        }
         Kind::Environment => without_launch_variable(read(file)?),
-        Kind::Auxiliary if own => viewer.auxiliary.as_bytes().to_vec(),
-        // Another guest's is in its monitor's memory only.
-        Kind::Auxiliary => Vec::new(),
+        Kind::Auxiliary if owner == Owner::Own => viewer.auxiliary.as_bytes().to_vec(),
+        Kind::Auxiliary => shown_vector(&read(file)?),
+        Kind::Call => guest_call(&read(file)?),
     };
     file_with(&content).map(Some)
 }
 
-/// The process's folder, and what the file in it shows.
-fn split(name: &str) -> Option<(&str, Kind)> {
-    let (folder, file) = name.rsplit_once('/')?;
-    let kind = match file {
-        "maps" | "smaps" | "numa_maps" => Kind::Maps,
-        "environ" => Kind::Environment,
-        "auxv" => Kind::Auxiliary,
-        _ => return None,
-    };
-    let process = folder.rsplit_once("/task/").map_or(folder, |(process, _)| process);
-    Some((process, kind))
-}
-
-/// Whether the process of that folder runs the same program as this one.
-fn is_a_monitors(viewer: &Viewer<'_>, folder: &str) -> bool {
-    let Some(monitor) = viewer.monitor else { return true };
-    let same = |one: Stat, other: Stat| (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino);
-    match (fstat(monitor), stat(format!("{folder}/exe"))) {
-        (Ok(monitor), Ok(program)) => same(monitor, program),
-        _ => true,
+/// A neighbour's vector, which is empty as long as its monitor has not said that
+/// it is the guest's.
+fn shown_vector(content: &[u8]) -> Vec<u8> {
+    let words = content.chunks_exact(8).filter_map(|word| word.try_into().ok());
+    let words: Vec<u64> = words.map(u64::from_le_bytes).collect();
+    match process_view::descriptors_in(&words) {
+        [None, ..] => Vec::new(),
+        _ => process_view::without_descriptors(&words).as_bytes().to_vec(),
     }
 }
 
@@ -95,29 +91,68 @@ fn file_with(content: &[u8]) -> Result<OwnedFd, Errno> {
     Ok(file.into())
 }
 
-/// The entries of guest memory.
-fn guest_maps(content: &[u8]) -> Vec<u8> {
+/// `number six arguments sp pc`. The last two are the monitor's; a thread that is in
+/// the virtual machine (`KVM_RUN`) runs.
+fn guest_call(content: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(content);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    match words.as_slice() {
+        ["16", _, "0xae80", ..] => b"running\n".to_vec(),
+        [call @ .., _, _] if call.len() == 7 => format!("{} 0x0 0x0\n", call.join(" ")).into(),
+        _ => content.to_vec(),
+    }
+}
+
+/// The entries of guest memory, and the host's vDSO where the guest sees it.
+fn guest_maps(content: &[u8], heap: [u64; 2]) -> Vec<u8> {
     let mut shown = Vec::new();
     let mut is_shown = false;
+    let mut vdso = None;
     for line in content.split_inclusive(|&byte| byte == b'\n') {
-        if let Some(start) = start_of_range(line) {
-            is_shown = start < GUEST_END;
-        }
-        if is_shown {
+        let Some([start, end]) = range_of(line) else {
+            if is_shown {
+                shown.extend(line);
+            }
+            continue;
+        };
+        is_shown = start < GUEST_END || is_of_vdso(line);
+        if start < GUEST_END && heap[0] < end && start < heap[1] && is_plain(line) {
+            let text = String::from_utf8_lossy(line);
+            shown.extend(format!("{:<NAME_AT$}[heap]\n", text.trim_end()).bytes());
+        } else if start < GUEST_END {
             shown.extend(line);
+        } else if is_shown {
+            let from = *vdso.get_or_insert(start);
+            let moved = |at: u64| VDSO + at.saturating_sub(from);
+            let text = String::from_utf8_lossy(line);
+            let (_, rest) = text.split_once(' ').unwrap_or_default();
+            let name = rest.rsplit(' ').next().unwrap_or_default();
+            let what = rest.trim_end_matches(name).trim_end();
+            let line = format!("{:x}-{:x} {what}", moved(start), moved(end));
+            shown.extend(format!("{line:<NAME_AT$}{name}").bytes());
         }
     }
     shown
 }
 
-/// The address a line begins with: `start-end perms …`, or in `numa_maps`
+fn is_of_vdso(line: &[u8]) -> bool {
+    let word = line.trim_ascii_end().rsplit(|&byte| byte == b' ').next().unwrap_or_default();
+    word.starts_with(b"[vvar") || word == b"[vdso]"
+}
+
+/// A line of `maps` that names nothing: anonymous memory without a label.
+fn is_plain(line: &[u8]) -> bool {
+    line.trim_ascii_end().ends_with(b" 00:00 0")
+}
+
+/// The addresses a line begins with: `start-end perms …`, or in `numa_maps`
 /// `start policy …`. Attributes (`Rss:  4 kB`) begin with a capital and a colon.
-fn start_of_range(line: &[u8]) -> Option<u64> {
-    let word = line.split(|&byte| byte == b' ').next()?;
-    let digits = word.split(|&byte| byte == b'-').next()?;
-    let digits = std::str::from_utf8(digits).ok()?;
-    let is_number = digits.len() >= 8 && !digits.contains(|letter: char| letter.is_uppercase());
-    if is_number { u64::from_str_radix(digits, 16).ok() } else { None }
+fn range_of(line: &[u8]) -> Option<[u64; 2]> {
+    let word = std::str::from_utf8(line.split(|&byte| byte == b' ').next()?).ok()?;
+    let (start, end) = word.split_once('-').unwrap_or((word, word));
+    let is_number = start.len() >= 8 && !start.contains(|letter: char| letter.is_uppercase());
+    let number = |digits| u64::from_str_radix(digits, 16).ok();
+    if is_number { Some([number(start)?, number(end)?]) } else { None }
 }
 
 fn without_launch_variable(mut content: Vec<u8>) -> Vec<u8> {
@@ -130,7 +165,7 @@ fn without_launch_variable(mut content: Vec<u8>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, guest_maps, split, without_launch_variable};
+    use super::{guest_call, guest_maps, shown_vector, without_launch_variable};
 
     #[test]
     fn the_monitors_mappings_are_left_out() {
@@ -138,16 +173,40 @@ mod tests {
 00400000-00401000 r-xp 00000000 00:00 0 /bin/true
 Size:                  4 kB
 Rss:                   4 kB
-4000000000-4000001000 rw-p 00000000 00:00 0
+4000000000-4000001000 rw-p 00000000 00:00 0 
 VmFlags: rd wr
 555500000000-555500001000 r-xp 00000000 00:00 0 /km
 Size:                  4 kB
 ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]
 ";
-        let shown = String::from_utf8(guest_maps(content)).unwrap();
+        let shown = String::from_utf8(guest_maps(content, [0; 2])).unwrap();
 
         assert_eq!(shown.lines().count(), 5);
         assert!(shown.ends_with("VmFlags: rd wr\n"));
+    }
+
+    #[test]
+    fn heap_and_vdso_are_named_where_the_guest_has_them() {
+        let content = b"\
+4000000000-4000001000 rw-p 00000000 00:00 0 
+4000002000-4000003000 rw-p 00000000 00:00 0 
+7f296c473000-7f296c477000 r--p 00000000 00:00 0                          [vvar]
+7f296c479000-7f296c47b000 r-xp 00000000 00:00 0                          [vdso]
+Size:                  8 kB
+7ffeb22f7000-7ffeb2318000 rw-p 00000000 00:00 0                          [stack]
+";
+        let shown = String::from_utf8(guest_maps(content, [0x40_0000_2000, 0x40_0000_2001]));
+
+        assert_eq!(
+            shown.unwrap(),
+            "\
+4000000000-4000001000 rw-p 00000000 00:00 0 
+4000002000-4000003000 rw-p 00000000 00:00 0                              [heap]
+6e00000000-6e00004000 r--p 00000000 00:00 0                              [vvar]
+6e00006000-6e00008000 r-xp 00000000 00:00 0                              [vdso]
+Size:                  8 kB
+"
+        );
     }
 
     #[test]
@@ -160,10 +219,23 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]
     }
 
     #[test]
-    fn names_split_into_process_and_kind() {
-        assert_eq!(split("/proc/7/maps"), Some(("/proc/7", Kind::Maps)));
-        assert_eq!(split("/proc/7/task/9/smaps"), Some(("/proc/7", Kind::Maps)));
-        assert_eq!(split("/host/proc/7/auxv"), Some(("/host/proc/7", Kind::Auxiliary)));
-        assert_eq!(split("/proc/7/status"), None);
+    fn a_call_does_not_tell_where_the_monitor_is() {
+        let shown = |content: &str| String::from_utf8(guest_call(content.as_bytes())).unwrap();
+
+        assert_eq!(
+            shown("0 0x1 0x2 0x3 0x4 0x5 0x6 0x7ffe 0x7f00\n"),
+            "0 0x1 0x2 0x3 0x4 0x5 0x6 0x0 0x0\n"
+        );
+        assert_eq!(shown("16 0x3 0xae80 0x0 0x0 0x0 0x0 0x7ffe 0x7f00\n"), "running\n");
+        assert_eq!(shown("running\n"), "running\n");
+    }
+
+    #[test]
+    fn a_vector_that_may_be_a_monitors_is_not_shown() {
+        let bytes = |words: &[u64]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<_>>();
+
+        assert_eq!(shown_vector(&bytes(&[6, 4096, 0, 0])), b"");
+        let shown = shown_vector(&bytes(&[6, 4096, 0x6b6d_0000, 9, 0, 0]));
+        assert_eq!(shown, bytes(&[6, 4096, 0, 0]));
     }
 }

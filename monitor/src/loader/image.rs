@@ -64,9 +64,18 @@ pub struct Image {
     pub heap: u64,
     /// Whether the stack shall be executable.
     pub executable_stack: bool,
+    /// Where its code begins and ends, as `/proc/<pid>/stat` shows it.
+    pub code: [u64; 2],
+    /// The same for its data.
+    pub data: [u64; 2],
 }
 
 impl Executable {
+    /// The file that is mapped.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Opens a program and its interpreter and checks both, as `execve(2)` does.
     pub fn open(path: &Path, arguments: Vec<Vec<u8>>) -> Result<Self, LoadError> {
         let (path, file, arguments) = follow_scripts(path, arguments)?;
@@ -90,6 +99,8 @@ impl Executable {
             interpreter: 0,
             heap: bias.wrapping_add(end_of(&self.program)),
             executable_stack: self.program.executable_stack,
+            code: extent(&self.program, true).map(|at| bias.wrapping_add(at)),
+            data: extent(&self.program, false).map(|at| bias.wrapping_add(at)),
         };
         if let Some((interpreter, file)) = &self.interpreter {
             let bias = map_program(memory, interpreter, file, 0)?;
@@ -98,6 +109,20 @@ impl Executable {
         }
         Ok(image)
     }
+}
+
+/// The first byte of the executable segments, or of the last other one, and the
+/// one behind the last, in the file: as Linux tells code from data.
+fn extent(program: &Program, code: bool) -> [u64; 2] {
+    let segments = || {
+        let of_kind = |segment: &&Segment| segment.protection.executes() == code;
+        program.segments.iter().filter(of_kind)
+    };
+    let starts = segments().map(|segment| segment.address);
+    let start = if code { starts.min() } else { starts.max() };
+    let end = segments().map(|segment| segment.address + segment.file_len).max();
+    let all = start_of(program);
+    [start.unwrap_or(all), end.unwrap_or(all + 1)]
 }
 
 /// Opens `path`, and while it is a script, what its first line names.

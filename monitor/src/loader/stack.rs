@@ -49,6 +49,10 @@ pub struct Stack {
     pub pointer: u64,
     /// The auxiliary vector on it.
     pub auxiliary: Vec<u64>,
+    /// Where the strings of the arguments begin and end.
+    pub arguments: [u64; 2],
+    /// The same for those of the environment.
+    pub environment: [u64; 2],
 }
 
 /// Maps a stack of `len` bytes and fills it.
@@ -77,7 +81,13 @@ pub fn build(
     }
     let pointer = start + len - to_u64(content.bytes.len());
     guest_copy::write_bytes(pointer, &content.bytes).map_err(LoadError::Memory)?;
-    Ok(Stack { pointer, auxiliary: content.auxiliary })
+    let [arguments, environment, end] = content.strings;
+    Ok(Stack {
+        pointer,
+        auxiliary: content.auxiliary,
+        arguments: [arguments, environment],
+        environment: [environment, end],
+    })
 }
 
 /// The strings a program gets.
@@ -95,6 +105,8 @@ pub struct Strings<'a> {
 struct Content {
     bytes: Vec<u8>,
     auxiliary: Vec<u64>,
+    /// Where the arguments' strings begin, the environment's, and what follows.
+    strings: [u64; 3],
 }
 
 /// Collects strings downwards from the stack's end.
@@ -140,7 +152,9 @@ impl Content {
             at
         };
         let environment = all(&mut down, strings.environment);
+        let environment_at = down.end - down.used;
         let arguments = all(&mut down, strings.arguments);
+        let strings = [down.end - down.used, environment_at, name];
         let platform = down.push(b"x86_64", true);
         down.align(16);
         let random = down.push(&random_bytes()?, false);
@@ -157,7 +171,7 @@ impl Content {
         let mut bytes = words.as_bytes().to_vec();
         bytes.resize(bytes.len() + usize::try_from(padding).expect("less than 16"), 0);
         down.pieces.iter().rev().for_each(|piece| bytes.extend(piece));
-        Ok(Self { bytes, auxiliary })
+        Ok(Self { bytes, auxiliary, strings })
     }
 }
 
@@ -214,6 +228,8 @@ mod tests {
             interpreter: 5,
             heap: 6,
             executable_stack: false,
+            code: [1, 2],
+            data: [3, 4],
         }
     }
 

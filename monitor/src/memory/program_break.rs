@@ -21,6 +21,12 @@ impl AddressSpace {
         self.state().program_break = ProgramBreak { start: at, current: at };
     }
 
+    /// Where the heap begins and ends.
+    pub fn heap(&self) -> [u64; 2] {
+        let ProgramBreak { start, current } = self.state().program_break;
+        [start, current]
+    }
+
     /// Moves the heap's end to `wish` if that can be done, and returns where it
     /// is: `brk(2)` has no errors.
     pub fn set_break(&self, wish: u64) -> u64 {

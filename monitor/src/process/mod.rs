@@ -9,7 +9,7 @@ pub mod identity;
 
 use std::{
     fs::File,
-    os::fd::{AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -17,7 +17,10 @@ use std::{
     },
 };
 
+use monitor_sys::{proc_files, process_view::Numbers};
+
 use crate::{
+    files::neighbour::Viewer,
     memory::AddressSpace,
     platform::{Machine, PlatformError, Vcpu},
     seccomp::SharedFilters,
@@ -34,7 +37,7 @@ pub struct Process {
     pub machine: Arc<dyn Machine>,
     /// What it wants done about signals.
     pub actions: Arc<Actions>,
-    /// The program's path, as `/proc/self/exe` shows it.
+    /// The program's path, as `/proc/self/exe` showed it at the start.
     pub executable: PathBuf,
     /// Its auxiliary vector, as `/proc/self/auxv` shows it.
     pub auxiliary: Vec<u64>,
@@ -67,7 +70,7 @@ pub struct Host {
     pub log: Option<File>,
     /// The monitor's own program, which `execve(2)` starts anew.
     pub monitor: Option<OwnedFd>,
-    /// The program's file, if it was executed by descriptor.
+    /// The program's file, which `/proc/<pid>/exe` is shown to lead to.
     pub program: Option<OwnedFd>,
 }
 
@@ -143,6 +146,16 @@ impl Process {
         self.descriptors_differ.store(true, Ordering::Relaxed);
     }
 
+    /// The process as one that looks at others, and at itself.
+    pub fn viewer(&self) -> Viewer<'_> {
+        Viewer {
+            monitor: self.host.monitor.as_ref().map(AsFd::as_fd),
+            program: self.host.program.as_ref().map(AsFd::as_fd),
+            auxiliary: &self.auxiliary,
+            heap: self.memory.heap(),
+        }
+    }
+
     /// Says once that a call has no row.
     pub fn note_unknown_call(&self, number: u64) {
         let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
@@ -171,6 +184,19 @@ impl Host {
     /// The descriptors that a forked child keeps.
     pub fn descriptors(&self) -> Vec<RawFd> {
         let files = [&self.trace, &self.log].into_iter().flatten().map(AsRawFd::as_raw_fd);
-        files.chain(self.monitor.iter().map(AsRawFd::as_raw_fd)).collect()
+        let others = [&self.monitor, &self.program].into_iter().flatten();
+        files.chain(others.map(AsRawFd::as_raw_fd)).collect()
+    }
+
+    /// The numbers by which neighbours know what they must not show, the program's
+    /// first.
+    pub fn shown(&self) -> Numbers {
+        let number = |file: BorrowedFd<'_>| u64::from(file.as_raw_fd().unsigned_abs());
+        [
+            self.program.as_ref().map(AsFd::as_fd).map(number),
+            self.log.as_ref().map(AsFd::as_fd).map(number),
+            self.trace.as_ref().map(AsFd::as_fd).map(number),
+            proc_files::root().map(number),
+        ]
     }
 }

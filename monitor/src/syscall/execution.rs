@@ -1,15 +1,19 @@
 //! `execve` and `execveat`: the strings of the guest's, then [`exec::execute`].
 
-use std::{
-    ffi::OsString,
-    os::{fd::OwnedFd, unix::ffi::OsStringExt},
-    path::PathBuf,
+use std::{ffi::OsString, os::unix::ffi::OsStringExt, path::PathBuf};
+
+use monitor_sys::{
+    Errno,
+    descriptors::{self, Passed},
+    guest_copy,
 };
 
-use monitor_sys::{Errno, descriptors, guest_copy};
-
 use super::{Answer, Args, Reply, low_word};
-use crate::{files::proc_self, process::exec, thread::Thread};
+use crate::{
+    files::proc_self::{self, Leads, Place},
+    process::exec,
+    thread::Thread,
+};
 
 /// `PATH_MAX`.
 const PATH_MAX: usize = 4096;
@@ -28,12 +32,8 @@ const NO_FOLLOW: u64 = 0x100;
 pub(super) fn execve(thread: &mut Thread, args: Args) -> Answer {
     let [path, arguments, environment, ..] = args;
     let path = read_path(path)?;
-    let path = if proc_self::names_executable(&path) {
-        thread.process.executable.clone()
-    } else {
-        to_path(path)
-    };
-    execute(thread, path, None, arguments, environment)
+    let program = program_behind(thread, WORKING_DIRECTORY, &path)?;
+    execute(thread, to_path(path), program, arguments, environment)
 }
 
 pub(super) fn execveat(thread: &mut Thread, args: Args) -> Answer {
@@ -43,10 +43,17 @@ pub(super) fn execveat(thread: &mut Thread, args: Args) -> Answer {
     }
     let path = read_path(path)?;
     let directory = low_word(directory).cast_signed();
+    if !path.is_empty() && flags & NO_FOLLOW == 0 {
+        let program = program_behind(thread, directory, &path)?;
+        if program.is_some() {
+            return execute(thread, to_path(path), program, arguments, environment);
+        }
+    }
     if path.starts_with(b"/") || directory == WORKING_DIRECTORY {
         return execute(thread, to_path(path), None, arguments, environment);
     }
     let file = descriptors::borrow(thread.process.memory.guest_memory(), directory)?;
+    // The next program finds it by its first thread's number, which is the process's.
     let link = PathBuf::from(format!("/proc/self/fd/{directory}"));
     let mut passed = None;
     let target = match (path.is_empty(), flags & EMPTY_PATH != 0) {
@@ -60,10 +67,24 @@ pub(super) fn execveat(thread: &mut Thread, args: Args) -> Answer {
     execute(thread, target, passed, arguments, environment)
 }
 
+/// The guest's program, if the path is that of a link to a monitor's.
+fn program_behind(thread: &Thread, directory: i32, path: &[u8]) -> Result<Option<Passed>, Errno> {
+    let memory = thread.process.memory.guest_memory();
+    let place = Place::new(memory, u64::from(directory.cast_unsigned()), path)?;
+    match proc_self::look_through(&thread.process.viewer(), &place)? {
+        Leads::Program(program) => {
+            let file = std::fs::File::open(program).map_err(|_| Errno::EACCES)?;
+            descriptors::pass_on(&file).map(Some)
+        }
+        Leads::Hidden => Err(Errno::ENOENT),
+        Leads::Elsewhere => Ok(None),
+    }
+}
+
 fn execute(
     thread: &mut Thread,
     path: PathBuf,
-    file: Option<OwnedFd>,
+    file: Option<Passed>,
     arguments: u64,
     environment: u64,
 ) -> Answer {

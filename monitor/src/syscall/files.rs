@@ -1,7 +1,14 @@
-//! Files: opening with a look at what was opened, the guest's own
-//! `/proc/self/exe`, and what only some arguments of a call make harmless.
+//! Files: opening with a look at what was opened, links of `/proc` that must not
+//! lead to the monitor, and what only some arguments of a call make harmless.
+//!
+//! A path is copied once: what was looked at is what the host is asked for.
 
-use std::os::fd::AsFd;
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
 
 use monitor_sys::{
     Errno,
@@ -9,20 +16,28 @@ use monitor_sys::{
     descriptors,
     files::{self, Opened},
     forward, guest_copy,
-    host_call::to_u64,
+    host_call::{Outcome, to_u64},
+    proc_files::{self, ProcFile},
 };
 
 use super::{Answer, Args, Reply, low_word, reply};
 use crate::{
     files::{
-        proc_self,
-        proc_view::{self, Viewer},
+        neighbour, proc_list,
+        proc_self::{self, Leads, Place},
+        proc_view,
     },
     thread::Thread,
 };
 
 /// `CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC`.
 const CLOSE_RANGE_FLAGS: u64 = 6;
+/// `AT_FDCWD`, as the kernel takes it.
+const WORKING_DIRECTORY: u64 = 0xffff_ff9c;
+/// `O_WRONLY | O_RDWR | O_TRUNC`: what a program that runs is not opened with.
+const WRITING: u64 = 0o1003;
+/// `O_NOFOLLOW`.
+const NO_FOLLOW: u64 = 0o40_0000;
 /// `AT_SYMLINK_NOFOLLOW`.
 const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
 /// `PATH_MAX`.
@@ -44,32 +59,89 @@ pub(super) fn openat2(thread: &mut Thread, args: Args) -> Answer {
     open_path(thread, number::OPENAT2, args, 1)
 }
 
-fn open_path(thread: &Thread, number: usize, args: Args, path: usize) -> Answer {
+fn open_path(thread: &Thread, number: usize, args: Args, at: usize) -> Answer {
     let memory = thread.process.memory.guest_memory();
-    if names_hidden(args[path]) {
-        return Err(Errno::ENOENT);
+    let mut path = guest_copy::read_string(args[at], PATH_MAX)?;
+    let flags = open_flags(number, args);
+    if flags & NO_FOLLOW == 0 && !path.is_empty() {
+        match look(thread, args, at, &path)? {
+            Leads::Hidden => return Err(Errno::ENOENT),
+            Leads::Program(_) if flags & WRITING != 0 => return Err(Errno::ETXTBSY),
+            Leads::Program(program) => path = program.into_os_string().into_vec(),
+            Leads::Elsewhere => {}
+        }
     }
-    if names_executable(args[path]) {
-        let executable = &thread.process.executable;
-        return reply(files::open_instead(number, args, executable)?);
+    // The new thread of a process that gets one holds it already.
+    let process = &thread.process;
+    let is_alone =
+        Arc::strong_count(process) == 1 && !process.shares_descriptors.load(Ordering::Relaxed);
+    let opened = files::open(memory, number, args, Some(&path), is_alone)?;
+    match instead_of_monitor(thread, opened.outcome, args, at, &path)? {
+        Some(program) => {
+            finish(thread, &files::open(memory, number, args, Some(&program), is_alone)?)
+        }
+        None => finish(thread, &opened),
     }
-    finish(thread, files::open(memory, number, args)?)
+}
+
+/// The guest's program, if the monitor's was opened by a link to a link to it.
+fn instead_of_monitor(
+    thread: &Thread,
+    opened: Outcome,
+    args: Args,
+    at: usize,
+    path: &[u8],
+) -> Result<Option<Vec<u8>>, Errno> {
+    let Ok(Reply::Value(descriptor)) = reply(opened) else { return Ok(None) };
+    let memory = thread.process.memory.guest_memory();
+    let number = low_word(descriptor).cast_signed();
+    let viewer = thread.process.viewer();
+    if !neighbour::is_monitors(&viewer, descriptors::borrow(memory, number)?) {
+        return Ok(None);
+    }
+    let directory = if at == 0 { WORKING_DIRECTORY } else { args[0] };
+    match proc_self::look_through(&viewer, &Place::new(memory, directory, path)?)? {
+        Leads::Program(program) => {
+            descriptors::discard(memory, number);
+            Ok(Some(program.into_os_string().into_vec()))
+        }
+        Leads::Hidden => {
+            descriptors::discard(memory, number);
+            Err(Errno::ENOENT)
+        }
+        Leads::Elsewhere => Ok(None),
+    }
+}
+
+/// The flags of an opening call.
+fn open_flags(number: usize, args: Args) -> u64 {
+    match number {
+        number::OPEN => args[1],
+        number::OPENAT => args[2],
+        number::OPENAT2 => guest_copy::read(args[2]).unwrap_or(0),
+        _ => WRITING,
+    }
+}
+
+/// What the link at the end of a call's path leads to.
+fn look(thread: &Thread, args: Args, at: usize, path: &[u8]) -> Result<Leads, Errno> {
+    let directory = if at == 0 { WORKING_DIRECTORY } else { args[0] };
+    let place = Place::new(thread.process.memory.guest_memory(), directory, path)?;
+    proc_self::look(&thread.process.viewer(), &place)
 }
 
 /// A file of procfs that would show the monitor is replaced by one that shows the
 /// guest.
-fn finish(thread: &Thread, opened: Opened) -> Answer {
+fn finish(thread: &Thread, opened: &Opened) -> Answer {
     let answer = reply(opened.outcome)?;
-    let (Reply::Value(descriptor), Some(name)) = (answer, opened.name_on_proc) else {
+    let name = opened.on_proc.as_ref().and_then(ProcFile::name);
+    let (Reply::Value(descriptor), Some(name)) = (answer, name) else {
         return Ok(answer);
     };
     let memory = thread.process.memory.guest_memory();
     let number = low_word(descriptor).cast_signed();
     let file = descriptors::borrow(memory, number)?;
-    let process = &thread.process;
-    let monitor = process.host.monitor.as_ref().map(AsFd::as_fd);
-    let viewer = Viewer { monitor, auxiliary: &process.auxiliary };
-    if let Some(shown) = proc_view::substitute(&viewer, &name, file)? {
+    if let Some(shown) = proc_view::substitute(&thread.process.viewer(), name, file)? {
         descriptors::replace(memory, number, &shown)?;
     }
     Ok(answer)
@@ -83,20 +155,23 @@ pub(super) fn getdents64(thread: &mut Thread, args: Args) -> Answer {
     list(thread, Forwardable::GETDENTS64, args)
 }
 
-/// Leaves the monitor's descriptors out of a process's list of its own.
+/// Leaves what is the monitor's out of a folder of procfs.
 fn list(thread: &Thread, call: Forwardable, args: Args) -> Answer {
     loop {
         let answer = super::forward(thread, call, args)?;
         let Reply::Value(len @ 1..) = answer else { return Ok(answer) };
         let memory = thread.process.memory.guest_memory();
         let directory = descriptors::borrow(memory, low_word(args[0]).cast_signed())?;
-        let name = files::name_on_proc(directory);
-        if !name.is_some_and(|name| proc_self::is_own_list(&name)) {
+        let viewer = thread.process.viewer();
+        let found = proc_files::identify(directory);
+        let name = found.as_ref().and_then(ProcFile::name);
+        let Some(folder) = name.and_then(|name| proc_list::folder(&viewer, name)) else {
             return Ok(answer);
-        }
+        };
         let mut entries = vec![0; usize::try_from(len).map_err(|_| Errno::EINVAL)?];
         guest_copy::read_bytes(args[1], &mut entries)?;
-        let shown = proc_self::without_hidden(&entries, call.call().number == number::GETDENTS64);
+        let wide = call.call().number == number::GETDENTS64;
+        let shown = proc_list::without_hidden(&entries, wide, |entry| folder.hides(&viewer, entry));
         if !shown.is_empty() {
             guest_copy::write_bytes(args[1], &shown)?;
             return Ok(Reply::Value(to_u64(shown.len())));
@@ -106,27 +181,30 @@ fn list(thread: &Thread, call: Forwardable, args: Args) -> Answer {
 
 pub(super) fn open_by_handle_at(thread: &mut Thread, args: Args) -> Answer {
     let memory = thread.process.memory.guest_memory();
-    finish(thread, files::open(memory, number::OPEN_BY_HANDLE_AT, args)?)
+    finish(thread, &files::open(memory, number::OPEN_BY_HANDLE_AT, args, None, false)?)
 }
 
 pub(super) fn readlink(thread: &mut Thread, args: Args) -> Answer {
-    if names_executable(args[0]) {
-        return copy_executable(thread, args[1], args[2]);
-    }
-    if names_hidden(args[0]) {
-        return Err(Errno::ENOENT);
-    }
-    super::forward(thread, Forwardable::READLINK, args)
+    read_link(thread, Forwardable::READLINK, args, 0)
 }
 
 pub(super) fn readlinkat(thread: &mut Thread, args: Args) -> Answer {
-    if names_executable(args[1]) {
-        return copy_executable(thread, args[2], args[3]);
+    read_link(thread, Forwardable::READLINKAT, args, 1)
+}
+
+/// The kernel's name of the guest's program is as true as that of any other:
+/// with ` (deleted)` behind it if it is.
+fn read_link(thread: &Thread, call: Forwardable, args: Args, at: usize) -> Answer {
+    let path = guest_copy::read_string(args[at], PATH_MAX)?;
+    match look(thread, args, at, &path)? {
+        Leads::Hidden => Err(Errno::ENOENT),
+        Leads::Program(program) => reply(files::with_path(call, args, &program)?),
+        Leads::Elsewhere => reply(files::with_path(call, args, as_path(&path))?),
     }
-    if names_hidden(args[1]) {
-        return Err(Errno::ENOENT);
-    }
-    super::forward(thread, Forwardable::READLINKAT, args)
+}
+
+fn as_path(path: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(path))
 }
 
 /// Calls about what a path leads to.
@@ -148,8 +226,8 @@ about_path! {
     statx STATX 1;
 }
 
-/// The name of the process's own program leads to the guest's.
-fn about_path(thread: &Thread, call: Forwardable, args: Args, path: usize) -> Answer {
+/// The name of a guest's program leads to the guest's.
+fn about_path(thread: &Thread, call: Forwardable, args: Args, at: usize) -> Answer {
     // Where it matters that a link is not followed, the link itself is asked for.
     let flags_at = match call.call().number {
         number::NEWFSTATAT | number::FACCESSAT2 => Some(3),
@@ -157,34 +235,18 @@ fn about_path(thread: &Thread, call: Forwardable, args: Args, path: usize) -> An
         _ => None,
     };
     let follows = flags_at.is_none_or(|at| args[at] & AT_SYMLINK_NOFOLLOW == 0);
-    if follows && names_executable(args[path]) {
-        return reply(files::with_path(call, args, &thread.process.executable)?);
-    }
-    super::forward(thread, call, args)
-}
-
-/// Whether the path at `address` is a name of the process's own program.
-fn names_executable(address: u64) -> bool {
-    let path = guest_copy::read_string(address, PATH_MAX);
-    path.is_ok_and(|path| proc_self::names_executable(&path))
-}
-
-/// Whether the path at `address` is a name of a descriptor of the monitor's.
-fn names_hidden(address: u64) -> bool {
-    let path = guest_copy::read_string(address, PATH_MAX);
-    path.is_ok_and(|path| proc_self::names_hidden(&path))
-}
-
-fn copy_executable(thread: &Thread, buffer: u64, len: u64) -> Answer {
-    use std::os::unix::ffi::OsStrExt;
-    let path = thread.process.executable.as_os_str().as_bytes();
-    let len = match low_word(len).cast_signed() {
-        ..=0 => return Err(Errno::EINVAL),
-        len => usize::try_from(len).unwrap_or(0).min(path.len()),
+    let Ok(path) = guest_copy::read_string(args[at], PATH_MAX) else {
+        // Linux has an answer: an error, or the descriptor alone is looked at.
+        return super::forward(thread, call, args);
     };
-    forward::check_pointer(buffer, to_u64(len))?;
-    guest_copy::write_bytes(buffer, &path[..len])?;
-    Ok(Reply::Value(to_u64(len)))
+    if follows && !path.is_empty() {
+        match look(thread, args, at, &path)? {
+            Leads::Hidden => return Err(Errno::ENOENT),
+            Leads::Program(program) => return reply(files::with_path(call, args, &program)?),
+            Leads::Elsewhere => {}
+        }
+    }
+    reply(files::with_path(call, args, as_path(&path))?)
 }
 
 pub(super) fn fcntl(thread: &mut Thread, args: Args) -> Answer {

@@ -2,84 +2,245 @@
 //!
 //! `open(2)` follows only declared pointers, but what it opens could be a door
 //! into the monitor: `/proc/<pid>/mem` writes any memory of a process, ours and
-//! that of every other monitor in the container. Such a file is closed again
-//! before the guest learns its number.
+//! that of every other monitor in the container.
+//!
+//! A process with one thread can open anything: what turns out to be such a door
+//! is closed again before the guest learns its number. Another thread would not
+//! need to learn it: it could try all numbers meanwhile. So with several threads
+//! a path is first only looked up, what was found is put out of the guest's
+//! reach and looked at, and that very file is opened.
 
 use std::{
-    ffi::CString,
+    ffi::{CString, OsStr},
     os::{
-        fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd},
-        unix::ffi::OsStrExt,
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        unix::ffi::{OsStrExt, OsStringExt},
     },
     path::Path,
 };
 
 use nix::{
     errno::Errno,
-    sys::statfs::{PROC_SUPER_MAGIC, fstatfs},
+    fcntl::readlinkat,
+    sys::stat::{SFlag, fstat},
 };
 
 use crate::{
-    abi::{Arg, Call, Forwardable, lookup},
-    forward,
+    abi::{Arg, Call, Forwardable, lookup, number},
+    descriptors::Scratch,
+    forward, guest_copy,
     guest_memory::GuestMemory,
     host_call::{self, Outcome, decode, to_u64},
+    proc_files::{self, ProcFile},
 };
 
 /// The calls that open a file by its path.
 const OPENING: [&str; 5] = ["open", "openat", "openat2", "creat", "open_by_handle_at"];
+
+/// How often a link may lead to a link (Linux's `MAXSYMLINKS`).
+const LINKS_MAX: usize = 40;
+/// The size of `struct open_how`, in bytes.
+const HOW_LEN: u64 = 24;
+
+const WORKING_DIRECTORY: u64 = 0xffff_ff9c;
+const CREATE: u64 = 0o100;
+const EXCLUSIVE: u64 = 0o200;
+const CREAT: u64 = 0o1101;
+const DIRECTORY: u64 = 0o20_0000;
+const NO_FOLLOW: u64 = 0o40_0000;
+const CLOSE_ON_EXEC: u64 = 0o200_0000;
+const PATH_ONLY: u64 = 0o1000_0000;
+const TEMPORARY: u64 = 0o2000_0000;
 
 /// What came of opening a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
     /// The call's outcome, as the guest shall see it.
     pub outcome: Outcome,
-    /// The file's name, if it is one of procfs.
-    pub name_on_proc: Option<String>,
+    /// What file of procfs it is, if it is one.
+    pub on_proc: Option<ProcFile>,
 }
 
-/// Makes one of the opening calls for the guest.
+/// Makes one of the opening calls for the guest, with `path` in place of the
+/// string it gave, if the call has one.
+///
+/// `is_alone` says that the process has no other thread.
 ///
 /// `EACCES` if the file would lead into a process's memory.
 ///
 /// # Panics
 ///
 /// If `number` is none of them.
-pub fn open(memory: &GuestMemory, number: usize, args: [u64; 6]) -> Result<Opened, Errno> {
-    let outcome = forward::forward(memory, opening(number), args)?;
-    let plain = Opened { outcome, name_on_proc: None };
+pub fn open(
+    memory: &GuestMemory,
+    number: usize,
+    args: [u64; 6],
+    path: Option<&[u8]>,
+    is_alone: bool,
+) -> Result<Opened, Errno> {
+    let call = opening(number);
+    let Some(path) = path else {
+        return examine(forward::forward(memory, call, args)?);
+    };
+    if is_alone {
+        return examine(with_path(call, args, Path::new(OsStr::from_bytes(path)))?);
+    }
+    let wish = Wish::read(number, args, path)?;
+    let leads_nowhere = wish.flags & (PATH_ONLY | TEMPORARY) != 0;
+    if leads_nowhere || wish.flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE {
+        return examine(wish.open(0));
+    }
+    wish.open_in_steps()
+}
+
+/// Looks at what was opened while nobody knows its number, or could use it.
+fn examine(outcome: Outcome) -> Result<Opened, Errno> {
+    let plain = Opened { outcome, on_proc: None };
     let Outcome::Returned(result) = outcome else { return Ok(plain) };
     let Ok(descriptor) = i32::try_from(decode(result)?) else { return Ok(plain) };
-    // SAFETY: the kernel just opened it for this process, and it stays open while
-    // it is borrowed, unless the guest closes it from another thread; then the
-    // questions below fail or are about another file of the guest's.
+    // SAFETY: the kernel just opened it for this process. It stays open while it is
+    // borrowed, unless another thread of the guest's closes a number it was not
+    // told; then the questions below fail or are about another of its files.
     let file = unsafe { BorrowedFd::borrow_raw(descriptor) };
-    if !is_on_proc(file) {
-        return Ok(plain);
-    }
-    let name_on_proc = name_of(file);
-    // Where procfs hides its names, because no `/proc` is mounted here, any file
-    // of it counts as a door.
-    if name_on_proc.as_ref().is_none_or(|name| name.ends_with("/mem")) {
+    let on_proc = proc_files::identify(file);
+    if on_proc.as_ref().is_some_and(|what| proc_files::leads_into_memory(file, what)) {
         // SAFETY: as above. The guest has not been told the number.
         drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
         return Err(Errno::EACCES);
     }
-    Ok(Opened { outcome, name_on_proc })
+    Ok(Opened { outcome, on_proc })
 }
 
-/// The name of an open file or directory of the guest's, if it is one of procfs.
-pub fn name_on_proc(file: BorrowedFd<'_>) -> Option<String> {
-    if is_on_proc(file) { name_of(file) } else { None }
+/// What the guest wants opened, copied once.
+struct Wish {
+    directory: u64,
+    path: CString,
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+    /// `openat2(2)` refuses what the others ignore.
+    is_strict: bool,
 }
 
-/// Opens `path` where the guest said another name for it.
-///
-/// # Panics
-///
-/// If `number` is not that of an opening call.
-pub fn open_instead(number: usize, args: [u64; 6], path: &Path) -> Result<Outcome, Errno> {
-    with_path(opening(number), args, path)
+impl Wish {
+    fn read(number: usize, args: [u64; 6], path: &[u8]) -> Result<Self, Errno> {
+        let [directory, flags, mode] = match number {
+            number::OPEN => [WORKING_DIRECTORY, args[1], args[2]],
+            number::CREAT => [WORKING_DIRECTORY, CREAT, args[1]],
+            _ => [args[0], args[2], args[3]],
+        };
+        forward::check_descriptor(directory)?;
+        let path = CString::new(path).map_err(|_| Errno::ENOENT)?;
+        let wish = Self { directory, path, flags, mode, resolve: 0, is_strict: false };
+        if number != number::OPENAT2 {
+            return Ok(wish);
+        }
+        let (at, len) = (args[2], args[3]);
+        if len < HOW_LEN {
+            return Err(Errno::EINVAL);
+        }
+        let rest = usize::try_from(len - HOW_LEN).map_err(|_| Errno::E2BIG)?;
+        if rest > 4096 || guest_copy::read_array::<u8>(at + HOW_LEN, rest)?.iter().any(|&b| b != 0)
+        {
+            return Err(Errno::E2BIG);
+        }
+        let [flags, mode, resolve] = guest_copy::read(at)?;
+        Ok(Self { flags, mode, resolve, is_strict: true, ..wish })
+    }
+
+    /// Opens it as it is, with `more` flags.
+    fn open(&self, more: u64) -> Outcome {
+        let path = to_u64(self.path.as_ptr().addr());
+        let how = [self.flags | more, self.mode, self.resolve];
+        let (number, how, len) = if self.is_strict {
+            (number::OPENAT2, to_u64(how.as_ptr().addr()), HOW_LEN)
+        } else {
+            (number::OPENAT, how[0], self.mode)
+        };
+        // SAFETY: the path and the structure are ours and live until the call
+        // returns; the directory is not one of the monitor's descriptors.
+        unsafe { host_call::interruptible(number, &[self.directory, path, how, len, 0, 0]) }
+    }
+
+    /// Looks up, looks at, opens what was looked at.
+    fn open_in_steps(mut self) -> Result<Opened, Errno> {
+        for _ in 0..LINKS_MAX {
+            match self.look_up() {
+                Ok(found) => return self.open_found(&found),
+                Err(Errno::ENOENT) if self.flags & CREATE != 0 => {}
+                Err(errno) => return Err(errno),
+            }
+            let outcome = self.open(EXCLUSIVE);
+            if outcome != Outcome::Returned(-i64::from(libc::EEXIST)) {
+                return examine(outcome);
+            }
+            // Somebody made it just now, or it is a link to what is to be made.
+            if self.flags & NO_FOLLOW == 0 {
+                self.follow();
+            }
+        }
+        Err(Errno::ELOOP)
+    }
+
+    /// A descriptor by which nothing can be done with the file.
+    fn look_up(&self) -> Result<Scratch, Errno> {
+        let flags = self.flags & (NO_FOLLOW | DIRECTORY) | PATH_ONLY | CLOSE_ON_EXEC;
+        let how = [flags, 0, self.resolve];
+        let path = to_u64(self.path.as_ptr().addr());
+        let how = to_u64(how.as_ptr().addr());
+        let args = [self.directory, path, how, HOW_LEN, 0, 0];
+        // SAFETY: as in `open`.
+        let found = unsafe { host_call::raw(libc::SYS_openat2, args) }?;
+        let found = i32::try_from(found).map_err(|_| Errno::EMFILE)?;
+        // SAFETY: the kernel just made it. Whatever another thread of the guest's
+        // puts in its place is looked at instead, once that is out of reach.
+        let found = unsafe { OwnedFd::from_raw_fd(found) };
+        Scratch::hold(&found)
+    }
+
+    fn open_found(&self, found: &Scratch) -> Result<Opened, Errno> {
+        let file = found.as_fd();
+        let on_proc = proc_files::identify(file);
+        if on_proc.as_ref().is_some_and(|what| proc_files::leads_into_memory(file, what)) {
+            return Err(Errno::EACCES);
+        }
+        let kind = SFlag::from_bits_truncate(fstat(file)?.st_mode & libc::S_IFMT);
+        if kind == SFlag::S_IFLNK {
+            return Err(Errno::ELOOP);
+        }
+        if kind == SFlag::S_IFDIR && self.flags & CREATE != 0 {
+            return Err(Errno::EISDIR);
+        }
+        // Without a procfs to find it again, it is not one of procfs that is meant.
+        let Some(root) = proc_files::root() else { return examine(self.open(0)) };
+        let link = CString::new(proc_files::own_link(file)).map_err(|_| Errno::ENOENT)?;
+        let again = Self {
+            directory: u64::from(root.as_raw_fd().unsigned_abs()),
+            path: link,
+            flags: self.flags & !(NO_FOLLOW | CREATE | EXCLUSIVE),
+            mode: 0,
+            resolve: 0,
+            is_strict: self.is_strict,
+        };
+        let outcome = again.open(0);
+        Ok(Opened { outcome, on_proc })
+    }
+
+    /// Goes where the link at the end of the path leads to, if there is one.
+    fn follow(&mut self) {
+        let directory = u32::try_from(self.directory & 0xffff_ffff).unwrap_or(0).cast_signed();
+        // SAFETY: the guest's own descriptor or its working directory, for the
+        // length of one call; nothing of Rust's relies on its being open.
+        let directory = unsafe { BorrowedFd::borrow_raw(directory) };
+        let Ok(target) = readlinkat(directory, self.path.as_c_str()) else { return };
+        let mut path = target.into_vec();
+        if !path.starts_with(b"/") {
+            let own = self.path.to_bytes();
+            let folder = own.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
+            path.splice(0..0, own[..folder].iter().copied());
+        }
+        self.path = CString::new(path).unwrap_or_else(|_| self.path.clone());
+    }
 }
 
 /// Makes a call for the guest with `path` in place of its first string.
@@ -100,17 +261,6 @@ pub fn with_path(call: Forwardable, args: [u64; 6], path: &Path) -> Result<Outco
     Ok(unsafe { host_call::interruptible(row.number, &host) })
 }
 
-fn is_on_proc(file: BorrowedFd<'_>) -> bool {
-    fstatfs(file).is_ok_and(|status| status.filesystem_type() == PROC_SUPER_MAGIC)
-}
-
-/// The path by which the kernel knows an open file.
-fn name_of<T: AsFd>(file: T) -> Option<String> {
-    use std::os::fd::AsRawFd;
-    let link = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
-    std::fs::read_link(link).ok()?.into_os_string().into_string().ok()
-}
-
 /// The row, with its pointers declared: the obligation that the row itself does
 /// not keep, what the opened file can do, is kept by [`open`].
 fn opening(number: usize) -> Forwardable {
@@ -125,36 +275,54 @@ mod tests {
     use nix::errno::Errno;
 
     use super::open;
-    use crate::{
-        abi::number,
-        guest_copy,
-        guest_memory::{GuestMemory, GuestSpan},
-        host_call::Outcome,
-    };
+    use crate::{abi::number, guest_memory::GuestMemory, host_call::Outcome};
 
-    fn open_path(at: u64, path: &str) -> Result<Outcome, Errno> {
+    fn open_path(path: &str, flags: u64, is_alone: bool) -> Result<Outcome, Errno> {
         let memory = GuestMemory::claim().unwrap();
-        memory.map(GuestSpan::new(at, 4096).unwrap(), 3, 0x22, None, 0).unwrap();
-        guest_copy::write_bytes(at, format!("{path}\0").as_bytes()).unwrap();
-        open(&memory, number::OPEN, [at, 0, 0, 0, 0, 0]).map(|opened| opened.outcome)
+        let args = [0, flags, 0o600, 0, 0, 0];
+        let opened = open(&memory, number::OPEN, args, Some(path.as_bytes()), is_alone);
+        opened.map(|opened| opened.outcome)
     }
 
     #[test]
     fn no_way_to_the_memory_of_a_process_is_open() {
-        for (at, path) in [
-            (0x50_0000, "/proc/self/mem"),
-            (0x50_1000, "/proc/thread-self/mem"),
-            (0x50_2000, "/proc/1/mem"),
-            (0x50_3000, "/proc/self/root/../proc/self/task/../mem"),
+        for path in [
+            "/proc/self/mem",
+            "/proc/thread-self/mem",
+            "/proc/1/mem",
+            "/proc/self/root/../proc/self/task/../mem",
         ] {
-            assert_eq!(open_path(at, path), Err(Errno::EACCES), "{path}");
+            for is_alone in [true, false] {
+                assert_eq!(open_path(path, 0, is_alone), Err(Errno::EACCES), "{path}");
+            }
         }
     }
 
     #[test]
     fn other_files_open_as_ever() {
-        assert!(matches!(open_path(0x51_0000, "/proc/self/status"), Ok(Outcome::Returned(3..))));
-        assert!(matches!(open_path(0x51_1000, "/dev/null"), Ok(Outcome::Returned(3..))));
-        assert_eq!(open_path(0x51_2000, "/nowhere"), Err(Errno::ENOENT));
+        for alone in [true, false] {
+            let opened = |path| matches!(open_path(path, 0, alone), Ok(Outcome::Returned(3..)));
+
+            assert!(opened("/proc/self/status"));
+            assert!(opened("/dev/null"));
+            assert!(opened("/proc/sys/fs/protected_symlinks"));
+            assert!(
+                [Err(Errno::ENOENT), Ok(Outcome::Returned(-2))]
+                    .contains(&open_path("/nowhere", 0, alone))
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_link_leads_to_is_made() {
+        let dir = std::env::temp_dir().join(format!("km-files-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        std::os::unix::fs::symlink("made", dir.join("link")).unwrap();
+
+        let made = open_path(dir.join("link").to_str().unwrap(), 0o101, false);
+
+        assert!(matches!(made, Ok(Outcome::Returned(3..))), "{made:?}");
+        assert!(dir.join("made").is_file());
+        std::fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -22,7 +22,9 @@ pub mod kvm;
 pub mod locking;
 pub mod messages;
 pub mod nested;
+pub mod proc_files;
 pub mod process;
+pub mod process_view;
 pub mod signals;
 
 /// The guest's errors and ours, as Linux numbers them.

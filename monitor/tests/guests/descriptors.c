@@ -68,8 +68,9 @@ int main(void)
     syscall(SYS_close_range, 3, ~0U, 0);
     go_on("after close_range");
 
-    /* A known difference: the few numbers that are the monitor's are EBADF to the guest, where
-     * Linux would let them be taken. What must not happen is that one is taken. */
+    /* A known difference where the soft limit is high: the few numbers that are the monitor's
+     * are EBADF to the guest, where Linux would let them be taken. What must not happen is that
+     * one is taken. */
     int refused = 0, kept = 0;
     for (int fd = 3; fd < 1024; fd++) {
         if (dup2(2, fd) == fd)

@@ -1,0 +1,125 @@
+//! Whose a folder of `/proc` is: the looking guest's own, another guest's, or that
+//! of a process without a monitor.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use monitor_sys::{
+    descriptors, proc_files,
+    process_view::{self, Numbers},
+};
+use rustix::fs::{AtFlags, fstat, statat};
+
+/// The process that looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Viewer<'a> {
+    /// The monitor's program, by which a monitor is known.
+    pub monitor: Option<BorrowedFd<'a>>,
+    /// The guest's program.
+    pub program: Option<BorrowedFd<'a>>,
+    /// The process's own auxiliary vector.
+    pub auxiliary: &'a [u64],
+    /// Where its heap begins and ends.
+    pub heap: [u64; 2],
+}
+
+/// Whose folder it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The viewer's.
+    Own,
+    /// Another guest's. Its monitor says by which numbers it keeps the guest's
+    /// program and other things.
+    Guest(Numbers),
+    /// No guest's.
+    Other,
+}
+
+/// A path from procfs's root, split: the process, and the rest. What threads have
+/// of their own is taken for the process's.
+pub fn split(name: &str) -> Option<(&str, &str)> {
+    let (process, rest) = name.strip_prefix('/')?.split_once('/')?;
+    if !process.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let of_thread = rest.strip_prefix("task/").and_then(|rest| rest.split_once('/'));
+    Some((process, of_thread.map_or(rest, |(_, rest)| rest)))
+}
+
+/// Whose folder `/<process>` of procfs is.
+pub fn owner(viewer: &Viewer<'_>, process: &str) -> Owner {
+    // Not by its number: procfs may be that of another namespace.
+    if proc_files::open(&format!("thread-self/../{process}/comm")).is_ok() {
+        return Owner::Own;
+    }
+    let vector = proc_files::read(&format!("{process}/auxv")).unwrap_or_default();
+    let words = vector.chunks_exact(8).filter_map(|word| word.try_into().ok());
+    let words: Vec<u64> = words.map(u64::from_le_bytes).collect();
+    let numbers = process_view::descriptors_in(&words);
+    if numbers[0].is_some() || runs_a_monitor(viewer, process) {
+        return Owner::Guest(numbers);
+    }
+    Owner::Other
+}
+
+/// Whether the open file is the monitor's own program.
+pub fn is_monitors(viewer: &Viewer<'_>, file: BorrowedFd<'_>) -> bool {
+    match (viewer.monitor.map(fstat), fstat(file)) {
+        (Some(Ok(one)), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
+        _ => false,
+    }
+}
+
+fn runs_a_monitor(viewer: &Viewer<'_>, process: &str) -> bool {
+    let (Some(monitor), Some(root)) = (viewer.monitor, proc_files::root()) else { return false };
+    let program = statat(root, format!("{process}/exe"), AtFlags::empty());
+    match (fstat(monitor), program) {
+        (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
+        _ => false,
+    }
+}
+
+/// Whether descriptor `number` of the owner's is its monitor's.
+pub fn is_hidden(viewer: &Viewer<'_>, process: &str, owner: Owner, number: i32) -> bool {
+    let numbers = match owner {
+        Owner::Own => return descriptors::is_ours(number),
+        Owner::Guest(numbers) => numbers,
+        Owner::Other => return false,
+    };
+    let wide = u64::from(number.unsigned_abs());
+    if numbers.contains(&Some(wide)) {
+        return true;
+    }
+    let link = |path: &str| proc_files::link(path).unwrap_or_default();
+    let target = link(&format!("{process}/fd/{number}"));
+    let is_programs = viewer
+        .monitor
+        .is_some_and(|own| link(&format!("thread-self/fd/{}", own.as_raw_fd())) == target);
+    target.starts_with(b"anon_inode:kvm-")
+        || target == b"/dev/kvm"
+        || (is_programs && !target.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Owner, Viewer, owner, split};
+
+    #[test]
+    fn a_name_splits_into_process_and_rest() {
+        assert_eq!(split("/7/maps"), Some(("7", "maps")));
+        assert_eq!(split("/7/task/9/fd/3"), Some(("7", "fd/3")));
+        assert_eq!(split("/7/task"), Some(("7", "task")));
+        assert_eq!(split("/7/task/9"), Some(("7", "task/9")));
+        assert_eq!(split("/sys/kernel"), None);
+        assert_eq!(split("/7"), None);
+        assert_eq!(split(""), None);
+    }
+
+    #[test]
+    fn a_process_knows_its_own_folder_and_that_of_no_guest() {
+        let viewer = Viewer { monitor: None, program: None, auxiliary: &[], heap: [0; 2] };
+        let parent = std::os::unix::process::parent_id().to_string();
+
+        assert_eq!(owner(&viewer, &std::process::id().to_string()), Owner::Own);
+        assert_eq!(owner(&viewer, &parent), Owner::Other);
+    }
+}

@@ -1,0 +1,140 @@
+//! Folders of `/proc/<pid>` as they are listed: without the monitor's descriptors,
+//! its mappings, and threads that the kernel runs for the virtual machine.
+
+use monitor_sys::{guest_memory::GUEST_END, proc_files};
+
+use super::neighbour::{self, Owner, Viewer};
+
+/// `PF_USER_WORKER`: a thread of the kernel's that counts as one of the process.
+const USER_WORKER: u64 = 0x4000;
+
+/// A folder some of whose entries are not shown.
+#[derive(Debug)]
+pub struct Folder<'a> {
+    process: &'a str,
+    owner: Owner,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Descriptors,
+    Threads,
+    Mappings,
+}
+
+/// The folder of that name inside procfs, if it is such a one.
+pub fn folder<'a>(viewer: &Viewer<'_>, name: &'a str) -> Option<Folder<'a>> {
+    let (process, rest) = neighbour::split(name)?;
+    let kind = match rest {
+        "fd" | "fdinfo" => Kind::Descriptors,
+        "task" => Kind::Threads,
+        "map_files" => Kind::Mappings,
+        _ => return None,
+    };
+    let owner = neighbour::owner(viewer, process);
+    (owner != Owner::Other).then_some(Folder { process, owner, kind })
+}
+
+impl Folder<'_> {
+    /// Whether the entry is not shown.
+    pub fn hides(&self, viewer: &Viewer<'_>, entry: &str) -> bool {
+        match self.kind {
+            Kind::Descriptors => entry
+                .parse()
+                .is_ok_and(|number| neighbour::is_hidden(viewer, self.process, self.owner, number)),
+            Kind::Threads => is_worker(self.process, entry),
+            Kind::Mappings => {
+                let start = entry.split('-').next().unwrap_or_default();
+                u64::from_str_radix(start, 16).is_ok_and(|start| start >= GUEST_END)
+            }
+        }
+    }
+}
+
+/// The ninth word of `stat`; the second one, in parentheses, can hold anything.
+fn is_worker(process: &str, thread: &str) -> bool {
+    let stat = proc_files::read(&format!("{process}/task/{thread}/stat")).unwrap_or_default();
+    let end = stat.iter().rposition(|&byte| byte == b')').unwrap_or(0);
+    let words = String::from_utf8_lossy(&stat[end..]).into_owned();
+    let flags = words.split(' ').nth(7).and_then(|word| word.parse::<u64>().ok());
+    flags.is_some_and(|flags| flags & USER_WORKER != 0)
+}
+
+/// The directory entries but for the hidden ones. `wide` entries are those of
+/// `getdents64(2)`, whose names begin a byte later.
+pub fn without_hidden(entries: &[u8], wide: bool, hides: impl Fn(&str) -> bool) -> Vec<u8> {
+    const LENGTH_AT: usize = 16;
+    let name_at = if wide { 19 } else { 18 };
+    let mut shown = Vec::with_capacity(entries.len());
+    let mut rest = entries;
+    while let Some(length) = rest.get(LENGTH_AT..LENGTH_AT + 2) {
+        let length = usize::from(u16::from_le_bytes([length[0], length[1]]));
+        let Some((entry, behind)) = rest.split_at_checked(length).filter(|_| length > name_at)
+        else {
+            break;
+        };
+        let name = entry[name_at..].split(|&byte| byte == 0).next().unwrap_or_default();
+        if !std::str::from_utf8(name).is_ok_and(&hides) {
+            shown.extend(entry);
+        }
+        rest = behind;
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, os::fd::AsRawFd};
+
+    use monitor_sys::descriptors;
+
+    use super::{folder, without_hidden};
+    use crate::files::neighbour::Viewer;
+
+    const VIEWER: Viewer<'static> =
+        Viewer { monitor: None, program: None, auxiliary: &[], heap: [0; 2] };
+
+    fn entry(name: &str) -> Vec<u8> {
+        let mut bytes = vec![0; 19];
+        bytes.extend(name.as_bytes());
+        bytes.push(0);
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        let length = u16::try_from(bytes.len()).unwrap();
+        bytes[16..18].copy_from_slice(&length.to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn the_monitors_descriptors_are_left_out_of_a_list() {
+        let hidden = descriptors::hide(File::open("/dev/null").unwrap()).unwrap();
+        let number = hidden.as_raw_fd().to_string();
+        let name = format!("/{}/fd", std::process::id());
+        let list = folder(&VIEWER, &name).unwrap();
+
+        let all = [entry("."), entry(&number), entry("2")].concat();
+        let shown = without_hidden(&all, true, |entry| list.hides(&VIEWER, entry));
+
+        assert_eq!(shown, [entry("."), entry("2")].concat());
+    }
+
+    #[test]
+    fn the_monitors_mappings_are_left_out_of_a_list() {
+        let name = format!("/{}/map_files", std::process::id());
+        let list = folder(&VIEWER, &name).unwrap();
+
+        assert!(list.hides(&VIEWER, "7f0000000000-7f0000001000"));
+        assert!(!list.hides(&VIEWER, "4000000000-4000001000"));
+        assert!(!list.hides(&VIEWER, ".."));
+    }
+
+    #[test]
+    fn other_folders_are_listed_whole() {
+        let own = std::process::id();
+        let parent = std::os::unix::process::parent_id();
+
+        for name in [format!("/{own}/ns"), format!("/{parent}/fd"), "/fd".to_owned()] {
+            assert!(folder(&VIEWER, &name).is_none(), "{name}");
+        }
+    }
+}

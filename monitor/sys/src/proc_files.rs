@@ -1,0 +1,206 @@
+//! What a file of procfs is, whatever path led to it.
+//!
+//! A path proves nothing: every part of procfs can be mounted elsewhere, under any
+//! name. A file's name here is the one inside procfs, as in `/12/maps`: the
+//! kernel's own name for the open file, with the mount's root in place of the
+//! mount's point.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStringExt,
+    },
+    sync::OnceLock,
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat},
+    sys::{
+        stat::{FileStat, SFlag, fstat},
+        statfs::{PROC_SUPER_MAGIC, fstatfs},
+    },
+};
+
+use crate::descriptors;
+
+/// The inode of procfs's root.
+const ROOT_INODE: u64 = 1;
+
+/// The mode of `/proc/<pid>/mem`, which nobody can change, and of no other file of
+/// a process.
+const MEMORY_MODE: u32 = 0o600;
+
+/// The root of the true procfs that was at `/proc` when the monitor started.
+static ROOT: OnceLock<Option<OwnedFd>> = OnceLock::new();
+
+/// A file of procfs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProcFile {
+    /// Its path from procfs's root.
+    Named(String),
+    /// One whose name cannot be found out.
+    Nameless,
+}
+
+impl ProcFile {
+    /// The path from procfs's root, if it is known.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Named(name) => Some(name),
+            Self::Nameless => None,
+        }
+    }
+}
+
+/// Takes hold of procfs before the guest can put something in its place.
+pub fn prepare() {
+    root();
+}
+
+/// Procfs's root, if there is a true procfs at `/proc`.
+pub fn root() -> Option<BorrowedFd<'static>> {
+    let found = ROOT.get_or_init(|| {
+        let folder = File::open("/proc").ok()?;
+        let is_root = is_on_proc(folder.as_fd()) && fstat(&folder).ok()?.st_ino == ROOT_INODE;
+        let hidden = is_root.then(|| descriptors::hide(&folder).ok()).flatten()?;
+        descriptors::keep_always(&hidden);
+        Some(hidden)
+    });
+    found.as_ref().map(AsFd::as_fd)
+}
+
+/// Opens a file of procfs by its path from procfs's root, for reading.
+pub fn open(path: &str) -> Result<File, Errno> {
+    open_with(path, OFlag::O_RDONLY)
+}
+
+/// Nothing that is mounted inside procfs is gone through.
+fn open_with(path: &str, flags: OFlag) -> Result<File, Errno> {
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_XDEV);
+    openat2(root().ok_or(Errno::ENOENT)?, path, how).map(File::from)
+}
+
+/// The content of a file of procfs.
+pub fn read(path: &str) -> Result<Vec<u8>, Errno> {
+    let mut content = Vec::new();
+    let read = open(path)?.read_to_end(&mut content);
+    read.map(|_| content).map_err(|error| errno_of(&error))
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
+/// Where a link of procfs leads to, as the kernel words it.
+pub fn link(path: &str) -> Result<Vec<u8>, Errno> {
+    let target = readlinkat(root().ok_or(Errno::ENOENT)?, path)?;
+    Ok(target.into_vec())
+}
+
+/// What the file is if it is one of procfs.
+pub fn identify(file: BorrowedFd<'_>) -> Option<ProcFile> {
+    is_on_proc(file).then(|| name_inside(file).map_or(ProcFile::Nameless, ProcFile::Named))
+}
+
+/// Whether the open file leads into the memory of a process. One without a name
+/// counts as such.
+pub(crate) fn leads_into_memory(file: BorrowedFd<'_>, what: &ProcFile) -> bool {
+    let Some(name) = what.name() else { return true };
+    let has_mode = |status: FileStat| {
+        SFlag::from_bits_truncate(status.st_mode).contains(SFlag::S_IFREG)
+            && status.st_mode & 0o777 == MEMORY_MODE
+    };
+    name.ends_with("/mem") || (!name.starts_with("/sys/") && fstat(file).is_ok_and(has_mode))
+}
+
+fn is_on_proc(file: BorrowedFd<'_>) -> bool {
+    fstatfs(file).is_ok_and(|status| status.filesystem_type() == PROC_SUPER_MAGIC)
+}
+
+fn name_inside(file: BorrowedFd<'_>) -> Option<String> {
+    // Had somebody mounted something over it, the link could say anything.
+    open_with("thread-self/fd", OFlag::O_PATH).ok()?;
+    let path = String::from_utf8(link(&own_link(file)).ok()?).ok()?;
+    let mount = mount_of(file)?;
+    let root = root()?;
+    let (point, inside) = if mount_of(root)? == mount {
+        (String::from_utf8(link(&own_link(root)).ok()?).ok()?, String::from("/"))
+    } else {
+        find_mount(mount)?
+    };
+    let rest = path.strip_prefix(point.trim_end_matches('/'))?;
+    let name = format!("{}{rest}", inside.trim_end_matches('/'));
+    (name.is_empty() || name.starts_with('/')).then_some(name)
+}
+
+/// The path from procfs's root by which this thread finds its own open file.
+pub(crate) fn own_link(file: BorrowedFd<'_>) -> String {
+    // Not /proc/self: that is empty once the first thread has ended.
+    format!("thread-self/fd/{}", file.as_raw_fd())
+}
+
+/// Where a mount is, and which folder of its filesystem is there.
+fn find_mount(mount: u64) -> Option<(String, String)> {
+    let table = String::from_utf8(read("thread-self/mountinfo").ok()?).ok()?;
+    // 36 35 98:0 /root /point options … - type source options
+    let line = table
+        .lines()
+        .find(|line| line.split(' ').next().and_then(|word| word.parse().ok()) == Some(mount))?;
+    let mut words = line.split(' ').skip(3);
+    let (root, point) = (words.next()?, words.next()?);
+    // Blanks and the like are escaped: such a mount has no name here.
+    (!root.contains('\\') && !point.contains('\\')).then(|| (point.to_owned(), root.to_owned()))
+}
+
+/// The mount an open file was found through.
+fn mount_of(file: BorrowedFd<'_>) -> Option<u64> {
+    let mut status = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: the path is an empty C string, and `status` is writable memory of the
+    // structure's size.
+    let result = unsafe {
+        libc::statx(
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            libc::STATX_MNT_ID,
+            status.as_mut_ptr(),
+        )
+    };
+    // SAFETY: all-zero bytes are a valid value, whatever the kernel has filled in.
+    let status = unsafe { status.assume_init() };
+    (result == 0 && status.stx_mask & libc::STATX_MNT_ID != 0).then_some(status.stx_mnt_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, os::fd::AsFd};
+
+    use super::{ProcFile, identify, leads_into_memory};
+
+    fn name(path: &str) -> Option<ProcFile> {
+        identify(File::open(path).unwrap().as_fd())
+    }
+
+    #[test]
+    fn a_file_has_its_name_inside_procfs() {
+        let own = std::process::id();
+
+        assert_eq!(name("/proc/self/maps"), Some(ProcFile::Named(format!("/{own}/maps"))));
+        assert_eq!(name("/proc"), Some(ProcFile::Named(String::new())));
+        assert_eq!(name("/dev/null"), None);
+    }
+
+    #[test]
+    fn the_memory_of_a_process_is_known_by_its_mode() {
+        let memory = File::open("/proc/self/mem").unwrap();
+        let status = File::open("/proc/self/status").unwrap();
+        let disguised = ProcFile::Named("/version".to_owned());
+
+        assert!(leads_into_memory(memory.as_fd(), &disguised));
+        assert!(leads_into_memory(status.as_fd(), &ProcFile::Nameless));
+        assert!(!leads_into_memory(status.as_fd(), &disguised));
+    }
+}
