@@ -30,6 +30,7 @@ suites! {
     cargo "cargo";
     musl "musl";
     gcc_make "gcc-make";
+    redis "redis";
 }
 
 #[test]
