@@ -31,6 +31,7 @@ suites! {
     musl "musl";
     gcc_make "gcc-make";
     redis "redis";
+    postgres "postgres";
 }
 
 #[test]
