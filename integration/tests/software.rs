@@ -32,6 +32,7 @@ suites! {
     gcc_make "gcc-make";
     redis "redis";
     postgres "postgres";
+    nginx "nginx";
 }
 
 #[test]
