@@ -33,6 +33,7 @@ suites! {
     redis "redis";
     postgres "postgres";
     nginx "nginx";
+    stress_ng "stress-ng";
 }
 
 #[test]
