@@ -34,6 +34,7 @@ suites! {
     postgres "postgres";
     nginx "nginx";
     stress_ng "stress-ng";
+    ruby "ruby";
 }
 
 #[test]
