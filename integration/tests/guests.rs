@@ -278,6 +278,16 @@ fn processes_get_namespaces_as_on_linux() {
 }
 
 #[test]
+fn limits_act_on_the_program_and_on_nothing_else() {
+    guest("limits.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn every_mapping_call_does_what_it_does_on_linux() {
+    guest("mappings.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
 fn memory_is_executable_just_while_the_program_says_so() {
     guest("execute.c").assert_same_end(End::Exited(0));
 }

@@ -64,13 +64,14 @@ fn launched(descriptor: i32, mut environment: Vec<Vec<u8>>) -> anyhow::Result<u8
     if record.device.kind != DeviceKind::Kvm {
         bail!("this km cannot use /dev/kkm");
     }
-    let device = take_over(record.device.descriptor)?;
     let arguments = std::env::args_os().map(OsString::into_vec).collect();
     let program = PathBuf::from(OsString::from_vec(record.program));
     let signal_mask = record.signal_mask;
     let filters = Filters::decode(&record.filters).context("a seccomp filter is not valid")?;
     let given = record.descriptors;
+    let room = descriptors::make_room();
     let take = |descriptor: Option<i32>| descriptor.map(take_over).transpose();
+    let device = take_over(record.device.descriptor)?;
     let opened = take(given.program)?;
     let file = opened.as_ref().map(|file| format!("/proc/self/fd/{}", file.as_raw_fd()));
     let file = file.map(PathBuf::from);
@@ -82,6 +83,7 @@ fn launched(descriptor: i32, mut environment: Vec<Vec<u8>>) -> anyhow::Result<u8
         monitor: take(given.monitor)?.or_else(own_program),
         program: opened,
     };
+    drop(room);
     if record.action == Action::Check {
         return Ok(report(machine::check(device, &invocation).err()));
     }

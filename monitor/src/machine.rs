@@ -27,7 +27,7 @@ use crate::{
         image::{Executable, Image},
         stack::{self, Identity, Stack, Strings},
     },
-    memory::AddressSpace,
+    memory::{AddressSpace, limits},
     platform::{Machine, PlatformError, kvm::KvmMachine},
     process::{Host, Process},
     run_loop,
@@ -114,6 +114,8 @@ pub fn run(device: OwnedFd, invocation: &Invocation, host: Host) -> StartError {
 
 fn start(device: OwnedFd, invocation: &Invocation, mut host: Host) -> Result<Thread, StartError> {
     let memory = GuestMemory::claim()?;
+    limits::adopt();
+    let _room = descriptors::make_room();
     proc_files::prepare();
     let executable = Executable::open(invocation.place(), invocation.arguments.clone())?;
     let machine: Arc<dyn Machine> = Arc::new(KvmMachine::new(device)?);

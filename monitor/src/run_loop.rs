@@ -74,7 +74,12 @@ fn nothing_behind(thread: &mut Thread, address: u64) -> Result<(), PlatformError
         return Ok(());
     }
     thread.denials = 0;
-    thread.receiver().raise(&at_address(libc::SIGBUS, code::BUS_ADRERR, address))
+    let fault = if thread.process.memory.is_guard(address) {
+        at_address(libc::SIGSEGV, code::SEGV_MAPERR, address)
+    } else {
+        at_address(libc::SIGBUS, code::BUS_ADRERR, address)
+    };
+    thread.receiver().raise(&fault)
 }
 
 fn page_fault(thread: &mut Thread, address: u64, access: Access) -> Result<(), PlatformError> {

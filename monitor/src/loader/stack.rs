@@ -9,7 +9,7 @@
 //!  rsp ─▶ argument count
 //! ```
 
-use monitor_sys::{Errno, auxiliary, guest_copy, host_call::to_u64};
+use monitor_sys::{Errno, auxiliary, guest_copy, guest_memory::GuestSpan, host_call::to_u64};
 use rustix::rand::{GetRandomFlags, getrandom};
 use zerocopy::IntoBytes;
 
@@ -17,15 +17,14 @@ use super::{LoadError, image::Image};
 use crate::memory::{
     AddressSpace, Protection,
     change::{Place, Request},
+    stack::LONGEST,
+    whole_pages,
 };
 
 /// `MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK`.
 const STACK: u64 = 0x2_4022;
-/// The limits a stack's length is kept in, in bytes.
-const STACK_LEN: std::ops::RangeInclusive<u64> = (1 << 20)..=(64 << 20);
-/// What arguments and environment may take of it: more than the quarter that
-/// Linux allowed when the monitor was executed with them.
-const STRINGS_SHARE: u64 = 2;
+/// What a program has beside its strings, whatever the limit, in bytes.
+const STACK_MIN: u64 = 128 << 10;
 /// The bytes of a string's first byte to the stack's end that stay free.
 const HEADROOM: usize = 16;
 /// The bit of `AT_HWCAP2` that says `rdfsbase` may be used.
@@ -63,7 +62,8 @@ pub fn build(
     strings: &Strings<'_>,
     identity: Identity,
 ) -> Result<Stack, LoadError> {
-    let len = len.clamp(*STACK_LEN.start(), *STACK_LEN.end());
+    let shortest = strings.room() + STACK_MIN;
+    let len = whole_pages(len.clamp(shortest, LONGEST)).ok_or(LoadError::ArgumentsTooLong)?;
     let protection = Protection(if image.executable_stack { 7 } else { 3 });
     let request = Request {
         place: Place::Hint(0),
@@ -75,10 +75,10 @@ pub fn build(
         alignment: monitor_sys::guest_memory::PAGE,
     };
     let start = memory.map(&request).map_err(LoadError::Memory)?;
-    let content = Content::lay_out(start + len, strings, image, identity)?;
-    if to_u64(content.bytes.len()) > len / STRINGS_SHARE {
-        return Err(LoadError::ArgumentsTooLong);
+    if let Some(span) = GuestSpan::new(start, len) {
+        memory.note_stack(span, protection);
     }
+    let content = Content::lay_out(start + len, strings, image, identity)?;
     let pointer = start + len - to_u64(content.bytes.len());
     guest_copy::write_bytes(pointer, &content.bytes).map_err(LoadError::Memory)?;
     let [arguments, environment, end] = content.strings;
@@ -99,6 +99,15 @@ pub struct Strings<'a> {
     pub environment: &'a [Vec<u8>],
     /// The name it was started by (`AT_EXECFN`).
     pub name: &'a [u8],
+}
+
+impl Strings<'_> {
+    /// The most they take on the stack with all that stands beside them, in bytes.
+    fn room(&self) -> u64 {
+        let all = self.arguments.iter().chain(self.environment);
+        let strings: usize = all.map(|string| string.len() + 1 + size_of::<u64>()).sum();
+        to_u64(strings + self.name.len()) + monitor_sys::guest_memory::PAGE
+    }
 }
 
 /// The bytes from the stack pointer to the stack's end.

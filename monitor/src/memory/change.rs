@@ -9,7 +9,12 @@ use monitor_sys::{
     guest_memory::{GUEST_END, GUEST_START, GuestSpan, PAGE, segment_len},
 };
 
-use super::{AddressSpace, Protection, State, locking::Flags, whole_pages};
+use super::{
+    AddressSpace, Protection, State,
+    locking::Flags,
+    map::{Kind, Mapped},
+    whole_pages,
+};
 use crate::{
     layout::{self, LOW_END},
     platform::PlatformError,
@@ -69,15 +74,24 @@ impl AddressSpace {
         if no_replace == 0 {
             state.promises.check_unsealed(span)?;
         }
+        let kind = kind(request);
+        state.admit(len, state.len_within(span), kind, request.protection)?;
         self.forbid_executing(&state, span, request.protection)?;
-        let flags = request.flags | no_replace | state.promises.flags();
-        let mapped =
-            self.memory.map(span, request.protection.0, flags, request.file, request.offset);
+        // The host would let it grow behind our back.
+        let grows = if kind == Kind::GrowsDown { GROWS_DOWN } else { 0 };
+        let flags = request.flags & !grows | no_replace | state.promises.flags();
+        let mapped = self.memory.map(
+            span,
+            Protection::on_host(request.protection.0),
+            flags,
+            request.file,
+            request.offset,
+        );
         if let Err(errno) = mapped {
             self.forget_if_replaced(&mut state, span, request.place);
             return Err(errno);
         }
-        state.map.insert(span, request.protection);
+        state.note(span, request.protection, kind);
         self.lock_new(&mut state, span, Flags::Applied)?;
         self.show(span, request.protection)?;
         Ok(span.start())
@@ -92,7 +106,7 @@ impl AddressSpace {
         state.promises.check_unsealed(span)?;
         self.forbid_executing(&state, span, Protection::default())?;
         self.memory.unmap(span)?;
-        state.map.remove(span);
+        state.forget(span);
         Ok(())
     }
 
@@ -115,8 +129,9 @@ impl AddressSpace {
             return sealed;
         }
         let protection = Protection(bits & 7);
+        state.admit_data(span, protection)?;
         self.forbid_executing(&state, span, protection)?;
-        let result = self.memory.protect(span, bits);
+        let result = self.memory.protect(span, Protection::on_host(bits));
         if matches!(result, Ok(()) | Err(Errno::ENOMEM)) {
             state.map.protect(span, protection);
         }
@@ -136,9 +151,14 @@ impl AddressSpace {
         keep: u64,
     ) -> Result<u64, Errno> {
         let from = page_span(start, old_len).ok_or(Errno::EFAULT)?;
-        let new_len = whole_pages(new_len).filter(|&len| len != 0).ok_or(Errno::EINVAL)?;
+        let new_len = whole_pages(new_len).filter(|len| (1..=PROGRAM_END).contains(len));
+        let new_len = new_len.ok_or(Errno::EINVAL)?;
         let mut state = self.state();
-        let protection = state.map.protection_at(start).ok_or(Errno::EFAULT)?;
+        let Mapped { protection, kind, .. } = state.map.mapped_at(start).ok_or(Errno::EFAULT)?;
+        let more = if keep == 0 { new_len.saturating_sub(from.len()) } else { new_len };
+        if more != 0 {
+            state.admit(more, 0, kind, protection)?;
+        }
         let target = match to {
             Some(to) => page_span(to, new_len).ok_or(Errno::EINVAL)?,
             None => remap_target(&state, from, new_len, may_move, keep != 0)?,
@@ -151,9 +171,9 @@ impl AddressSpace {
         self.forbid_executing(&state, target, protection)?;
         self.memory.remap(from, target, keep)?;
         if keep == 0 {
-            state.map.remove(from);
+            state.forget(from);
         }
-        state.map.insert(target, protection);
+        state.note(target, protection, kind);
         self.show(target, protection)?;
         Ok(target.start())
     }
@@ -163,7 +183,7 @@ impl AddressSpace {
         &self,
         segment: u64,
         wish: u64,
-        read_only: bool,
+        protection: Protection,
         flags: u64,
     ) -> Result<u64, Errno> {
         let len = whole_pages(segment_len(segment)?).ok_or(Errno::ENOMEM)?;
@@ -172,27 +192,32 @@ impl AddressSpace {
             0 => state.find_room(0, len, PAGE, false)?,
             wish => page_span(wish, len).ok_or(Errno::EINVAL)?,
         };
-        if !layout::in_window(span) {
+        let replaces = flags & SHM_REMAP != 0;
+        let refused = if replaces { wish == 0 } else { !state.map.is_free(span) };
+        if refused || !layout::in_window(span) {
             return Err(Errno::EINVAL);
         }
-        let protection = if read_only { Protection::READ } else { Protection::READ_WRITE };
         state.promises.check_unsealed(span)?;
+        state.admit(len, state.len_within(span), Kind::Shared, protection)?;
         self.forbid_executing(&state, span, protection)?;
         self.memory.attach(segment, span, flags)?;
-        state.map.insert(span, protection);
+        state.note(span, protection, Kind::Shared);
         self.lock_new(&mut state, span, Flags::None)?;
         self.show(span, protection)?;
         Ok(span.start())
     }
 
-    /// `shmdt(2)`.
+    /// `shmdt(2)`: what is left of the segment's mapping goes, in however many parts.
     pub fn detach(&self, start: u64) -> Result<(), Errno> {
         let mut state = self.state();
-        let span = state.map.spans().map(|(span, _)| span).find(|span| span.start() == start);
-        span.map_or(Ok(()), |span| state.promises.check_unsealed(span))?;
+        let attached = state.map.mapped_at(start).filter(|mapped| mapped.span.start() == start);
+        attached.map_or(Ok(()), |mapped| state.promises.check_unsealed(mapped.span))?;
         self.memory.detach(start)?;
-        if let Some(span) = span {
-            state.map.remove(span);
+        let parts = state.map.all().filter(|mapped| mapped.kind == Kind::Shared);
+        let parts = parts.map(|mapped| mapped.span).filter(|span| span.start() >= start);
+        let gone = |span: &GuestSpan| self.memory.advise(*span, ADVICE_NONE).is_err();
+        for span in parts.filter(gone).collect::<Vec<_>>() {
+            state.forget(span);
         }
         Ok(())
     }
@@ -211,7 +236,7 @@ impl AddressSpace {
     }
 
     /// Makes a new mapping reachable, so that its first touch need not ask.
-    fn show(&self, span: GuestSpan, protection: Protection) -> Result<(), Errno> {
+    pub(super) fn show(&self, span: GuestSpan, protection: Protection) -> Result<(), Errno> {
         let result = if protection.executes() {
             self.machine.set_executable(span, true)
         } else if protection.reads() {
@@ -227,8 +252,26 @@ impl AddressSpace {
     /// nothing: where a page is gone, the next fault finds it unmapped.
     fn forget_if_replaced(&self, state: &mut State, span: GuestSpan, place: Place) {
         if matches!(place, Place::Fixed(_)) && self.memory.advise(span, ADVICE_NONE).is_err() {
-            state.map.remove(span);
+            state.forget(span);
         }
+    }
+}
+
+/// `SHM_REMAP`: a segment may replace what is there.
+const SHM_REMAP: u64 = 0o40_000;
+
+/// `MAP_GROWSDOWN`.
+const GROWS_DOWN: u64 = 0x100;
+/// `MAP_TYPE`, of which `MAP_PRIVATE` is 2.
+const TYPE: u64 = 0xf;
+const PRIVATE: u64 = 2;
+
+/// What the mapping will be.
+fn kind(request: &Request<'_>) -> Kind {
+    match request.flags & TYPE {
+        PRIVATE if request.flags & GROWS_DOWN != 0 && request.file.is_none() => Kind::GrowsDown,
+        PRIVATE => Kind::Private,
+        _ => Kind::Shared,
     }
 }
 
@@ -240,8 +283,7 @@ const NO_REPLACE: u64 = 0x10_0000;
 
 /// Where the request goes, and the flag that keeps what is there.
 fn place(state: &State, request: &Request<'_>, len: u64) -> Result<(GuestSpan, u64), Errno> {
-    let huge = len >= HUGE && request.file.is_none();
-    let alignment = request.alignment.max(if huge { HUGE } else { PAGE });
+    let alignment = request.alignment.max(if len >= HUGE { HUGE } else { PAGE });
     let fixed = |at: u64| {
         if !at.is_multiple_of(PAGE) {
             return Err(Errno::EINVAL);

@@ -17,7 +17,7 @@ pub enum Verdict {
 impl AddressSpace {
     /// Judges an access by what the guest has mapped.
     pub fn judge(&self, address: u64, access: Access) -> Verdict {
-        let Some(protection) = self.state().map.protection_at(address) else {
+        let Some(protection) = self.protection_or_growth(address) else {
             return Verdict::Unmapped;
         };
         let allowed = match access {

@@ -80,14 +80,14 @@ impl AddressSpace {
             return Ok(());
         }
         self.memory.unmap(span)?;
-        state.map.remove(span);
+        state.forget(span);
         Err(Errno::EAGAIN)
     }
 
     /// `mlockall(2)`: locks what is mapped, and what will be, or neither.
     pub fn lock_all(&self, current: Option<When>, future: Option<When>) -> Result<(), Errno> {
         let mut state = self.state();
-        let total = state.map.spans().map(|(span, _)| span.len()).sum();
+        let total = state.map.all().map(|mapped| mapped.span.len()).sum();
         if !locking::may_lock_all_of(total)? && current.is_some() {
             return Err(Errno::ENOMEM);
         }
@@ -122,7 +122,7 @@ impl AddressSpace {
 }
 
 fn each_span(state: &State, act: impl Fn(GuestSpan)) {
-    state.map.spans().for_each(|(span, _)| act(span));
+    state.map.all().for_each(|mapped| act(mapped.span));
 }
 
 #[cfg(test)]

@@ -6,15 +6,50 @@
 
 use std::collections::BTreeMap;
 
-use monitor_sys::guest_memory::GuestSpan;
+use monitor_sys::guest_memory::{GuestSpan, PAGE};
 
 use super::Protection;
+
+/// What kind of mapping a range is, as far as limits and growth go by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A private mapping: data, where it may be written.
+    Private,
+    /// A mapping that others may have in common.
+    Shared,
+    /// `MAP_GROWSDOWN`: an access below it makes it longer.
+    GrowsDown,
+    /// The first thread's stack, which is mapped as far as it may grow.
+    Stack,
+}
+
+/// What is mapped somewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapped {
+    /// From end to end.
+    pub span: GuestSpan,
+    /// What may be done there.
+    pub protection: Protection,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// Linux keeps so much free below what grows downwards, in bytes.
+pub const GUARD_GAP: u64 = 256 * PAGE;
 
 /// A mapped range, found by its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Area {
     end: u64,
     protection: Protection,
+    kind: Kind,
+}
+
+impl Area {
+    /// Where what is free below it ends.
+    fn guarded_start(self, start: u64) -> u64 {
+        if self.kind == Kind::GrowsDown { start.saturating_sub(GUARD_GAP) } else { start }
+    }
 }
 
 /// The mapped ranges. They never overlap.
@@ -25,12 +60,12 @@ pub struct Map {
 
 impl Map {
     /// Notes a mapping; what was there is replaced.
-    pub fn insert(&mut self, span: GuestSpan, protection: Protection) {
+    pub fn insert(&mut self, span: GuestSpan, protection: Protection, kind: Kind) {
         if span.is_empty() {
             return;
         }
         self.remove(span);
-        self.areas.insert(span.start(), Area { end: span.end(), protection });
+        self.areas.insert(span.start(), Area { end: span.end(), protection, kind });
     }
 
     /// Forgets what is mapped in `span`.
@@ -61,8 +96,28 @@ impl Map {
 
     /// What may be done at `address`, or `None` if nothing is mapped there.
     pub fn protection_at(&self, address: u64) -> Option<Protection> {
-        let (_, area) = self.areas.range(..=address).next_back()?;
-        (address < area.end).then_some(area.protection)
+        self.mapped_at(address).map(|mapped| mapped.protection)
+    }
+
+    /// The mapping at `address`.
+    pub fn mapped_at(&self, address: u64) -> Option<Mapped> {
+        self.below(address).filter(|mapped| address < mapped.span.end())
+    }
+
+    /// The mapping that begins at or below `address`, nearest to it.
+    pub fn below(&self, address: u64) -> Option<Mapped> {
+        self.areas.range(..=address).next_back().and_then(mapped)
+    }
+
+    /// The first mapping that begins above `address`.
+    pub fn above(&self, address: u64) -> Option<Mapped> {
+        self.areas.range(address.checked_add(1)?..).next().and_then(mapped)
+    }
+
+    /// Whether `span` is free, and keeps away from what grows down to it.
+    pub fn is_free_and_apart(&self, span: GuestSpan) -> bool {
+        let next = self.areas.range(span.start()..).next();
+        self.is_free(span) && next.is_none_or(|(&at, area)| area.guarded_start(at) >= span.end())
     }
 
     /// Whether nothing is mapped in `span`.
@@ -91,7 +146,7 @@ impl Map {
             if let Some(found) = fit(area.end.max(floor), end, len, alignment) {
                 return Some(found);
             }
-            end = end.min(start);
+            end = end.min(area.guarded_start(start));
             if start <= floor {
                 return None;
             }
@@ -99,10 +154,20 @@ impl Map {
         fit(floor, end, len, alignment)
     }
 
-    /// The mapped ranges, in order.
-    pub fn spans(&self) -> impl Iterator<Item = (GuestSpan, Protection)> {
-        self.areas.iter().filter_map(|(&start, area)| {
-            GuestSpan::new(start, area.end - start).map(|span| (span, area.protection))
+    /// What is mapped, in order.
+    pub fn all(&self) -> impl Iterator<Item = Mapped> {
+        self.areas.iter().filter_map(mapped)
+    }
+
+    /// What of `span` is mapped, cut to it, in order.
+    pub fn within(&self, span: GuestSpan) -> impl Iterator<Item = Mapped> {
+        let first = self.below(span.start()).map_or(span.start(), |first| first.span.start());
+        let areas = self.areas.range(first..span.end().max(first)).filter_map(mapped);
+        areas.filter_map(move |mapped| {
+            let start = mapped.span.start().max(span.start());
+            let len = mapped.span.end().min(span.end()).checked_sub(start)?;
+            let cut = GuestSpan::new(start, len).filter(|cut| !cut.is_empty())?;
+            Some(Mapped { span: cut, ..mapped })
         })
     }
 
@@ -135,6 +200,11 @@ impl Map {
     }
 }
 
+fn mapped((&start, area): (&u64, &Area)) -> Option<Mapped> {
+    let span = GuestSpan::new(start, area.end - start)?;
+    Some(Mapped { span, protection: area.protection, kind: area.kind })
+}
+
 /// The highest aligned start of `len` bytes in `start..end`.
 fn fit(start: u64, end: u64, len: u64, alignment: u64) -> Option<u64> {
     let found = end.checked_sub(len)? / alignment * alignment;
@@ -146,7 +216,7 @@ mod tests {
     use monitor_sys::guest_memory::{GUEST_START, GuestSpan};
     use proptest::prelude::{Strategy, any, prop_oneof, proptest};
 
-    use super::Map;
+    use super::{Kind, Map};
     use crate::memory::Protection;
 
     const CELLS: u64 = 40;
@@ -200,7 +270,7 @@ mod tests {
     fn apply(step: &Step, map: &mut Map, model: &mut Model) {
         match *step {
             Step::Insert(at, len, bits) => {
-                map.insert(span(at, len), Protection(bits));
+                map.insert(span(at, len), Protection(bits), Kind::Private);
                 model.cells(span(at, len)).fill(Some(bits));
             }
             Step::Remove(at, len) => {

@@ -1,18 +1,21 @@
 //! Guest memory as Linux describes it: which ranges are mapped, how, and what
 //! the memory calls do to them.
 
+pub mod advice;
 pub mod change;
 mod contexts;
 pub mod fault;
+pub mod limits;
 mod locking;
 pub mod map;
 pub mod program_break;
+pub mod stack;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use contexts::Contexts;
 use locking::Promises;
-use map::Map;
+use map::{Kind, Map, Mapped};
 use monitor_sys::{
     Errno,
     guest_memory::{GuestMemory, GuestSpan, PAGE},
@@ -41,6 +44,12 @@ impl Protection {
         self.0 & Self::EXECUTE_BIT != 0
     }
 
+    /// What the host is told: where it has protection keys, memory that may only be
+    /// executed could not be read by the machine either.
+    fn on_host(bits: u64) -> u64 {
+        if bits & Self::EXECUTE_BIT == 0 { bits } else { bits | Self::READ.0 }
+    }
+
     /// Whether it may be written.
     pub fn writes(self) -> bool {
         self.0 & Self::WRITE_BIT != 0
@@ -67,6 +76,10 @@ pub struct AddressSpace {
 struct State {
     map: Map,
     program_break: ProgramBreak,
+    /// What `MADV_GUARD_INSTALL` made inaccessible.
+    guards: Map,
+    /// What `MADV_DONTFORK` keeps from children.
+    not_inherited: Map,
     /// Mappings without a wish go below this address, as near as there is room.
     ceiling: u64,
     promises: Promises,
@@ -77,8 +90,14 @@ impl AddressSpace {
     /// shall end below the high window's end.
     pub fn new(memory: GuestMemory, machine: Arc<dyn Machine>, slide: u64) -> Self {
         let ceiling = HIGH_END - slide.min(1 << 22) * PAGE;
-        let (map, program_break) = (Map::default(), ProgramBreak::default());
-        let state = State { map, program_break, ceiling, promises: Promises::default() };
+        let state = State {
+            map: Map::default(),
+            program_break: ProgramBreak::default(),
+            guards: Map::default(),
+            not_inherited: Map::default(),
+            ceiling,
+            promises: Promises::default(),
+        };
         Self { memory, machine, state: Mutex::new(state), contexts: Contexts::default() }
     }
 
@@ -91,6 +110,9 @@ impl AddressSpace {
     pub fn moved_to(&self, machine: Arc<dyn Machine>) -> Result<Self, PlatformError> {
         let mut state = self.state().clone();
         state.promises = state.promises.inherited();
+        for Mapped { span, .. } in std::mem::take(&mut state.not_inherited).all() {
+            state.forget(span);
+        }
         state.show_to(&*machine)?;
         let (memory, contexts) = (self.memory.again(), Contexts::default());
         Ok(Self { memory, machine, state: Mutex::new(state), contexts })
@@ -114,9 +136,22 @@ impl AddressSpace {
 }
 
 impl State {
+    /// Notes a mapping in the place of what was there.
+    fn note(&mut self, span: GuestSpan, protection: Protection, kind: Kind) {
+        self.forget(span);
+        self.map.insert(span, protection, kind);
+    }
+
+    /// Forgets what was mapped.
+    fn forget(&mut self, span: GuestSpan) {
+        for map in [&mut self.map, &mut self.guards, &mut self.not_inherited] {
+            map.remove(span);
+        }
+    }
+
     /// Tells a new machine what may be executed, and what is likely to be used.
     fn show_to(&self, machine: &dyn Machine) -> Result<(), PlatformError> {
-        for (span, protection) in self.map.spans() {
+        for Mapped { span, protection, .. } in self.map.all() {
             if protection.executes() {
                 machine.set_executable(span, true)?;
             } else if protection.reads() && span.len() <= CHUNK {
@@ -136,7 +171,7 @@ impl State {
     ) -> Result<GuestSpan, Errno> {
         let wish = GuestSpan::new(hint / PAGE * PAGE, len);
         if let Some(wish) = wish.filter(|&wish| hint != 0 && crate::layout::in_window(wish))
-            && self.map.is_free(wish)
+            && self.map.is_free_and_apart(wish)
             && wish.start().is_multiple_of(alignment)
             && (!low || wish.end() <= LOW_END)
         {

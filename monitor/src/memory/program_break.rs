@@ -2,7 +2,7 @@
 
 use monitor_sys::guest_memory::{GuestSpan, PAGE};
 
-use super::{AddressSpace, Protection, State, locking::Flags, whole_pages};
+use super::{AddressSpace, Protection, State, limits, locking::Flags, map::Kind, whole_pages};
 
 /// `MAP_PRIVATE | MAP_ANONYMOUS`.
 const ANONYMOUS: u64 = 0x22;
@@ -54,11 +54,16 @@ impl AddressSpace {
         if !guarded.is_some_and(|span| crate::layout::in_window(span) && state.map.is_free(span)) {
             return false;
         }
-        let flags = ANONYMOUS | state.promises.flags();
-        if self.memory.map(span, Protection::READ_WRITE.0, flags, None, 0).is_err() {
+        let protection = Protection::READ_WRITE;
+        let heap = new - state.program_break.start;
+        if heap > limits::data() || state.admit(new - old, 0, Kind::Private, protection).is_err() {
             return false;
         }
-        state.map.insert(span, Protection::READ_WRITE);
+        let flags = ANONYMOUS | state.promises.flags();
+        if self.memory.map(span, protection.0, flags, None, 0).is_err() {
+            return false;
+        }
+        state.note(span, protection, Kind::Private);
         self.lock_new(state, span, Flags::Applied).is_ok()
     }
 
@@ -69,7 +74,7 @@ impl AddressSpace {
         let unsealed = state.promises.check_unsealed(span).is_ok();
         let unmapped = unsealed && self.memory.unmap(span).is_ok();
         if unmapped {
-            state.map.remove(span);
+            state.forget(span);
         }
         unmapped
     }

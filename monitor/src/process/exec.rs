@@ -45,6 +45,7 @@ pub fn execute(
     arguments: Vec<Vec<u8>>,
     environment: Vec<Vec<u8>>,
 ) -> Option<Errno> {
+    let room = descriptors::make_room();
     let opened = file.as_ref().map(own_link);
     if let Err(error) = Executable::open(opened.as_ref().unwrap_or(&program), arguments.clone()) {
         return Some(error.errno());
@@ -62,6 +63,8 @@ pub fn execute(
         Ok(successor) => {
             let strings = with_record(&successor, arguments, environment);
             let execution = thread.execution.insert(Execution { strings, _program: program });
+            // The next program has the guest's limits.
+            drop(room);
             execution.strings.execute(successor.monitor.as_fd())
         }
         Err(errno) => errno,

@@ -41,6 +41,7 @@ pub fn fork(thread: &mut Thread, birth: &Birth) -> Result<Option<u64>, Errno> {
 
 /// The same while every signal is blocked.
 fn fork_blocked(thread: &mut Thread, birth: &Birth, snapshot: &Snapshot) -> Result<u64, Errno> {
+    let _room = descriptors::make_room();
     let awaited = if birth.has(VFORK) { Some(Awaited::new()?) } else { None };
     let result = {
         let _memory = thread.process.memory.freeze();

@@ -17,7 +17,7 @@ use std::{
     },
 };
 
-use monitor_sys::{proc_files, process_view::Numbers};
+use monitor_sys::{descriptors, proc_files, process_view::Numbers};
 
 use crate::{
     files::neighbour::Viewer,
@@ -123,11 +123,15 @@ impl Process {
     /// A CPU for a new thread. A thread with descriptors of its own could not use
     /// one that another thread has made.
     pub fn take_vcpu(&self) -> Result<Box<dyn Vcpu>, PlatformError> {
+        let create = || {
+            let _room = descriptors::make_room();
+            self.machine.create_vcpu()
+        };
         if self.descriptors_differ.load(Ordering::Relaxed) {
-            return self.machine.create_vcpu();
+            return create();
         }
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.map_or_else(|| self.machine.create_vcpu(), Ok)
+        idle.map_or_else(create, Ok)
     }
 
     /// Gives the CPU of an ended thread back.

@@ -2,13 +2,16 @@
 
 use std::os::fd::BorrowedFd;
 
-use monitor_sys::{Errno, descriptors, forward, guest_memory::PAGE, locking::When};
+use monitor_sys::{
+    Errno, abi::Forwardable, descriptors, forward, guest_memory::PAGE, locking::When,
+};
 
-use super::{Answer, Args, Reply, low_word};
+use super::{Answer, Args, Reply, low_word, process_control::TASK_SIZE};
 use crate::{
     memory::{
         Protection,
         change::{Place, Request},
+        whole_pages,
     },
     thread::Thread,
 };
@@ -33,6 +36,7 @@ const MCL_ONFAULT: u32 = 4;
 
 const SHM_RDONLY: u64 = 0o10_000;
 const SHM_RND: u64 = 0o20_000;
+const SHM_EXEC: u64 = 0o100_000;
 
 pub(super) fn mmap(thread: &mut Thread, args: Args) -> Answer {
     let [address, len, protection, flags, descriptor, offset] = args;
@@ -99,8 +103,22 @@ pub(super) fn mremap(thread: &mut Thread, args: Args) -> Answer {
     if flags & !known != 0 || (!moves && (fixed || keep != 0)) || !start.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
+    let end = to.checked_add(new_len).filter(|&end| end <= TASK_SIZE);
+    if (fixed || keep != 0) && (!to.is_multiple_of(PAGE) || end.is_none()) {
+        return Err(Errno::EINVAL);
+    }
     let to = fixed.then_some(to);
     thread.process.memory.remap(start, old_len, new_len, moves, to, keep).map(Reply::Value)
+}
+
+pub(super) fn madvise(thread: &mut Thread, args: Args) -> Answer {
+    let [start, len, advice, ..] = args;
+    let end = whole_pages(len).and_then(|len| start.checked_add(len));
+    if !start.is_multiple_of(PAGE) || end.is_none() {
+        return Err(Errno::EINVAL);
+    }
+    let call = || super::forward(thread, Forwardable::MADVISE, args);
+    thread.process.memory.advise(start, len, low_word(advice), call)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "handlers share one type")]
@@ -113,8 +131,10 @@ pub(super) fn shmat(thread: &mut Thread, args: Args) -> Answer {
     if flags & SHM_RND != 0 {
         wish = wish / PAGE * PAGE;
     }
-    let read_only = flags & SHM_RDONLY != 0;
-    thread.process.memory.attach(segment, wish, read_only, flags & !SHM_RND).map(Reply::Value)
+    let writable = if flags & SHM_RDONLY == 0 { Protection::READ_WRITE } else { Protection::READ };
+    let executable = if flags & SHM_EXEC == 0 { 0 } else { 4 };
+    let protection = Protection(writable.0 | executable);
+    thread.process.memory.attach(segment, wish, protection, flags & !SHM_RND).map(Reply::Value)
 }
 
 pub(super) fn shmdt(thread: &mut Thread, args: Args) -> Answer {

@@ -93,7 +93,7 @@ table! {
     MREMAP => handle(memory::mremap);
     MSYNC => forward;
     MINCORE => forward;
-    MADVISE => forward;
+    MADVISE => handle(memory::madvise);
     SHMGET => forward;
     SHMAT => handle(memory::shmat);
     SHMCTL => forward;
@@ -162,7 +162,7 @@ table! {
     LCHOWN => forward;
     UMASK => forward;
     GETTIMEOFDAY => forward;
-    GETRLIMIT => handle(limits::getrlimit);
+    GETRLIMIT => handle(limits::get);
     GETRUSAGE => forward;
     SYSINFO => forward;
     TIMES => forward;

@@ -5,6 +5,7 @@
 //! there is one: no thread of the guest's finds it in between.
 
 use std::{
+    cell::Cell,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -30,6 +31,9 @@ const LOW_LIMIT: u64 = 4096;
 
 /// How many descriptors the monitor leaves itself below a small hard limit.
 const RESERVE: u64 = 48;
+
+/// A limit with room for the monitor's.
+const ROOMY: u64 = 4096;
 
 /// No descriptor below this one is the monitor's.
 static LOWEST: AtomicI32 = AtomicI32::new(i32::MAX);
@@ -118,14 +122,14 @@ pub fn open_device(path: &std::path::Path) -> Result<OwnedFd, std::io::Error> {
     Ok(hide(file)?)
 }
 
-/// Keeps the list of the monitor's descriptors from changing during a fork.
+/// Keeps what is known of the monitor's descriptors from changing during a fork.
 #[derive(Debug)]
 pub struct Frozen {
     _ours: MutexGuard<'static, Vec<RawFd>>,
     _spare: MutexGuard<'static, Vec<RawFd>>,
 }
 
-/// Freezes the list until the result is dropped.
+/// Freezes it until the result is dropped.
 pub fn freeze() -> Frozen {
     Frozen { _ours: ours(), _spare: spare() }
 }
@@ -274,9 +278,12 @@ fn duplicate_high<T: AsFd>(
     descriptor: T,
     command: fn(RawFd) -> FcntlArg<'static>,
 ) -> Result<RawFd, Errno> {
+    // Locked before [`OURS`].
+    let _steady = GUESTS.get().is_none().then(steady_limit);
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let mut all = ours();
-    let wish = first_free(&all, base(soft, hard))?;
+    let guests = GUESTS.get().map_or(soft, |(guests, _)| guests);
+    let wish = first_free(&all, base(guests, hard))?;
     LOWEST.fetch_min(wish, Ordering::Relaxed);
     note(&mut all, wish);
     let above = u64::from(wish.unsigned_abs()) >= soft;
@@ -328,6 +335,58 @@ fn is_open(number: RawFd) -> bool {
 
 fn spare() -> MutexGuard<'static, Vec<RawFd>> {
     SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// While it exists, only its thread moves the limit of descriptors. A forked child
+/// has it too.
+#[derive(Debug)]
+pub struct Room {
+    held: Option<MutexGuard<'static, ()>>,
+    before: Option<(u64, u64)>,
+}
+
+/// Held by the thread that moves the limit.
+static LIMIT: Mutex<()> = Mutex::new(());
+
+thread_local! {
+    /// The guest's limit, while this thread has raised it.
+    static GUESTS: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
+}
+
+/// Keeps the limit as the guest has set it until the result is dropped.
+pub fn steady_limit() -> Room {
+    Room { held: Some(LIMIT.lock().unwrap_or_else(PoisonError::into_inner)), before: None }
+}
+
+/// Keeps the limit from preventing the monitor's own descriptors until the result is
+/// dropped: raises it beyond the hard one with the right to, else as far as that.
+/// Other threads might open one too many meanwhile.
+pub fn make_room() -> Room {
+    if GUESTS.get().is_some() {
+        return Room { held: None, before: None };
+    }
+    let mut room = steady_limit();
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        room.before = Some((soft, hard));
+        GUESTS.set(room.before);
+        let wide = hard.max(ROOMY);
+        if setrlimit(Resource::RLIMIT_NOFILE, wide, wide).is_err() {
+            // What is open stays as it is.
+            _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+        }
+    }
+    room
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if let Some((soft, hard)) = self.before {
+            // Lowering is everybody's right.
+            _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
+            GUESTS.set(None);
+        }
+        self.held = None;
+    }
 }
 
 fn ours() -> MutexGuard<'static, Vec<RawFd>> {

@@ -229,11 +229,22 @@ impl Vcpu {
     /// cannot be delivered.
     pub fn run_on(&mut self) -> Result<VcpuReturn, Errno> {
         let result = self.fd.run().map(|exit| describe(&exit));
-        match result.map_err(|error| Errno::from_raw(error.errno())) {
+        let mut result = result.map_err(|error| Errno::from_raw(error.errno()));
+        if result == Err(Errno::EAGAIN) {
+            // A machine's first run makes a thread of KVM's own, which the guest's
+            // limit of processes must not prevent.
+            let _room = crate::process::make_room_for_threads();
+            result = self
+                .fd
+                .run()
+                .map(|exit| describe(&exit))
+                .map_err(|error| Errno::from_raw(error.errno()));
+        }
+        match result {
             Ok(VcpuReturn::Unexpected { .. }) => {
                 Ok(VcpuReturn::Unexpected { reason: self.fd.get_kvm_run().exit_reason })
             }
-            Err(Errno::EINTR | Errno::EAGAIN) => {
+            Err(Errno::EINTR) => {
                 self.fd.set_kvm_immediate_exit(0);
                 self.refresh_registers()?;
                 Ok(VcpuReturn::Interrupted)

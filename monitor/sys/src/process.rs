@@ -5,7 +5,10 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd},
 };
 
-use nix::errno::Errno;
+use nix::{
+    errno::Errno,
+    sys::resource::{Resource, getrlimit, setrlimit},
+};
 
 use crate::host_call;
 
@@ -81,6 +84,37 @@ pub fn wake_futex(address: u64) -> Result<(), Errno> {
     let all = u64::from(i32::MAX.unsigned_abs());
     // SAFETY: the kernel only uses the address as a key; it is the guest's.
     unsafe { host_call::raw(libc::SYS_futex, [address, operation, all, 0, 0, 0]) }.map(|_| ())
+}
+
+/// The limits of processes, soft and hard, to be put back.
+#[derive(Debug)]
+pub struct ThreadRoom(u64, u64);
+
+/// Raises the limit of processes until the result is dropped, as far as this process
+/// may.
+pub fn make_room_for_threads() -> Option<ThreadRoom> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NPROC).ok()?;
+    if setrlimit(Resource::RLIMIT_NPROC, u64::MAX, u64::MAX).is_err() {
+        setrlimit(Resource::RLIMIT_NPROC, hard, hard).ok()?;
+    }
+    Some(ThreadRoom(soft, hard))
+}
+
+impl Drop for ThreadRoom {
+    fn drop(&mut self) {
+        // Lowering is everybody's right.
+        _ = setrlimit(Resource::RLIMIT_NPROC, self.0, self.1);
+    }
+}
+
+/// A limit of any process, soft and hard: `prlimit(2)` that sets nothing.
+pub fn limit_of(process: u32, resource: u32) -> Result<[u64; 2], Errno> {
+    let mut limit = [0_u64; 2];
+    let into = host_call::to_u64(limit.as_mut_ptr().addr());
+    let args = [u64::from(process), u64::from(resource), 0, into, 0, 0];
+    // SAFETY: the kernel writes two words, which are local.
+    unsafe { host_call::raw(libc::SYS_prlimit64, args) }?;
+    Ok(limit)
 }
 
 /// `unshare(2)` of the calling thread's descriptors: from here on it has a table

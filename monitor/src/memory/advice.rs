@@ -1,0 +1,42 @@
+//! `madvise(2)`, as far as it changes what a fault means or a child inherits.
+
+use monitor_sys::{Errno, guest_memory::GuestSpan};
+
+use super::{AddressSpace, Protection, map::Kind, whole_pages};
+
+const DONT_FORK: u32 = 10;
+const DO_FORK: u32 = 11;
+const GUARD_INSTALL: u32 = 102;
+const GUARD_REMOVE: u32 = 103;
+
+impl AddressSpace {
+    /// Notes advice that `call` gives to the host, if that takes it.
+    pub fn advise<T>(
+        &self,
+        start: u64,
+        len: u64,
+        advice: u32,
+        call: impl FnOnce() -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let noted = [DONT_FORK, DO_FORK, GUARD_INSTALL, GUARD_REMOVE].contains(&advice);
+        let span = whole_pages(len).and_then(|len| GuestSpan::new(start, len));
+        let Some(span) = span.filter(|_| noted) else {
+            return call();
+        };
+        let mut state = self.state();
+        let answer = call()?;
+        let nothing = Protection::default();
+        match advice {
+            DONT_FORK => state.not_inherited.insert(span, nothing, Kind::Private),
+            DO_FORK => state.not_inherited.remove(span),
+            GUARD_INSTALL => state.guards.insert(span, nothing, Kind::Private),
+            _ => state.guards.remove(span),
+        }
+        Ok(answer)
+    }
+
+    /// Whether a page is inaccessible by advice, whatever its protection says.
+    pub fn is_guard(&self, address: u64) -> bool {
+        self.state().guards.mapped_at(address).is_some()
+    }
+}
