@@ -288,6 +288,11 @@ fn every_mapping_call_does_what_it_does_on_linux() {
 }
 
 #[test]
+fn execve_refuses_and_resets_what_linux_does() {
+    guest("exec_rules.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
 fn memory_is_executable_just_while_the_program_says_so() {
     guest("execute.c").assert_same_end(End::Exited(0));
 }

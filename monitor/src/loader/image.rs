@@ -32,8 +32,8 @@ const PRIVATE: u64 = 2;
 const RESERVATION: u64 = 0x4022;
 /// `MAP_PRIVATE | MAP_ANONYMOUS`.
 const ANONYMOUS: u64 = 0x22;
-/// How often a script may name another (Linux's `bprm` depth).
-const SCRIPT_DEPTH: usize = 5;
+/// How many files are looked at: five scripts, and the program the last one names.
+const SCRIPT_DEPTH: usize = 6;
 
 /// A file that can be run, with what running it needs.
 #[derive(Debug)]

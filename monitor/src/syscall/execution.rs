@@ -1,16 +1,25 @@
 //! `execve` and `execveat`: the strings of the guest's, then [`exec::execute`].
 
-use std::{ffi::OsString, os::unix::ffi::OsStringExt, path::PathBuf};
+use std::{
+    ffi::OsString,
+    os::{
+        fd::{AsRawFd, BorrowedFd},
+        unix::ffi::OsStringExt,
+    },
+    path::{Path, PathBuf},
+};
 
 use monitor_sys::{
     Errno,
     descriptors::{self, Passed},
     guest_copy,
 };
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
 
 use super::{Answer, Args, Reply, low_word};
 use crate::{
     files::proc_self::{self, Leads, Place},
+    loader::image::Executable,
     process::exec,
     thread::Thread,
 };
@@ -22,6 +31,8 @@ const STRING_MAX: usize = 128 * 1024;
 /// The most strings that are read at all (Linux's own limit is in bytes, and the
 /// host checks it: 6 MiB hold fewer pointers than this).
 const STRINGS_MAX: u64 = 1 << 20;
+/// How Linux names a descriptor to a script's interpreter.
+const LINKS: &str = "/dev/fd";
 /// `AT_FDCWD`.
 const WORKING_DIRECTORY: i32 = -100;
 /// `AT_EMPTY_PATH`.
@@ -43,6 +54,9 @@ pub(super) fn execveat(thread: &mut Thread, args: Args) -> Answer {
     }
     let path = read_path(path)?;
     let directory = low_word(directory).cast_signed();
+    if path.is_empty() && flags & EMPTY_PATH == 0 {
+        return Err(Errno::ENOENT);
+    }
     if !path.is_empty() && flags & NO_FOLLOW == 0 {
         let program = program_behind(thread, directory, &path)?;
         if program.is_some() {
@@ -50,21 +64,62 @@ pub(super) fn execveat(thread: &mut Thread, args: Args) -> Answer {
         }
     }
     if path.starts_with(b"/") || directory == WORKING_DIRECTORY {
+        if path.is_empty() {
+            // The working directory is no program.
+            return Err(Errno::EACCES);
+        }
+        refuse_link(CWD, &path, flags)?;
         return execute(thread, to_path(path), None, arguments, environment);
     }
-    let file = descriptors::borrow(thread.process.memory.guest_memory(), directory)?;
-    // The next program finds it by its first thread's number, which is the process's.
-    let link = PathBuf::from(format!("/proc/self/fd/{directory}"));
-    let mut passed = None;
-    let target = match (path.is_empty(), flags & EMPTY_PATH != 0) {
-        (true, false) => return Err(Errno::ENOENT),
-        (true, true) => {
-            passed = descriptors::pass_if_closed(file)?;
-            link
-        }
-        (false, _) => link.join(to_path(path)),
+    let (target, passed) = {
+        let place = descriptors::borrow(thread.process.memory.guest_memory(), directory)?;
+        refuse_link(place, &path, flags)?;
+        find(place, path)?
     };
     execute(thread, target, passed, arguments, environment)
+}
+
+/// `ELOOP` if the name is a link's, and shall not be followed.
+fn refuse_link(place: BorrowedFd<'_>, path: &[u8], flags: u64) -> Result<(), Errno> {
+    if flags & NO_FOLLOW == 0 || path.is_empty() {
+        return Ok(());
+    }
+    let status = statat(place, path, AtFlags::SYMLINK_NOFOLLOW).map_err(to_errno)?;
+    let is_link = FileType::from_raw_mode(status.st_mode) == FileType::Symlink;
+    if is_link { Err(Errno::ELOOP) } else { Ok(()) }
+}
+
+/// The name of a file in a directory, or of the descriptor itself; and the file, if
+/// the name leads there only until the descriptor is closed by the execution. A
+/// script's interpreter would not find it by that name (`ENOENT`).
+fn find(place: BorrowedFd<'_>, path: Vec<u8>) -> Result<(PathBuf, Option<Passed>), Errno> {
+    let mut target = Path::new(LINKS).join(place.as_raw_fd().to_string());
+    if !target.exists() {
+        // Without `/dev`, or the descriptor is not open.
+        target = Path::new("/proc/self/fd").join(place.as_raw_fd().to_string());
+    }
+    let closed = descriptors::pass_if_closed(place)?;
+    let mut passed = closed;
+    if !path.is_empty() {
+        if passed.is_some() {
+            let file =
+                openat(place, path.as_slice(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+            passed = Some(descriptors::pass_on(file.map_err(to_errno)?)?);
+        }
+        target.push(to_path(path));
+    }
+    let is_script = |target: &Path| {
+        let opened = Executable::open(target, Vec::new());
+        opened.is_ok_and(|executable| executable.path != target)
+    };
+    if passed.is_some() && is_script(&target) {
+        return Err(Errno::ENOENT);
+    }
+    Ok((target, passed))
+}
+
+fn to_errno(errno: rustix::io::Errno) -> Errno {
+    Errno::from_raw(errno.raw_os_error())
 }
 
 /// The guest's program, if the path is that of a link to a monitor's.
@@ -91,13 +146,20 @@ fn execute(
     if path.as_os_str().is_empty() {
         return Err(Errno::ENOENT);
     }
-    let mut arguments = read_strings(arguments)?;
+    let strings = read_strings(arguments).and_then(|first| Ok((first, read_strings(environment)?)));
+    let (mut arguments, environment) = strings.map_err(|errno| missing(&path).unwrap_or(errno))?;
     if arguments.is_empty() {
         // Linux gives such a program one empty argument.
         arguments.push(Vec::new());
     }
-    let environment = read_strings(environment)?;
     exec::execute(thread, path, file, arguments, environment).map_or(Ok(Reply::Again), Err)
+}
+
+/// Why a file cannot be opened to be executed. Linux opens it before it looks at the
+/// arguments, and reads it afterwards.
+fn missing(path: &Path) -> Option<Errno> {
+    let error = Executable::open(path, Vec::new()).err()?.errno();
+    (![Errno::ENOEXEC, Errno::ELIBBAD].contains(&error)).then_some(error)
 }
 
 fn read_path(address: u64) -> Result<Vec<u8>, Errno> {
