@@ -107,7 +107,7 @@ static void all_at_once(void)
         fflush(stdout);
         pid_t grandchild = fork();
         if (grandchild == 0) {
-            execl("/bin/sh", "sh", "-c", "echo $(hostname) $(ls -d /proc/[0-9]* | wc -l)", NULL);
+            execl("/bin/sh", "sh", "-c", "echo $(hostname) $(ls -d /proc/1)", NULL);
             _exit(1);
         }
         show_end("grandchild", grandchild);
