@@ -55,13 +55,11 @@ fn make_child(thread: &Thread, birth: &Birth) -> Result<Thread, Errno> {
         child.stack = thread.stack;
     }
     child.filters = thread.filters.clone();
-    match snapshot.apply(&mut child) {
-        Ok(()) => Ok(child),
-        Err(_) => {
-            parent.give_vcpu(child.cpu);
-            Err(Errno::EAGAIN)
-        }
+    if snapshot.apply(&mut child).is_err() {
+        parent.give_vcpu(child.cpu);
+        return Err(Errno::EAGAIN);
     }
+    Ok(child)
 }
 
 /// A child that is to run on the calling thread's storage.
