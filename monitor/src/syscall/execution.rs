@@ -124,6 +124,7 @@ fn to_errno(errno: rustix::io::Errno) -> Errno {
 
 /// The guest's program, if the path is that of a link to a monitor's.
 fn program_behind(thread: &Thread, directory: i32, path: &[u8]) -> Result<Option<Passed>, Errno> {
+    let _room = descriptors::make_room();
     let memory = thread.process.memory.guest_memory();
     let place = Place::new(memory, u64::from(directory.cast_unsigned()), path)?;
     match proc_self::look_through(&thread.process.viewer(), &place)? {
