@@ -2,7 +2,7 @@
 
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
-use std::{path::PathBuf, sync::Arc};
+use std::{os::fd::AsFd, path::PathBuf, sync::Arc};
 
 use monitor::{
     arch::x86_64::{
@@ -23,6 +23,7 @@ use monitor::{
     thread::Thread,
 };
 use monitor_sys::{abi::number, guest_copy, guest_memory::GuestMemory, signals};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 const HANDLER: u64 = 0x40_1000;
 const RESTORER: u64 = 0x40_2000;
@@ -30,6 +31,7 @@ const SEGV: u32 = 11;
 const USR1: u32 = 10;
 const BUS: u32 = 7;
 const SA_SIGINFO: u64 = 4;
+const MAP_SHARED: u64 = 1;
 
 /// A guest thread, and the machine that plays its script.
 struct Guest {
@@ -168,11 +170,28 @@ fn a_forbidden_access_says_so() {
 fn a_page_with_no_file_behind_it_is_a_bus_error() {
     let mut guest = Guest::new().unwrap();
     guest.handles(BUS);
+    let empty = memfd_create("empty", MemfdFlags::CLOEXEC).unwrap();
+    let request = Request {
+        flags: MAP_SHARED,
+        file: Some(empty.as_fd()),
+        ..request(Place::Fixed(0x7000_0000), Protection::READ)
+    };
+    guest.thread.process.memory.map(&request).unwrap();
 
-    let inside = guest.plays([guest.stops(Exit::NothingBehind { address: 0x5000 })]);
+    let inside = guest.plays([guest.stops(Exit::NothingBehind { address: 0x7000_0000 })]);
 
     assert_eq!((inside.rdi, code(&inside)), (u64::from(BUS), 2), "BUS_ADRERR");
-    assert_eq!(word(inside.rsi + 16), 0x5000);
+    assert_eq!(word(inside.rsi + 16), 0x7000_0000);
+}
+
+#[test]
+fn a_page_that_another_thread_changes_is_tried_again() {
+    let mut guest = Guest::new().unwrap();
+    guest.handles(BUS);
+
+    let after = guest.plays([guest.stops(Exit::NothingBehind { address: 0x5000 })]);
+
+    assert_eq!((after.rip, after.rbx), (0x40_0010, 77), "where it was");
 }
 
 #[test]

@@ -74,30 +74,30 @@ fn fork_blocked(thread: &mut Thread, birth: &Birth, snapshot: &Snapshot) -> Resu
 /// The end of a pipe that a child loses when it executes a program or ends, for
 /// which its parent waits.
 struct Awaited {
-    parents: File,
-    childs: File,
+    of_parent: File,
+    of_child: File,
 }
 
 impl Awaited {
     fn new() -> Result<Self, Errno> {
         let pipe = pipe_with(PipeFlags::CLOEXEC);
-        let (parents, childs) = pipe.map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
-        let [parents, childs] = [parents, childs].map(descriptors::hide);
-        Ok(Self { parents: parents?.into(), childs: childs?.into() })
+        let (of_parent, of_child) = pipe.map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
+        let [of_parent, of_child] = [of_parent, of_child].map(descriptors::hide);
+        Ok(Self { of_parent: of_parent?.into(), of_child: of_child?.into() })
     }
 
     fn wait(self) {
-        drop(descriptors::release(self.childs.into()));
-        let mut parents = self.parents;
+        drop(descriptors::release(self.of_child.into()));
+        let mut of_parent = self.of_parent;
         // Nothing is ever written: the end comes when the child's end is closed.
-        _ = parents.read(&mut [0]);
-        drop(descriptors::release(parents.into()));
+        _ = of_parent.read(&mut [0]);
+        drop(descriptors::release(of_parent.into()));
     }
 
     /// In the child: the number of its end, which nothing else closes.
     fn keep(self) -> RawFd {
-        drop(descriptors::release(self.parents.into()));
-        self.childs.into_raw_fd()
+        drop(descriptors::release(self.of_parent.into()));
+        self.of_child.into_raw_fd()
     }
 }
 
