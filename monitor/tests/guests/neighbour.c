@@ -29,7 +29,7 @@ static void same_file(const char *how, int error, const struct stat *found)
 
 static void opened(const char *how, int fd)
 {
-    struct stat found;
+    struct stat found = {0};
     char magic[4] = "";
     same_file(how, fd < 0 || fstat(fd, &found), &found);
     if (fd >= 0 && read(fd, magic, 4) == 4)
