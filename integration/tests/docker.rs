@@ -296,7 +296,7 @@ fn docker_exec_starts_further_programs_in_the_container() {
         let exec = |options: &[&str], program: &[&str]| {
             let args = [&["exec"], options, &[runtime], program].concat();
             let outcome = docker.call(args).unwrap();
-            (outcome.end.clone(), outcome.stdout())
+            (outcome.end, outcome.stdout())
         };
         let story = [
             exec(&[], &["echo", "hello"]),
@@ -331,11 +331,11 @@ fn docker_top_pause_and_stats_work_on_a_virtual_machine() {
     let state = docker.call(["inspect", "--format", "{{.State.Status}}", "web"]).unwrap();
     assert_eq!(state.stdout(), "paused\n");
     assert!(docker.call(["unpause", "web"]).unwrap().is_success());
-    let stats = ["stats", "--no-stream", "--format", "{{.PIDs}} {{.MemUsage}}", "web"];
-    let stats = docker.call(stats).unwrap().stdout();
-    let (tasks, memory) = stats.split_once(' ').unwrap();
-    assert_ne!(tasks, "0", "{stats}");
-    assert!(!memory.starts_with("0B"), "the guest's memory counts: {stats}");
+    let args = ["stats", "--no-stream", "--format", "{{.PIDs}} {{.MemUsage}}", "web"];
+    let usage = docker.call(args).unwrap().stdout();
+    let (tasks, memory) = usage.split_once(' ').unwrap();
+    assert_ne!(tasks, "0", "{usage}");
+    assert!(!memory.starts_with("0B"), "the guest's memory counts: {usage}");
 
     docker.call(["rm", "--force", "web"]).unwrap();
     docker.ensure_nothing_is_left().unwrap();

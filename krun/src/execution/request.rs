@@ -66,7 +66,9 @@ fn change(process: &mut Value, arguments: &Exec) -> Result<(), ExecError> {
     append(&mut process["user"], "additionalGids", &arguments.additional_gids);
     if !arguments.cap.is_empty() {
         let sets = &mut process["capabilities"];
-        CAPABILITY_SETS.iter().for_each(|set| append(sets, set, &arguments.cap));
+        for set in CAPABILITY_SETS {
+            append(sets, set, &arguments.cap);
+        }
     }
     Ok(())
 }
