@@ -35,6 +35,8 @@ suites! {
     nginx "nginx";
     stress_ng "stress-ng";
     ruby "ruby";
+    python_os "python-os";
+    python_process "python-process";
 }
 
 #[test]
