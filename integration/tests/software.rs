@@ -37,6 +37,7 @@ suites! {
     ruby "ruby";
     python_os "python-os";
     python_process "python-process";
+    node_processes "node-processes";
 }
 
 #[test]
