@@ -33,6 +33,11 @@ pub fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("software")
 }
 
+/// The image's root filesystem. It is not to be written to.
+pub fn image() -> Result<PathBuf> {
+    image::find()
+}
+
 /// Names of all suites, which are the names of their scripts.
 pub fn suites() -> Result<Vec<String>> {
     let mut names = Vec::new();

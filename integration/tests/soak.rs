@@ -1,0 +1,51 @@
+//! One program of many threads, run under `km` again and again: no run hangs, and none differs from
+//! what Linux does.
+
+#![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use integration::native_and_km::Case;
+use integration::outcome::{self, End};
+use integration::software;
+
+/// How often each program runs.
+const RUNS: usize = 200;
+
+/// Two runs at a time disturb each other as a busy machine does.
+const AT_ONCE: usize = 2;
+
+/// A program of the suites' image, in that image as its root directory.
+fn in_image(argv: &[&str]) -> Case {
+    let image = software::image().expect("the image is there");
+    argv.iter().fold(Case::new(["/usr/sbin/chroot".into(), image.into_os_string()]), Case::arg)
+}
+
+/// Runs the case natively once, then `RUNS` times under `km`, and panics with all that differ.
+fn assert_same_each_time(case: &Case) {
+    let native = case.run_natively().expect("it runs natively");
+    assert_eq!(native.end, End::Exited(0), "the native run: {native:?}");
+    let next = AtomicUsize::new(0);
+
+    let run = || {
+        let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        let differs = |number| match case.run_under_km() {
+            Ok(km) => outcome::difference(&native, &km).map(|what| format!("{number}: {what}")),
+            Err(error) => Some(format!("{number}: {error:#}")),
+        };
+        numbers.take_while(|&number| number < RUNS).filter_map(differs).collect::<Vec<_>>()
+    };
+    let different: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(run)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("it reports")).collect()
+    });
+
+    let count = different.len();
+    assert!(different.is_empty(), "{count} of {RUNS} runs differ\n{}", different.join("\n"));
+}
+
+#[test]
+fn node_with_workers_under_load_ends_alike_200_times() {
+    assert_same_each_time(&in_image(&["/usr/bin/node", "-e", include_str!("soak/workers.js")]));
+}
