@@ -23,6 +23,8 @@ macro_rules! suites {
 }
 
 suites! {
+    go "go";
+    java "java";
     shell "shell";
     sqlite "sqlite";
     git "git";

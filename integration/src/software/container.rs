@@ -22,7 +22,7 @@ use crate::runtime::Runtime;
 const ID: &str = "suite";
 
 /// Empty directories that the container starts with, besides those of the image.
-const ADDED: [&str; 4] = ["work", "suite", "go", "results"];
+const ADDED: [&str; 5] = ["work", "suite", "go", "go-tests", "results"];
 
 /// A bundle that is ready to run, and where its suite's output goes.
 pub(super) struct Container {
@@ -48,7 +48,12 @@ impl Container {
             fs::remove_dir_all(out)?;
         }
         fs::create_dir_all(out.join("results"))?;
-        let spec = spec::of(suite, footprint.cgroup(), &image::go()?, &out.join("results"))?;
+        let mounts = spec::Mounts {
+            go: &image::go()?,
+            go_tests: &image::go_tests()?,
+            results: &out.join("results"),
+        };
+        let spec = spec::of(suite, footprint.cgroup(), &mounts)?;
         fs::write(dir.path().join("config.json"), serde_json::to_vec_pretty(&spec)?)?;
         Ok(Self { footprint, dir, out: out.to_owned() })
     }

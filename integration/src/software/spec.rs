@@ -32,8 +32,16 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SYS_RESOURCE)
     .union(CapabilitySet::IPC_LOCK);
 
-/// The specification of a suite's container, with Go and the results' directory bound into it.
-pub(super) fn of(suite: &str, cgroup: &str, go: &Path, results: &Path) -> Result<Value> {
+/// Directories of the host that are bound into the container.
+#[derive(Clone, Copy)]
+pub(super) struct Mounts<'a> {
+    pub(super) go: &'a Path,
+    pub(super) go_tests: &'a Path,
+    pub(super) results: &'a Path,
+}
+
+/// The specification of a suite's container, with these directories bound into it.
+pub(super) fn of(suite: &str, cgroup: &str, bound: &Mounts) -> Result<Value> {
     let capabilities = capabilities()?;
     let namespaces = ["pid", "ipc", "uts", "mount", "network"];
     Ok(json!({
@@ -53,7 +61,7 @@ pub(super) fn of(suite: &str, cgroup: &str, go: &Path, results: &Path) -> Result
         },
         "root": {"path": "rootfs"},
         "hostname": "suite",
-        "mounts": mounts(go, results),
+        "mounts": mounts(bound),
         "linux": {
             "cgroupsPath": format!("{cgroup}/container"),
             "namespaces": namespaces.map(|kind| json!({"type": kind}))
@@ -71,7 +79,7 @@ fn capabilities() -> Result<Vec<String>> {
         .collect())
 }
 
-fn mounts(go: &Path, results: &Path) -> Value {
+fn mounts(Mounts { go, go_tests, results }: &Mounts) -> Value {
     json!([
         {"destination": "/proc", "type": "proc", "source": "proc"},
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
@@ -86,6 +94,8 @@ fn mounts(go: &Path, results: &Path) -> Value {
         {"destination": "/suite", "type": "bind", "source": directory(),
          "options": ["rbind", "ro"]},
         {"destination": "/go", "type": "bind", "source": go, "options": ["rbind", "ro"]},
+        {"destination": "/go-tests", "type": "bind", "source": go_tests,
+         "options": ["rbind", "ro"]},
         {"destination": "/results", "type": "bind", "source": results,
          "options": ["rbind", "rw"]}
     ])
