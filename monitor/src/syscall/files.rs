@@ -17,6 +17,7 @@ use monitor_sys::{
     files::{self, Opened},
     forward, guest_copy,
     host_call::{Outcome, to_u64},
+    nested,
     proc_files::{self, ProcFile},
 };
 
@@ -257,6 +258,10 @@ pub(super) fn fcntl(thread: &mut Thread, args: Args) -> Answer {
 /// An unknown request is refused as by a file that does not know it.
 pub(super) fn ioctl(thread: &mut Thread, args: Args) -> Answer {
     forward::check_descriptor(args[0])?;
+    if args[1] & 0xffff_ffff == nested::SIOCGIFCONF {
+        let memory = thread.process.memory.guest_memory();
+        return reply(nested::interface_addresses(memory, args[0], args[2])?);
+    }
     let call = variants::ioctl(args[1]).ok_or(Errno::ENOTTY)?;
     super::forward(thread, call, args)
 }

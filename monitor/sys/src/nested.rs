@@ -22,6 +22,10 @@ const WAITERS_MAX: u64 = 128;
 const VECTOR_MAX: u64 = 1024;
 /// How many pages one call on the host is asked about.
 const PAGES_AT_ONCE: u64 = 512;
+/// `SIOCGIFCONF`.
+pub const SIOCGIFCONF: u64 = 0x8912;
+/// In the first page nobody has anything, and unlike null it says that something is meant.
+const UNMAPPED: u64 = 1;
 
 /// `struct futex_waitv`: value, address, flags and a reserved half word.
 type Waiter = [u64; 3];
@@ -80,6 +84,36 @@ pub fn futex_requeue(_memory: &GuestMemory, args: [u64; 6]) -> Result<Outcome, E
     let outcome = unsafe { host_call::interruptible(number::FUTEX_REQUEUE, &host) };
     drop(waiters);
     Ok(outcome)
+}
+
+/// `ioctl(2)` with `SIOCGIFCONF`: the addresses of all interfaces, see netdevice(7).
+///
+/// `descriptor` is one that [`check_descriptor`] lets pass.
+pub fn interface_addresses(
+    _memory: &GuestMemory,
+    descriptor: u64,
+    configuration: u64,
+) -> Result<Outcome, Errno> {
+    check_descriptor(descriptor)?;
+    // Length in bytes in the lower half of the first word, then the list.
+    let mut copy: [u64; 2] = guest_copy::read(configuration)?;
+    // Nothing is written when the length is negative.
+    let room = u64::try_from(low_int(copy[0])).unwrap_or(0);
+    if check_pointer(copy[1], room).is_err() {
+        copy[1] = UNMAPPED;
+    }
+    let args = [descriptor, SIOCGIFCONF, to_u64(copy.as_mut_ptr().addr()), 0, 0, 0];
+    // SAFETY: a socket's kernel code reads and writes the 16 bytes of `copy`, which live on this
+    // stack, and writes the list at an address where there is only the guest's memory or none.
+    let outcome = unsafe { host_call::interruptible(number::IOCTL, &args) };
+    if matches!(outcome, Outcome::Returned(0)) {
+        guest_copy::write(configuration, &low_int(copy[0]))?;
+    }
+    Ok(outcome)
+}
+
+fn low_int(word: u64) -> i32 {
+    u32::try_from(word & 0xffff_ffff).expect("masked to 32 bits").cast_signed()
 }
 
 fn copy_waiters(list: u64, count: usize) -> Result<Vec<Waiter>, Errno> {

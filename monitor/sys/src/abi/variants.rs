@@ -49,7 +49,7 @@ variants! { FCNTL 72 "fcntl" [Fd, Int]:
 }
 
 variants! { IOCTL 16 "ioctl" [Fd, Hex]:
-    // ioctl_tty(2): TCGETS to TCSETAF, breaks, flow, modes, groups, sizes, lines.
+    // ioctl_tty(2): TCGETS to TCSETAF, breaks, flow, modes, groups, sizes, lines, locks.
     0x5401 (Struct(36)); 0x5402 (Struct(36)); 0x5403 (Struct(36)); 0x5404 (Struct(36));
     0x5405 (Struct(36)); 0x5406 (Struct(36)); 0x5407 (Struct(36)); 0x5408 (Struct(36));
     0x5409 (Int); 0x540a (Int); 0x540b (Int); 0x540c (); 0x540d (); 0x540e (Int);
@@ -62,6 +62,7 @@ variants! { IOCTL 16 "ioctl" [Fd, Hex]:
     0x402c_542c (Struct(44)); 0x402c_542d (Struct(44)); 0x8004_5430 (Struct(4));
     0x4004_5431 (Struct(4)); 0x8004_5432 (Struct(4)); 0x5437 (); 0x8004_5438 (Struct(4));
     0x8004_5439 (Struct(4)); 0x8004_5440 (Struct(4)); 0x5441 (Hex);
+    0x5456 (Struct(36)); 0x5457 (Struct(36));
     // Any file: close-on-exec, asynchronous input, size.
     0x5450 (); 0x5451 (); 0x5452 (Struct(4)); 0x5460 (Struct(8));
     // Sockets: marks, times, owners; interfaces by name, without nested pointers.
