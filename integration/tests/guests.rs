@@ -234,6 +234,16 @@ fn a_message_queue_tells_of_its_first_message() {
 }
 
 #[test]
+fn a_program_finds_the_addresses_of_all_interfaces() {
+    guest("interfaces.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn a_child_has_its_programs_name_as_soon_as_it_has_started() {
+    guest("start_names.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
 fn a_program_can_keep_keys() {
     guest("keys.c").assert_same_end(End::Exited(0));
 }

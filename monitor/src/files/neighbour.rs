@@ -1,13 +1,21 @@
 //! Whose a folder of `/proc` is: the looking guest's own, another guest's, or that
 //! of a process without a monitor.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::{
+    os::fd::{AsRawFd, BorrowedFd},
+    thread,
+    time::Duration,
+};
 
 use monitor_sys::{
     descriptors, proc_files,
     process_view::{self, Numbers},
 };
 use rustix::fs::{AtFlags, fstat, statat};
+
+/// How often, and how far apart, a guest is looked at that begins. Together a second.
+const LOOKS: u32 = 200;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 /// The process that looks.
 #[derive(Clone, Copy, Debug)]
@@ -51,14 +59,30 @@ pub fn owner(viewer: &Viewer<'_>, process: &str) -> Owner {
     if proc_files::open(&format!("thread-self/../{process}/comm")).is_ok() {
         return Owner::Own;
     }
+    for _ in 0..LOOKS {
+        let numbers = numbers_of(process);
+        if numbers[0].is_some() {
+            return Owner::Guest(numbers);
+        }
+        if !runs_a_monitor(viewer, process) {
+            return Owner::Other;
+        }
+        // It has begun to execute a program, as everybody can see, but its monitor has not told yet
+        // which. Where this process's own monitor could not tell, no other one ever will.
+        if numbers_of("thread-self")[0].is_none() {
+            break;
+        }
+        thread::sleep(BETWEEN_LOOKS);
+    }
+    Owner::Guest(numbers_of(process))
+}
+
+/// What a process's monitor has told of its descriptors.
+fn numbers_of(process: &str) -> Numbers {
     let vector = proc_files::read(&format!("{process}/auxv")).unwrap_or_default();
     let words = vector.chunks_exact(8).filter_map(|word| word.try_into().ok());
     let words: Vec<u64> = words.map(u64::from_le_bytes).collect();
-    let numbers = process_view::descriptors_in(&words);
-    if numbers[0].is_some() || runs_a_monitor(viewer, process) {
-        return Owner::Guest(numbers);
-    }
-    Owner::Other
+    process_view::descriptors_in(&words)
 }
 
 /// Whether the open file is the monitor's own program.
