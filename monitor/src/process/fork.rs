@@ -21,6 +21,10 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use super::birth::{Birth, CHILD_CLEAR_TID, CLEAR_HANDLERS, FILES, Snapshot, VFORK};
 use crate::{platform::PlatformError, thread::Thread};
 
+/// Descriptors that a child's monitor takes before it gives up its parent's: the machine, its virtual
+/// CPU, the device, and the pipe of a parent that waits.
+const DESCRIPTORS: u64 = 5;
+
 /// Forks. Returns the child's number, and in the child 0. `None` if a signal
 /// came first.
 ///
@@ -42,6 +46,9 @@ pub fn fork(thread: &mut Thread, birth: &Birth) -> Result<Option<u64>, Errno> {
 /// The same while every signal is blocked.
 fn fork_blocked(thread: &mut Thread, birth: &Birth, snapshot: &Snapshot) -> Result<u64, Errno> {
     let _room = descriptors::make_room();
+    if !descriptors::have_room_for(DESCRIPTORS) {
+        return Err(Errno::EAGAIN);
+    }
     let awaited = if birth.has(VFORK) { Some(Awaited::new()?) } else { None };
     let result = {
         let _memory = thread.process.memory.freeze();

@@ -321,6 +321,17 @@ fn base(soft: u64, hard: u64) -> u64 {
     }
 }
 
+/// Whether `count` more descriptors could be hidden now.
+pub fn have_room_for(count: u64) -> bool {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return false;
+    };
+    let guests = GUESTS.get().map_or(soft, |(guests, _)| guests);
+    // From the first free number on others are the monitor's at most, and count too.
+    first_free(&ours(), base(guests, hard))
+        .is_ok_and(|first| u64::from(first.unsigned_abs()) + count <= hard)
+}
+
 /// The first number from `base` that is neither the monitor's nor open.
 fn first_free(all: &[RawFd], base: u64) -> Result<RawFd, Errno> {
     let base = i32::try_from(base).map_err(|_| Errno::EMFILE)?.max(3);
