@@ -1,11 +1,12 @@
-//! One program of many threads, run under `km` again and again: no run hangs, and none differs from
-//! what Linux does.
+//! Programs of many threads, each run under `km` again and again: no run hangs, and none differs
+//! from what Linux does.
 
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use integration::guests;
 use integration::native_and_km::Case;
 use integration::outcome::{self, End};
 use integration::software;
@@ -48,4 +49,18 @@ fn assert_same_each_time(case: &Case) {
 #[test]
 fn node_with_workers_under_load_ends_alike_200_times() {
     assert_same_each_time(&in_image(&["/usr/bin/node", "-e", include_str!("soak/workers.js")]));
+}
+
+#[test]
+fn go_with_all_it_has_at_once_ends_alike_200_times() {
+    let program = guests::go("goroutines.go").expect("it compiles");
+    assert_same_each_time(&Case::program(&program));
+}
+
+#[test]
+fn java_with_four_threads_that_collect_garbage_ends_alike_200_times() {
+    // So small a heap is collected again and again, beside compilers that start as they like.
+    let collector = ["-J-Xmx12m", "-J-XX:+UseParallelGC", "-J-XX:ParallelGCThreads=4"];
+    let program = [&["/usr/bin/javap"], &collector[..], &["-c", "java.lang.String"]].concat();
+    assert_same_each_time(&in_image(&program));
 }
