@@ -244,6 +244,11 @@ fn a_child_has_its_programs_name_as_soon_as_it_has_started() {
 }
 
 #[test]
+fn calls_of_emulated_code_become_signals() {
+    guest("user_dispatch.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
 fn a_program_can_keep_keys() {
     guest("keys.c").assert_same_end(End::Exited(0));
 }

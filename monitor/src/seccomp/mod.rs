@@ -5,6 +5,7 @@
 //! filters itself, at the gate, before it looks at its own tables. They are
 //! classic BPF programs with Linux's checks and Linux's meaning.
 
+pub mod dispatch;
 pub mod program;
 
 use std::sync::{

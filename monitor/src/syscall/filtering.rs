@@ -40,7 +40,7 @@ pub(super) fn filtered(thread: &mut Thread, number: u64, args: Args) -> Option<A
             Some(Ok(Reply::Value(i64::from(number).wrapping_neg().cast_unsigned())))
         }
         Action::Unsupervised => Some(Err(Errno::ENOSYS)),
-        Action::Trap(data) => Some(trap(thread, number, rip, data)),
+        Action::Trap(data) => Some(raise(thread, SYS_SECCOMP, number, rip, data)),
         Action::KillThread if !thread.is_first => {
             Some(Ok(Reply::EndThread(libc::SIGSYS.cast_unsigned())))
         }
@@ -49,10 +49,10 @@ pub(super) fn filtered(thread: &mut Thread, number: u64, args: Args) -> Option<A
 }
 
 /// `SIGSYS`, with the call it is about.
-fn trap(thread: &mut Thread, number: u32, rip: u64, data: u16) -> Answer {
+pub(super) fn raise(thread: &mut Thread, code: i32, number: u32, rip: u64, data: u16) -> Answer {
     let fault = Fault {
         signal: libc::SIGSYS.cast_unsigned(),
-        code: SYS_SECCOMP,
+        code,
         errno: data.into(),
         address: rip,
         detail: u64::from(number) | u64::from(ARCHITECTURE) << 32,

@@ -6,6 +6,7 @@ pub mod trace;
 
 mod aio;
 mod clone_arguments;
+mod dispatch;
 mod execution;
 mod files;
 mod filtering;
@@ -63,8 +64,9 @@ pub fn serve(thread: &mut Thread) -> Flow {
     let registers = *thread.cpu.registers();
     // The kernel takes the number from `eax`.
     let (number, args) = (u64::from(low_word(registers.rax)), registers.arguments());
-    let filtered = filtering::filtered(thread, number, args);
-    let answer = filtered.unwrap_or_else(|| answer(thread, number, args));
+    let refused = dispatch::dispatched(thread, number);
+    let refused = refused.or_else(|| filtering::filtered(thread, number, args));
+    let answer = refused.unwrap_or_else(|| answer(thread, number, args));
     if thread.process.host.trace.is_some() {
         trace::print(&thread.process, number, args, answer);
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use monitor_sys::{Errno, abi::variants, guest_copy};
 
-use super::{Answer, Args, Reply, filtering, low_word};
+use super::{Answer, Args, Reply, dispatch, filtering, low_word};
 use crate::{
     platform::{Bases, PlatformError},
     thread::Thread,
@@ -14,6 +14,7 @@ const PR_GET_DUMPABLE: u32 = 3;
 const PR_SET_DUMPABLE: u32 = 4;
 const PR_GET_SECCOMP: u32 = 21;
 const PR_SET_SECCOMP: u32 = 22;
+const PR_SET_SYSCALL_USER_DISPATCH: u32 = 59;
 
 const ARCH_SET_GS: u64 = 0x1001;
 const ARCH_SET_FS: u64 = 0x1002;
@@ -41,6 +42,7 @@ pub(super) fn prctl(thread: &mut Thread, args: Args) -> Answer {
         }
         PR_GET_SECCOMP => Ok(Reply::Value(filtering::mode(thread))),
         PR_SET_SECCOMP => filtering::set_mode(thread, args[1], args[2]),
+        PR_SET_SYSCALL_USER_DISPATCH => dispatch::set(thread, args),
         _ => super::forward(thread, variants::prctl(args[0]).ok_or(Errno::EINVAL)?, args),
     }
 }

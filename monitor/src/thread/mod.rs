@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::{
     platform::Vcpu,
     process::{Process, exec::Execution},
-    seccomp::Filters,
+    seccomp::{Filters, dispatch::Dispatch},
     signal::{deliver::Receiver, stack::AlternateStack},
 };
 
@@ -29,6 +29,8 @@ pub struct Thread {
     pub temporary_mask: Option<u64>,
     /// The filters its calls have to pass.
     pub filters: Filters,
+    /// Which of its calls are signals to itself.
+    pub dispatch: Option<Dispatch>,
     /// How often in a row the host denied what a mapping allows.
     pub denials: u32,
     /// Whether it is the process's first thread.
@@ -48,6 +50,7 @@ impl Thread {
             robust_list: 0,
             temporary_mask: None,
             filters: Filters::default(),
+            dispatch: None,
             denials: 0,
             is_first,
             execution: None,
