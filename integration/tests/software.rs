@@ -37,7 +37,11 @@ suites! {
     nginx "nginx";
     stress_ng "stress-ng";
     ruby "ruby";
+    perl "perl";
+    php "php";
     python_os "python-os";
+    python_multiprocessing "python-multiprocessing";
+    python_network "python-network";
     python_process "python-process";
     node_processes "node-processes";
 }
