@@ -14,6 +14,10 @@ use integration::native_and_km::Case;
 /// How many KiB more are noise: a page here and there that was touched late.
 const NOISE_KIB: u64 = 512;
 
+/// How many mappings a virtual CPU has at most: its shared page, a thread's stack, what guards it, and
+/// what the thread allocated.
+const VIRTUAL_CPU_MAPPINGS: usize = 8;
+
 /// Reads a count, starts so many children one after another, and says so.
 const CHILDREN: &str = "while read count; do
     i=0
@@ -53,7 +57,7 @@ impl Belongings {
     fn assert_not_beyond(&self, before: &Self) {
         let same = self.descriptors <= before.descriptors + 1
             && self.threads <= before.threads + 1
-            && self.mappings <= before.mappings + 2
+            && self.mappings <= before.mappings + VIRTUAL_CPU_MAPPINGS
             && self.kib <= before.kib + NOISE_KIB;
         assert!(same, "before {before:?}, after {self:?}");
     }
