@@ -161,6 +161,7 @@ pub(super) fn munlockall(thread: &mut Thread, _args: Args) -> Answer {
 
 pub(super) fn mseal(thread: &mut Thread, args: Args) -> Answer {
     let [start, len, flags, ..] = args;
+    monitor_sys::locking::can_seal()?;
     if flags != 0 {
         return Err(Errno::EINVAL);
     }

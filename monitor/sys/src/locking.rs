@@ -47,6 +47,12 @@ impl GuestMemory {
     }
 }
 
+/// Whether the kernel has `mseal(2)`, which came with Linux 6.10: `ENOSYS` if not.
+pub fn can_seal() -> Result<(), Errno> {
+    // SAFETY: no memory is named.
+    unsafe { host_call::raw(libc::SYS_mseal, [0; 6]) }.map(|_| ())
+}
+
 /// Whether this process may have `bytes` of memory if all of it is locked. `EPERM`
 /// if it may lock nothing at all.
 pub fn may_lock_all_of(bytes: u64) -> Result<bool, Errno> {
