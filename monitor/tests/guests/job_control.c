@@ -39,6 +39,8 @@ static void stops(int kind) {
       if (kind == 1)
         pause();
   }
+  // SIGTSTP does not stop a group that nobody outside of it in its session looks after.
+  setpgid(child, child);
   int status;
   for (int round = 0; round < 20; round++) {
     int signal = kind == 2 && round == 0 ? 0 : round % 2 ? SIGTSTP : SIGSTOP;
