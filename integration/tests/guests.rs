@@ -229,6 +229,11 @@ fn several_futexes_can_be_waited_for_and_moved() {
 }
 
 #[test]
+fn robust_locks_are_released_however_their_owner_ends() {
+    guest("robust_killed.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
 fn a_message_queue_tells_of_its_first_message() {
     guest("mq_notify.c").assert_same_end(End::Exited(0));
 }

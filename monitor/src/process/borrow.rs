@@ -10,7 +10,7 @@ use std::{
     thread::Builder,
 };
 
-use monitor_sys::{Errno, clone, descriptors, guest_copy, process, signals};
+use monitor_sys::{Errno, clone, descriptors, guest_copy, process, robust, signals};
 
 use super::{
     Process,
@@ -30,9 +30,11 @@ pub fn borrow(thread: &mut Thread, birth: &Birth) -> Result<Option<u64>, Errno> 
         return Ok(None);
     };
     let started = make_child(thread, birth).and_then(|child| {
+        robust::withdraw();
         let loan = Loan { birth: birth.clone(), parent: Arc::clone(&thread.process), child, mask };
         if birth.has(VFORK) { loan.give(|_| {}) } else { beside(loan) }
     });
+    thread.announce_robust_futexes();
     signals::set_mask(mask);
     started.map(Some)
 }

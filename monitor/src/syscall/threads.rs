@@ -3,7 +3,7 @@
 use monitor_sys::{
     Errno,
     abi::{Forwardable, variants},
-    forward, guest_copy, nested, process,
+    forward, guest_copy, nested, process, robust,
 };
 
 use super::{Answer, Args, Reply, clone_arguments, low_word, process_control::TASK_SIZE, reply};
@@ -19,8 +19,6 @@ use crate::{
     },
 };
 
-/// `sizeof(struct robust_list_head)`.
-const ROBUST_HEAD_LEN: u64 = 24;
 const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_THREAD: u64 = 0x1_0000;
 const CLONE_SETTLS: u64 = 0x8_0000;
@@ -130,10 +128,11 @@ pub(super) fn set_tid_address(thread: &mut Thread, args: Args) -> Answer {
 }
 
 pub(super) fn set_robust_list(thread: &mut Thread, args: Args) -> Answer {
-    if args[1] != ROBUST_HEAD_LEN {
+    if args[1] != robust::HEAD_LEN {
         return Err(Errno::EINVAL);
     }
     thread.robust_list = args[0];
+    thread.announce_robust_futexes();
     Ok(Reply::Value(0))
 }
 
@@ -143,7 +142,7 @@ pub(super) fn get_robust_list(thread: &mut Thread, args: Args) -> Answer {
     if thread_id != 0 && low_word(thread_id) != process::thread_id() {
         return Err(Errno::EPERM);
     }
-    guest_copy::write(len, &ROBUST_HEAD_LEN)?;
+    guest_copy::write(len, &robust::HEAD_LEN)?;
     guest_copy::write(head, &thread.robust_list)?;
     Ok(Reply::Value(0))
 }
@@ -158,5 +157,6 @@ pub(super) fn exit_group(thread: &mut Thread, args: Args) -> Answer {
         let number = u64::try_from(monitor_sys::abi::number::EXIT_GROUP).expect("231");
         super::trace::print(&thread.process, number, args, Ok(Reply::EndThread(0)));
     }
+    thread.release_memory();
     process::exit_group(low_word(args[0]) & 0xff)
 }

@@ -1,6 +1,8 @@
 //! The end of a thread: who waits for it is told, and its CPU goes back.
 
-use monitor_sys::{guest_copy, process};
+use std::sync::Arc;
+
+use monitor_sys::{guest_copy, process, robust};
 
 use super::Thread;
 
@@ -31,6 +33,14 @@ impl Thread {
         self.release_memory();
         let Self { process, cpu, .. } = self;
         process.give_vcpu(cpu);
+    }
+
+    /// Has the kernel release its robust futexes, should the process be killed. Only a thread without
+    /// others can have that: see [`robust`].
+    pub fn announce_robust_futexes(&self) {
+        if self.robust_list != 0 && Arc::strong_count(&self.process) == 1 {
+            robust::announce(self.robust_list);
+        }
     }
 
     /// Does what Linux does for the memory of a thread that ends. Errors are the

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, mpsc};
 
-use monitor_sys::{Errno, guest_copy, process, signals};
+use monitor_sys::{Errno, guest_copy, process, robust, signals};
 
 use super::Thread;
 use crate::{
@@ -87,6 +87,7 @@ fn start_blocked(parent: &Thread, start: Start, mask: u64) -> Result<u64, Errno>
         child.clear_at_exit = start.child_tid;
     }
     let (hand_over, handed_over) = mpsc::channel::<Thread>();
+    robust::withdraw();
     let (number, numbers) = mpsc::channel();
     let run = move || {
         let Ok(child) = handed_over.recv() else { return };

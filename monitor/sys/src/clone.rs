@@ -17,6 +17,7 @@ use crate::{
     forward::{check_descriptor, check_pointer},
     host_call::{self, to_u64},
     process::exit_group,
+    robust,
 };
 
 /// `CLONE_VM`.
@@ -119,7 +120,10 @@ pub fn fork(new: &NewProcess<'_>) -> Result<Fork, Errno> {
     // SAFETY: the C library prepares its own locks for the child. Those of ours
     // that the child uses are held by the calling thread, as demanded above.
     match unsafe { libc::fork() } {
-        0 => Ok(Fork::Child),
+        0 => {
+            robust::start_afresh();
+            Ok(Fork::Child)
+        }
         child @ 1.. => Ok(Fork::Parent(u64::from(child.unsigned_abs()))),
         _ => Err(Errno::last()),
     }
@@ -202,6 +206,7 @@ pub fn start_borrower<F: FnMut(u32)>(new: &NewProcess<'_>, child: F) -> Result<u
     arguments.stack = to_u64(stack.as_mut_ptr().expose_provenance());
     arguments.stack_len = to_u64(BORROWER_STACK);
     let data = (&raw mut shared).cast();
+    let _lent = robust::lend()?;
     // SAFETY: the stack is writable and lives until the child has left this
     // memory, since `CLONE_VFORK` makes the caller wait. The pair and the
     // arguments live as long. Its number is an atomic word, which the kernel

@@ -25,6 +25,7 @@ pub mod nested;
 pub mod proc_files;
 pub mod process;
 pub mod process_view;
+pub mod robust;
 pub mod signals;
 
 /// The guest's errors and ours, as Linux numbers them.

@@ -10,7 +10,7 @@ use nix::{
     sys::resource::{Resource, getrlimit, setrlimit},
 };
 
-use crate::host_call;
+use crate::{host_call, robust};
 
 /// Ends the process at once, without destructors: the kernel takes everything.
 pub fn exit_group(status: u32) -> ! {
@@ -23,6 +23,7 @@ pub fn exit_group(status: u32) -> ! {
 /// Ends the calling thread only. For the process's first thread, whose end
 /// would otherwise be the end of the process.
 pub fn exit_thread(status: u32) -> ! {
+    robust::withdraw();
     loop {
         // SAFETY: the call takes no pointer, and does not return. This thread's
         // stack stays mapped, so nothing that borrows from it dangles.
