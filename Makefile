@@ -1,5 +1,5 @@
 # One line each, calling cargo or a script: the logic is there.
-.PHONY: build test test-hardware demo lint install
+.PHONY: build test test-hardware demo lint install soak
 
 # Release binaries, in target/x86_64-unknown-linux-gnu/release.
 build: ; integration/prepare && cargo build --release --locked --bins
@@ -9,6 +9,9 @@ test: ; integration/test
 
 # km under kvm-amd, on a processor that QEMU emulates.
 test-hardware: ; integration/hardware
+
+# Programs of many threads under km, 200 runs each, where `make test` makes 40: half an hour.
+soak: build ; integration/soak
 
 # A container in a VM, by krun and by docker, in two minutes.
 demo: ; integration/demo
