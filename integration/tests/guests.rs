@@ -234,6 +234,11 @@ fn robust_locks_are_released_however_their_owner_ends() {
 }
 
 #[test]
+fn nobody_runs_on_when_a_thread_ends_the_process() {
+    guest("exit_joined.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
 fn a_message_queue_tells_of_its_first_message() {
     guest("mq_notify.c").assert_same_end(End::Exited(0));
 }

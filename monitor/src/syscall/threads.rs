@@ -157,6 +157,5 @@ pub(super) fn exit_group(thread: &mut Thread, args: Args) -> Answer {
         let number = u64::try_from(monitor_sys::abi::number::EXIT_GROUP).expect("231");
         super::trace::print(&thread.process, number, args, Ok(Reply::EndThread(0)));
     }
-    thread.release_memory();
-    process::exit_group(low_word(args[0]) & 0xff)
+    robust::exit_group(thread.robust_list, low_word(args[0]) & 0xff)
 }

@@ -8,8 +8,8 @@
 //! The list is the guest's to change, so it can lead the kernel anywhere: where a word equals the
 //! thread's number, it writes that the owner died. That may be memory of the monitor's, which nobody
 //! must use after that. So only the first thread of a process announces one, and withdraws it before
-//! it ends alone; and nobody announces one while another process shares this memory, or starts one
-//! that shares it while a list is announced.
+//! it ends alone; another thread does so only to end the process. And nobody announces one while
+//! another process shares this memory, or starts one that shares it while a list is announced.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -17,11 +17,13 @@ use nix::errno::Errno;
 
 use crate::{host_call, process};
 
-/// How many processes share this memory with its owner, or `ANNOUNCED`.
+/// How many processes share this memory with its owner, or `ANNOUNCED`, or `ENDING`.
 static STATE: AtomicU32 = AtomicU32::new(0);
 
 /// A list is announced. Then nobody shares this memory.
 const ANNOUNCED: u32 = 1 << 31;
+/// Lists are announced, and the process is about to end.
+const ENDING: u32 = ANNOUNCED | 1 << 30;
 
 /// `sizeof(struct robust_list_head)`.
 pub const HEAD_LEN: u64 = 24;
@@ -36,11 +38,22 @@ pub fn announce(head: u64) {
     }
 }
 
+/// Ends the process, and has the kernel release the calling thread's futexes. Threads that wait for
+/// them go on for a moment if that is done before: they would see what never happens on Linux.
+pub fn exit_group(head: u64, status: u32) -> ! {
+    let enter = |state| (state == 0 || state >= ANNOUNCED).then_some(ENDING);
+    if STATE.fetch_update(Ordering::SeqCst, Ordering::SeqCst, enter).is_ok() {
+        set(head);
+    }
+    process::exit_group(status)
+}
+
 /// Withdraws the calling thread's list, if it has announced one.
 pub fn withdraw() {
     if process::thread_id() == std::process::id() && STATE.load(Ordering::SeqCst) == ANNOUNCED {
         set(0);
-        STATE.store(0, Ordering::SeqCst);
+        // It is another state if another thread ends the process: then it stays.
+        _ = STATE.compare_exchange(ANNOUNCED, 0, Ordering::SeqCst, Ordering::SeqCst);
     }
 }
 
@@ -52,7 +65,7 @@ pub(crate) struct Lent(());
 /// another thread is announced.
 pub(crate) fn lend() -> Result<Lent, Errno> {
     withdraw();
-    let enter = |state| if state < ANNOUNCED - 1 { Some(state + 1) } else { None };
+    let enter = |state| (state < ANNOUNCED - 1).then(|| state + 1);
     let entered = STATE.fetch_update(Ordering::SeqCst, Ordering::SeqCst, enter);
     entered.map(|_| Lent(())).map_err(|_| Errno::EAGAIN)
 }
