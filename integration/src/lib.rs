@@ -21,4 +21,5 @@ pub mod native_and_km;
 pub mod outcome;
 pub mod rootfs;
 pub mod runtime;
+pub mod sleeper;
 pub mod software;

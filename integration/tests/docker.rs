@@ -340,3 +340,44 @@ fn docker_top_pause_and_stats_work_on_a_virtual_machine() {
     docker.call(["rm", "--force", "web"]).unwrap();
     docker.ensure_nothing_is_left().unwrap();
 }
+
+#[test]
+fn docker_update_changes_the_limits_of_a_running_container() {
+    let docker = start();
+    let stories = ["runc", "krun"].map(|runtime| {
+        let args = ["run", "-d", "--network", "none", "--runtime", runtime, "--name", runtime];
+        docker.call([&args[..], &[IMAGE, "sleep", "1000"]].concat()).unwrap();
+        let limits = ["--memory", "48m", "--memory-swap", "48m", "--pids-limit", "33"];
+        let updated = docker.call([&["update"], &limits[..], &[runtime]].concat()).unwrap();
+        let files = "cd /sys/fs/cgroup; cat pids/pids.max memory/memory.limit_in_bytes";
+        let or_version_2 = format!("{files} || cat pids.max memory.max");
+        let held = docker.call(["exec", runtime, "sh", "-c", &or_version_2]).unwrap();
+        docker.call(["rm", "--force", runtime]).unwrap();
+        (updated.end, held.stdout())
+    });
+
+    assert_eq!(stories[0], (End::Exited(0), "33\n50331648\n".to_owned()), "{}", docker.log());
+    assert_eq!(stories[1], stories[0], "{}", docker.log());
+    docker.ensure_nothing_is_left().unwrap();
+}
+
+#[test]
+fn memory_that_runs_out_is_reported() {
+    let docker = start();
+    let stories = ["runc", "krun"].map(|runtime| {
+        let fill = "x=$(busybox dd if=/dev/zero bs=1M count=64 2>/dev/null | busybox tr '\\0' x)";
+        let limits = ["-m", "32m", "--memory-swap", "32m", "--network", "none"];
+        let run = ["run", "-d", "--runtime", runtime, "--name", runtime];
+        let program = [IMAGE, "sh", "-c", fill];
+        docker.call([&run[..], &limits[..], &program[..]].concat()).unwrap();
+        let code = docker.call(["wait", runtime]).unwrap().stdout();
+        let format = "{{.State.OOMKilled}}";
+        let killed = docker.call(["inspect", "--format", format, runtime]).unwrap().stdout();
+        docker.call(["rm", "--force", runtime]).unwrap();
+        (code, killed)
+    });
+
+    assert_eq!(stories[0], ("137\n".to_owned(), "true\n".to_owned()), "{}", docker.log());
+    assert_eq!(stories[1], stories[0], "{}", docker.log());
+    docker.ensure_nothing_is_left().unwrap();
+}

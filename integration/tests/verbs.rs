@@ -6,9 +6,9 @@
 use std::fs;
 use std::process::Command;
 
-use integration::bundle::Bundle;
 use integration::outcome::{self, End, Outcome, TIME_LIMIT};
 use integration::runtime::Runtime;
+use integration::sleeper::Sleeper;
 use serde_json::{Value, json};
 
 fn krun() -> Runtime {
@@ -17,46 +17,6 @@ fn krun() -> Runtime {
 
 fn runc() -> Runtime {
     Runtime::runc().expect("runc is installed")
-}
-
-/// A running container called `web` that sleeps.
-struct Sleeper {
-    runtime: Runtime,
-    bundle: Bundle,
-}
-
-impl Sleeper {
-    fn new(runtime: Runtime) -> Self {
-        Self::changed(runtime, |_| {})
-    }
-
-    fn changed(runtime: Runtime, change: impl FnOnce(&mut Value)) -> Self {
-        let mut bundle = Bundle::with_args(&["/bin/sleep", "1000"]).expect("a bundle can be made");
-        bundle.change(change).expect("it can be changed");
-        runtime.create(bundle.path(), "web").expect("create");
-        runtime.must(["start", "web"]).expect("start");
-        Self { runtime, bundle }
-    }
-
-    fn both() -> [Self; 2] {
-        [runc(), krun()].map(Self::new)
-    }
-
-    fn exec(&self, args: &[&str], stdin: Option<&[u8]>) -> Outcome {
-        let mut command = self.runtime.command(["exec"].iter().chain(args));
-        outcome::run(&mut command, stdin).expect("the runtime can be started")
-    }
-
-    fn processes(&self) -> Vec<i64> {
-        let listed = self.runtime.must(["ps", "--format", "json", "web"]).expect("ps");
-        serde_json::from_slice(&listed.stdout).expect("ps prints a list of numbers")
-    }
-
-    /// Ends the container; fails if something of it is left.
-    fn finish(self) {
-        self.runtime.must(["delete", "--force", "web"]).expect("delete");
-        self.bundle.footprint.ensure_nothing_is_left().expect("nothing is left");
-    }
 }
 
 /// Calls both with the same `exec` and compares output and exit code.

@@ -4,12 +4,14 @@
 //! nothing, so that an engine's old configuration goes on working.
 
 mod process;
+mod resources;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::process::{Exec, List, Ps, Table};
+pub(crate) use self::resources::{Events, Update};
 
 /// Runs OCI containers, each process in a virtual machine of its own.
 #[derive(Debug, Parser)]
@@ -101,6 +103,16 @@ pub(crate) enum Verb {
     Pause(Target),
     /// Let the processes of a paused container go on.
     Resume(Target),
+    /// Change the limits of a container.
+    Update(Box<Update>),
+    /// Print what a container uses, as JSON, and when it runs out of memory.
+    Events(Events),
+    /// Write a config.json to start from.
+    Spec(SpecOptions),
+    /// Not supported: krun's snapshots are not there yet.
+    Checkpoint(Unsupported),
+    /// Not supported: krun's snapshots are not there yet.
+    Restore(Unsupported),
     /// Print what this runtime supports, as JSON.
     Features,
     /// Run one hook with the state libcontainer gives, corrected.
@@ -203,6 +215,26 @@ pub(crate) struct Delete {
     /// Kill the container first; succeed if there is none.
     #[arg(short, long)]
     pub(crate) force: bool,
+}
+
+/// The options of `spec`.
+#[derive(Debug, Args)]
+pub(crate) struct SpecOptions {
+    /// The directory the file is written to; the working directory if not given.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) bundle: Option<PathBuf>,
+
+    /// Write it for the calling user, who need not be root.
+    #[arg(long)]
+    pub(crate) rootless: bool,
+}
+
+/// Whatever is given to a verb that is not supported.
+#[derive(Debug, Args)]
+pub(crate) struct Unsupported {
+    /// Any options and arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    pub(crate) _arguments: Vec<String>,
 }
 
 /// The options of the internal `run-hook`.

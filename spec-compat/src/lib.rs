@@ -7,11 +7,13 @@
 //!   faults at once.
 //! * [`State`] is what `krun state` prints and what hooks read on standard input.
 //! * [`features::document`] is what `krun features` prints.
+//! * [`example::document`] is what `krun spec` writes.
 //! * [`log_line`] writes the lines that callers look for in `--log`.
 #![forbid(unsafe_code)]
 
 mod check;
 mod config;
+pub mod example;
 mod fault;
 pub mod features;
 mod field;

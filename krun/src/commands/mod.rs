@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod kill;
@@ -10,8 +11,10 @@ mod pause;
 mod ps;
 mod run;
 mod run_hook;
+mod spec;
 mod start;
 mod state;
+mod update;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -57,6 +60,18 @@ pub(crate) enum VerbError {
     /// `exec`, in runc's words.
     #[error("exec failed")]
     Exec(#[from] ExecError),
+    /// `update`.
+    #[error(transparent)]
+    Update(#[from] update::UpdateError),
+    /// `events`.
+    #[error(transparent)]
+    Events(#[from] events::EventsError),
+    /// `spec`.
+    #[error(transparent)]
+    Spec(#[from] spec::SpecError),
+    /// A verb that runc has.
+    #[error("{0} is not supported: a container's virtual machines have no snapshots yet")]
+    Unsupported(&'static str),
     /// `ps`.
     #[error(transparent)]
     Ps(#[from] ps::PsError),
@@ -93,6 +108,11 @@ pub(crate) fn execute(global: &Global, log: &Log, verb: &Verb) -> Result<ExitCod
         Verb::List(arguments) => list::list(global, arguments)?,
         Verb::Pause(target) => pause::pause(global, target)?,
         Verb::Resume(target) => pause::resume(global, target)?,
+        Verb::Update(arguments) => update::update(global, arguments)?,
+        Verb::Events(arguments) => events::events(global, arguments)?,
+        Verb::Spec(arguments) => spec::spec(arguments)?,
+        Verb::Checkpoint(_) => return Err(VerbError::Unsupported("checkpoint")),
+        Verb::Restore(_) => return Err(VerbError::Unsupported("restore")),
         Verb::Features => features::features()?,
         Verb::RunHook(arguments) => return run_hook::run_hook(arguments),
     }

@@ -3,9 +3,12 @@
 pub(crate) mod cgroups;
 pub(crate) mod freezer;
 pub(crate) mod id;
+pub(crate) mod limits;
+pub(crate) mod oom;
 pub(crate) mod process;
 pub(crate) mod record;
 pub(crate) mod remove;
 pub(crate) mod start;
 pub(crate) mod start_gate;
+pub(crate) mod stats;
 pub(crate) mod store;
