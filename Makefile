@@ -19,5 +19,5 @@ demo: ; integration/demo
 # Format, clippy, documentation, dependencies, spelling, house rules.
 lint: ; integration/prepare && integration/lint
 
-# krun and km, into $(DESTDIR)/opt/kontain/bin.
+# krun, km, manual pages and completions, into $(DESTDIR)/opt/kontain.
 install: build ; packaging/install '$(DESTDIR)'
