@@ -98,6 +98,14 @@ pub(crate) enum CreateError {
     /// What lies in an image's own `/dev` cannot be replaced.
     #[error("replace what lies in the root file system's /dev")]
     OwnDev(#[source] io::Error),
+    /// A tmpfs cannot begin with what the image has there.
+    #[error("tmpcopyup: copy the image's {destination}")]
+    CopyUp {
+        /// Where it is mounted.
+        destination: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The start gate cannot be made.
     #[error("make the start gate")]
     Gate(#[source] io::Error),

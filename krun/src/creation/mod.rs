@@ -1,6 +1,7 @@
 //! Making a container: everything between `krun create` and a program that waits for start.
 
 mod bundle;
+mod copy_up;
 mod descriptors;
 mod error;
 mod hook_order;
@@ -188,12 +189,18 @@ impl<'a> Plan<'a> {
         log.send_causes_to(gate.try_clone().ok());
         let gate = Rc::new(gate);
         let cwd = self.bundle.config.process().cwd().clone();
+        let rootfs = self.bundle.rootfs.clone();
+        let copied_up = copy_up::destinations(self.bundle.config.document());
         let result = self.build(id, &directory, console, &gate, &record);
         log.send_causes_to(None);
         let reports = start_gate::drain(&gate);
         let container = result.map_err(|error| init_error(&error, &reports, &cwd))?;
 
         let pid = container.pid().ok_or(CreateError::NoProcess)?.as_raw();
+        for destination in copied_up {
+            let copied = copy_up::fill(&rootfs, pid, &destination);
+            copied.map_err(|source| CreateError::CopyUp { destination, source })?;
+        }
         record.process = Some(ProcessName::of(pid).map_err(CreateError::Process)?);
         record.cgroups.retain(|directory| directory.exists());
         unfinished.entry().save(&record, lock)?;

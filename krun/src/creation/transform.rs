@@ -11,6 +11,7 @@
 //! * `process.env` has a `HOME`, or libcontainer would ask the C library, which loads
 //!   libraries, here out of the container. The workload's environment is made elsewhere;
 //! * `process.user.umask` is always there, or it would be the caller's;
+//! * mounts lose `tmpcopyup`, which libcontainer does not know;
 //! * hooks are krun's stand-ins, or gone where krun runs them itself.
 
 use std::path::Path;
@@ -19,7 +20,7 @@ use hooks::Point;
 use serde_json::{Map, Value, json};
 use spec_compat::Config;
 
-use super::hook_order;
+use super::{copy_up, hook_order};
 
 /// What the transformation needs to know.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ pub(super) fn for_libcontainer(inputs: &Inputs<'_>) -> Value {
     replace_hooks(&mut document, inputs);
     for mount in document.get_mut("mounts").and_then(Value::as_array_mut).into_iter().flatten() {
         make_source_absolute(mount, inputs.bundle);
+        copy_up::remove_option(mount);
     }
     document
 }
