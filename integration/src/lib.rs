@@ -14,11 +14,13 @@
 
 pub mod built;
 pub mod bundle;
+pub mod containerd;
 pub mod dockerd;
 pub mod footprint;
 pub mod guests;
 pub mod native_and_km;
 pub mod outcome;
+pub mod podman;
 pub mod rootfs;
 pub mod runtime;
 pub mod sleeper;
