@@ -4,11 +4,17 @@
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
 use std::fs;
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixListener;
 use std::process::Command;
 
+use integration::bundle::Bundle;
 use integration::outcome::{self, End, Outcome, TIME_LIMIT};
 use integration::runtime::Runtime;
 use integration::sleeper::Sleeper;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::{Value, json};
 
 fn krun() -> Runtime {
@@ -261,4 +267,61 @@ fn programs_started_at_once_do_not_disturb_each_other() {
     }
     assert!(outcome::eventually(TIME_LIMIT, || krun.processes().len() == 1));
     krun.finish();
+}
+
+/// What comes through the next connection: a message, and the process behind the descriptor that
+/// comes with it.
+fn receive_process(listener: &UnixListener) -> (String, i64) {
+    let (stream, _) = listener.accept().expect("somebody connects");
+    let mut message = [0; 64];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [IoSliceMut::new(&mut message)];
+    let received = recvmsg(&stream, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC);
+    let length = received.expect("a message comes").bytes;
+    let descriptor = control.drain().find_map(|message| {
+        let RecvAncillaryMessage::ScmRights(mut descriptors) = message else { return None };
+        descriptors.next()
+    });
+    let descriptor = descriptor.expect("a descriptor comes with it");
+    let path = format!("/proc/self/fdinfo/{}", descriptor.as_raw_fd());
+    let information = fs::read_to_string(path);
+    let information = information.expect("it is open");
+    let pid = information.lines().find_map(|line| line.strip_prefix("Pid:\t"));
+    let pid = pid.and_then(|pid| pid.parse().ok()).expect("it is a process's");
+    (String::from_utf8_lossy(&message[..length]).into_owned(), pid)
+}
+
+#[test]
+fn a_socket_receives_descriptors_of_new_processes() {
+    // runc has the option since 1.3, which Debian does not have.
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let option = format!("--pidfd-socket={}", path.display());
+    let listener = UnixListener::bind(&path).unwrap();
+    let bundle = Bundle::with_args(&["/bin/sleep", "1000"]).unwrap();
+    let runtime = krun();
+
+    let bundle_option = format!("--bundle={}", bundle.path().display());
+    let mut create = runtime.command(["create", &bundle_option, &option, "web"]);
+    let creating = outcome::start(&mut create, None).unwrap();
+    let (kind, pid) = receive_process(&listener);
+    assert!(creating.finish().unwrap().is_success());
+    assert_eq!(kind, "standard");
+    assert_eq!(json!(pid), runtime.state("web").unwrap()["pid"]);
+
+    runtime.must(["start", "web"]).unwrap();
+    let mut exec = runtime.command(["exec", &option, "web", "sh", "-c", "read -r line; exit 5"]);
+    let running = outcome::start(&mut exec, Some(b"")).unwrap();
+    let (kind, pid) = receive_process(&listener);
+    assert_eq!(kind, "setns");
+    assert_ne!(json!(pid), runtime.state("web").unwrap()["pid"]);
+    assert_eq!(running.finish().unwrap().end, End::Exited(5));
+
+    drop(listener);
+    let refused = runtime.call(["exec", &option, "web", "true"]).unwrap();
+    assert_eq!(refused.end, End::Exited(255), "{refused:?}");
+    assert!(refused.stderr().contains("--pidfd-socket"), "{refused:?}");
+    runtime.must(["delete", "--force", "web"]).unwrap();
+    bundle.footprint.ensure_nothing_is_left().unwrap();
 }

@@ -149,7 +149,7 @@ pub(crate) struct CreateOptions {
     pub(crate) console_socket: Option<PathBuf>,
 
     /// A UNIX socket that receives a descriptor of the program's process.
-    #[arg(long, value_name = "PATH", hide = true)]
+    #[arg(long, value_name = "PATH")]
     pub(crate) pidfd_socket: Option<PathBuf>,
 
     /// A file that receives the program's process ID.

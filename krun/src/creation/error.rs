@@ -80,9 +80,9 @@ pub(crate) enum CreateError {
     /// runc's words, but for the name.
     #[error("cannot use console socket if krun will not detach or allocate tty")]
     ConsoleSocketUseless,
-    /// `--pidfd-socket` is runc's newest option.
-    #[error("--pidfd-socket is not supported yet")]
-    PidfdSocket,
+    /// The caller's socket does not take the descriptor.
+    #[error("--pidfd-socket")]
+    PidfdSocket(#[source] io::Error),
     /// `--root` cannot be made absolute.
     #[error("--root")]
     Root(#[source] io::Error),

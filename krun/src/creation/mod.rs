@@ -32,6 +32,7 @@ pub(crate) use self::unfinished::reap_children;
 use crate::cli::{CreateOptions, Global};
 use crate::container::cgroups;
 use crate::container::id::ContainerId;
+use crate::container::pidfd_socket::{self, PidfdSocket};
 use crate::container::process::ProcessName;
 use crate::container::record::Record;
 use crate::container::start_gate::{self, Reports};
@@ -134,15 +135,13 @@ struct Plan<'a> {
     own_path: PathBuf,
     /// The seccomp filters for the workload's calls.
     filters: Vec<Vec<u8>>,
+    pidfd_socket: Option<PidfdSocket>,
 }
 
 impl<'a> Plan<'a> {
     fn make(global: &'a Global, options: &'a CreateOptions) -> Result<Self, CreateError> {
         if global.systemd_cgroup {
             return Err(cgroups::CgroupError::Systemd.into());
-        }
-        if options.pidfd_socket.is_some() {
-            return Err(CreateError::PidfdSocket);
         }
         let bundle = bundle::Bundle::open(options.bundle.as_deref())?;
         for warning in bundle.config.warnings() {
@@ -153,17 +152,20 @@ impl<'a> Plan<'a> {
             tracing::warn!("the device rules (linux.resources.devices) are not enforced yet");
         }
         demand_open(options.preserve_fds)?;
+        let pidfd_socket =
+            PidfdSocket::connect(options.pidfd_socket.as_deref(), pidfd_socket::CONTAINER)
+                .map_err(CreateError::PidfdSocket)?;
         let device = device::open()?;
         let monitor = monitor_binary::open_monitor(global.km.as_deref())?;
         let own_path = monitor_binary::own_path()?;
         let profile = bundle.config.seccomp_profile();
         let filters = profile.map(filter::compile).transpose()?.into_iter().collect();
-        Ok(Self { global, options, bundle, device, monitor, own_path, filters })
+        Ok(Self { global, options, bundle, device, monitor, own_path, filters, pidfd_socket })
     }
 
     /// Makes the container; what it makes is noted in `unfinished` first.
     fn carry_out(
-        self,
+        mut self,
         log: &Log,
         id: &ContainerId,
         lock: &Lock,
@@ -190,6 +192,7 @@ impl<'a> Plan<'a> {
         let gate = Rc::new(gate);
         let cwd = self.bundle.config.process().cwd().clone();
         let rootfs = self.bundle.rootfs.clone();
+        let pidfd_socket = self.pidfd_socket.take();
         let copied_up = copy_up::destinations(self.bundle.config.document());
         let result = self.build(id, &directory, console, &gate, &record);
         log.send_causes_to(None);
@@ -201,9 +204,12 @@ impl<'a> Plan<'a> {
             let copied = copy_up::fill(&rootfs, pid, &destination);
             copied.map_err(|source| CreateError::CopyUp { destination, source })?;
         }
-        record.process = Some(ProcessName::of(pid).map_err(CreateError::Process)?);
+        let process = ProcessName::of(pid).map_err(CreateError::Process)?;
+        record.process = Some(process);
         record.cgroups.retain(|directory| directory.exists());
         unfinished.entry().save(&record, lock)?;
+        let told = pidfd_socket.map_or(Ok(()), |socket| socket.send(process));
+        told.map_err(CreateError::PidfdSocket)?;
         Ok(record)
     }
 

@@ -63,9 +63,9 @@ pub(crate) enum ExecError {
     /// The seccomp profile cannot be enforced.
     #[error(transparent)]
     Filter(#[from] FilterError),
-    /// `--pidfd-socket` is runc's newest option.
-    #[error("--pidfd-socket is not supported yet")]
-    PidfdSocket,
+    /// The caller's socket does not take the descriptor.
+    #[error("--pidfd-socket")]
+    PidfdSocket(#[source] io::Error),
     /// The container's directory cannot be used.
     #[error("make a place for the process")]
     Place(#[source] io::Error),

@@ -23,6 +23,7 @@ use tempfile::TempDir;
 
 pub(crate) use self::error::ExecError;
 use crate::cli::{Exec, Global};
+use crate::container::pidfd_socket::{self, PidfdSocket};
 use crate::container::process::ProcessName;
 use crate::container::record::Record;
 use crate::container::start_gate;
@@ -30,6 +31,7 @@ use crate::container::store::{Entry, replace_file};
 use crate::creation::{Console, demand_open, init_words, process_for_libcontainer, reap_children};
 use crate::error_chain;
 use crate::log::Log;
+use crate::signals::SignalNumber;
 use crate::workload::device::{self, Device};
 use crate::workload::executor::Workload;
 use crate::workload::{filter, monitor_binary};
@@ -57,21 +59,31 @@ pub(crate) fn execute(
 ) -> Result<ProcessName, ExecError> {
     let record = entry.load()?;
     let init = demand_running(entry, &record, arguments)?;
-    if arguments.pidfd_socket.is_some() {
-        return Err(ExecError::PidfdSocket);
-    }
     let config = request::config(entry, arguments)?;
     if config.has_user_namespace() {
         return Err(ExecError::UserNamespace);
     }
     console.demand_right(&config)?;
     demand_open(arguments.preserve_fds)?;
+    let socket = PidfdSocket::connect(arguments.pidfd_socket.as_deref(), pidfd_socket::FURTHER)
+        .map_err(ExecError::PidfdSocket)?;
     let profile = config.seccomp_profile();
     let filters = profile.map(filter::compile).transpose()?.into_iter().collect();
     let device = device::open()?;
     let monitor = monitor_binary::open_monitor(global.km.as_deref())?;
     let plan = Plan { global, arguments, record: &record, config, device, monitor, filters, init };
-    plan.carry_out(log, entry.directory(), console).inspect_err(|_| reap_children())
+    let started = plan.carry_out(log, entry.directory(), console);
+    started.and_then(|process| tell(socket, process)).inspect_err(|_| reap_children())
+}
+
+/// Sends the process to the caller's socket. Of a program that nobody is told of nothing is left.
+fn tell(socket: Option<PidfdSocket>, process: ProcessName) -> Result<ProcessName, ExecError> {
+    let told = socket.map_or(Ok(()), |socket| socket.send(process));
+    told.map(|()| process).map_err(|error| {
+        // It may have ended by itself.
+        _ = process.signal(SignalNumber::KILL);
+        ExecError::PidfdSocket(error)
+    })
 }
 
 /// The container's first process, if the container can take another program.
