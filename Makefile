@@ -10,7 +10,7 @@ test: ; integration/test
 # km under kvm-amd, on a processor that QEMU emulates.
 test-hardware: ; integration/hardware
 
-# Programs of many threads under km, 200 runs each, where `make test` makes 40: half an hour.
+# Programs of many threads under km, 200 runs each, where `make test` makes 40.
 soak: build ; integration/soak
 
 # A container in a VM, by krun and by docker, in two minutes.

@@ -13,9 +13,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use procfs::process::Process;
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
-    chmodat, chownat, fstatfs, mkdirat, mknodat, openat2, readlinkat, statat, symlinkat, utimensat,
+    chmodat, chownat, fstatfs, major, minor, mkdirat, mknodat, openat2, readlinkat, statat,
+    symlinkat, utimensat,
 };
 use rustix::io::Errno;
 use serde_json::Value;
@@ -59,12 +61,20 @@ pub(super) fn fill(rootfs: &Path, pid: i32, destination: &Path) -> io::Result<()
         source => source?,
     };
     let target = open(Path::new(&format!("/proc/{pid}/root")))?;
-    // Something else may have been mounted over it.
-    if fstatfs(&target)?.f_type != TMPFS {
+    // Something else may have been mounted over it, even a tmpfs of the host's.
+    let device = statat(&target, c"", AtFlags::EMPTY_PATH)?.st_dev;
+    if fstatfs(&target)?.f_type != TMPFS || is_mounted_here(device)? {
         return Ok(());
     }
     copy_content(&source, &target)?;
     copy_attributes(&statat(&source, c"", AtFlags::EMPTY_PATH)?, &target, c".")
+}
+
+/// Whether the file system is krun's own too: then it is not the container's new one.
+fn is_mounted_here(device: u64) -> io::Result<bool> {
+    let name = format!("{}:{}", major(device), minor(device));
+    let mounts = Process::myself().and_then(|own| own.mountinfo()).map_err(io::Error::other)?;
+    Ok(mounts.into_iter().any(|mount| mount.majmin == name))
 }
 
 fn copy_content(source: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
@@ -151,7 +161,15 @@ mod tests {
 
     use serde_json::json;
 
-    use super::{DIRECTORY, copy_content, destinations, remove_option};
+    use super::{DIRECTORY, copy_content, destinations, is_mounted_here, remove_option};
+
+    #[test]
+    fn a_file_system_of_the_hosts_is_known() {
+        let root = rustix::fs::stat("/proc/self").unwrap();
+
+        assert!(is_mounted_here(root.st_dev).unwrap());
+        assert!(!is_mounted_here(rustix::fs::makedev(4000, 1)).unwrap());
+    }
 
     #[test]
     fn only_the_mounts_that_ask_for_it_are_named() {

@@ -15,10 +15,11 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "kernel.h"
 
 static char folder[] = "/tmp/km-exec-XXXXXX";
 static char self[256];
@@ -109,15 +110,6 @@ static void lengths(void)
     }
     limit.rlim_cur = 8 << 20;
     setrlimit(RLIMIT_STACK, &limit);
-}
-
-static int at_least(int version, int patch)
-{
-    struct utsname kernel;
-    int own_version, own_patch;
-    uname(&kernel);
-    sscanf(kernel.release, "%d.%d", &own_version, &own_patch);
-    return own_version > version || (own_version == version && own_patch >= patch);
 }
 
 static void refusals(void)

@@ -16,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "kernel.h"
+
 #define PAGE 4096L
 #define RW (PROT_READ | PROT_WRITE)
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS)
@@ -171,6 +173,9 @@ static void mistakes(void)
     TRY("mremap fixed without moving", at, PAGE, PAGE, MREMAP_FIXED, at + 8 * PAGE);
     TRY("mremap onto itself", at, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, at + PAGE);
     TRY("mremap to an odd place", at, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, at + 1);
+    /* Linux 6.1 says ENOMEM. */
+    if (at_least(6, 18))
+        TRY("mremap far too long", at, PAGE, 1UL << 48, MREMAP_MAYMOVE);
     TRY("mremap copies private", at, 0, PAGE, MREMAP_MAYMOVE);
     TRY("mremap kept, in place", at, PAGE, PAGE, MREMAP_DONTUNMAP, NULL);
     TRY("mremap kept, longer", at, PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
