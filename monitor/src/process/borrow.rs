@@ -10,7 +10,7 @@ use std::{
     thread::Builder,
 };
 
-use monitor_sys::{Errno, clone, descriptors, guest_copy, process, robust, signals};
+use monitor_sys::{Errno, clone, descriptors, guest_copy, process, signals};
 
 use super::{
     Process,
@@ -30,7 +30,7 @@ pub fn borrow(thread: &mut Thread, birth: &Birth) -> Result<Option<u64>, Errno> 
         return Ok(None);
     };
     let started = make_child(thread, birth).and_then(|child| {
-        robust::withdraw();
+        thread.share_robust_futexes();
         let loan = Loan { birth: birth.clone(), parent: Arc::clone(&thread.process), child, mask };
         if birth.has(VFORK) { loan.give(|_| {}) } else { beside(loan) }
     });

@@ -31,15 +31,20 @@ impl Thread {
     /// Ends it: its memory is told, its CPU goes back.
     pub fn end(self) {
         self.release_memory();
+        robust::withdraw();
         let Self { process, cpu, .. } = self;
         process.give_vcpu(cpu);
     }
 
-    /// Has the kernel release its robust futexes, should the process be killed. Only a thread without
-    /// others can have that: see [`robust`].
+    /// Has the kernel release its robust futexes, should the process be killed.
     pub fn announce_robust_futexes(&self) {
-        if self.robust_list != 0 && Arc::strong_count(&self.process) == 1 {
-            robust::announce(self.robust_list);
+        robust::announce(self.robust_list, Arc::strong_count(&self.process) == 1);
+    }
+
+    /// The same, as a thread among others: for one that is about to have some.
+    pub fn share_robust_futexes(&self) {
+        if Arc::strong_count(&self.process) == 1 {
+            robust::announce(self.robust_list, false);
         }
     }
 

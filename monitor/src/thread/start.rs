@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, mpsc};
 
-use monitor_sys::{Errno, guest_copy, process, robust, signals};
+use monitor_sys::{Errno, guest_copy, process, signals};
 
 use super::Thread;
 use crate::{
@@ -81,13 +81,13 @@ pub fn start(parent: &Thread, start: Start) -> Result<Option<u64>, Errno> {
 /// parent's mask, and one that was caught meanwhile would have blocked them all.
 fn start_blocked(parent: &Thread, start: Start, mask: u64) -> Result<u64, Errno> {
     let cpu = cpu_for(parent, start).map_err(|_| Errno::EAGAIN)?;
+    parent.share_robust_futexes();
     let mut child = Thread::new(Arc::clone(&parent.process), cpu, false);
     child.filters = parent.filters.clone();
     if start.flags & CHILD_CLEAR_TID != 0 {
         child.clear_at_exit = start.child_tid;
     }
     let (hand_over, handed_over) = mpsc::channel::<Thread>();
-    robust::withdraw();
     let (number, numbers) = mpsc::channel();
     let run = move || {
         let Ok(child) = handed_over.recv() else { return };

@@ -117,11 +117,12 @@ pub enum Fork {
 pub fn fork(new: &NewProcess<'_>) -> Result<Fork, Errno> {
     let arguments = new.arguments(0)?;
     FORKED_WITH.set(Some(arguments));
+    let announced = robust::hold();
     // SAFETY: the C library prepares its own locks for the child. Those of ours
     // that the child uses are held by the calling thread, as demanded above.
     match unsafe { libc::fork() } {
         0 => {
-            robust::start_afresh();
+            announced.start_afresh();
             Ok(Fork::Child)
         }
         child @ 1.. => Ok(Fork::Parent(u64::from(child.unsigned_abs()))),

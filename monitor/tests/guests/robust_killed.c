@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 static struct { pthread_mutex_t locks[2]; volatile int ready; } *shared;
-static char *nowhere;
+static char *volatile nowhere;
 static char *const program[] = { "/bin/true", NULL };
 
 static void *nothing(void *argument) { return argument; }
@@ -52,6 +52,50 @@ static void after_a_thread(void)
     _exit(4);
 }
 
+static pthread_barrier_t taken;
+
+static void *takes(void *lock)
+{
+    pthread_mutex_lock(lock);
+    pthread_barrier_wait(&taken);
+    for (;;)
+        pause();
+    return lock;
+}
+
+static void take_by_threads(void)
+{
+    pthread_t threads[2];
+    pthread_barrier_init(&taken, NULL, 3);
+    for (int i = 0; i < 2; i++)
+        pthread_create(&threads[i], NULL, takes, &shared->locks[i]);
+    pthread_barrier_wait(&taken);
+}
+
+static void before_a_child(void)
+{
+    if (fork() == 0) {
+        usleep(300000); /* It owns nothing, and outlives its parent. */
+        _exit(0);
+    }
+    raise(SIGKILL);
+}
+
+static void take_both(void)
+{
+    for (int i = 0; i < 2; i++)
+        pthread_mutex_lock(&shared->locks[i]);
+}
+
+/* The last thread that is left is not the first one. */
+static void *kills(void *argument) { usleep(10000); raise(SIGKILL); return argument; }
+static void first_ended(void)
+{
+    pthread_t thread;
+    pthread_create(&thread, NULL, kills, NULL);
+    pthread_exit(NULL);
+}
+
 static void show(const char *what, int lock)
 {
     int result = pthread_mutex_lock(&shared->locks[lock]);
@@ -62,14 +106,13 @@ static void show(const char *what, int lock)
         pthread_mutex_unlock(&shared->locks[lock]);
 }
 
-static void try(const char *what, void (*end)(void))
+static void try(const char *what, void (*take)(void), void (*end)(void))
 {
     int status;
     shared->ready = 0;
     pid_t child = fork();
     if (child == 0) {
-        for (int i = 0; i < 2; i++)
-            pthread_mutex_lock(&shared->locks[i]);
+        take();
         shared->ready = 1;
         end();
         _exit(9);
@@ -97,14 +140,22 @@ int main(int argc, char **argv)
     pthread_mutexattr_setrobust(&kind, PTHREAD_MUTEX_ROBUST);
     for (int i = 0; i < 2; i++)
         pthread_mutex_init(&shared->locks[i], &kind);
-    try("killed by itself", killed);
-    try("killed by its parent", by_parent);
-    try("terminated", terminated);
-    try("at a fault", faulted);
-    try("at its end", ended);
-    try("at the next program", executed);
-    try("killed after a child in its memory", after_spawn);
-    try("killed after a child", after_fork);
-    try("ended after a thread", after_a_thread);
+    try("killed by itself", take_both, killed);
+    try("killed by its parent", take_both, by_parent);
+    try("terminated", take_both, terminated);
+    try("at a fault", take_both, faulted);
+    try("at its end", take_both, ended);
+    try("at the next program", take_both, executed);
+    try("killed after a child in its memory", take_both, after_spawn);
+    try("killed after a child", take_both, after_fork);
+    try("ended after a thread", take_both, after_a_thread);
+    try("threads, killed by one", take_by_threads, killed);
+    try("threads, killed by their parent", take_by_threads, by_parent);
+    try("threads, at their end", take_by_threads, ended);
+    try("threads, at a fault", take_by_threads, faulted);
+    try("threads, at the next program", take_by_threads, executed);
+    try("threads, killed after a child in their memory", take_by_threads, after_spawn);
+    try("threads, killed before a child", take_by_threads, before_a_child);
+    try("killed after the first thread", take_both, first_ended);
     return 0;
 }
