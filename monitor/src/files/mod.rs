@@ -4,4 +4,5 @@ pub mod neighbour;
 pub mod pidfd;
 pub mod proc_list;
 pub mod proc_self;
+pub mod proc_status;
 pub mod proc_view;

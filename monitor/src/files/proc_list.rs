@@ -52,8 +52,9 @@ impl Folder<'_> {
     }
 }
 
+/// Whether the kernel runs a thread for the virtual machine.
 /// The ninth word of `stat`; the second one, in parentheses, can hold anything.
-fn is_worker(process: &str, thread: &str) -> bool {
+pub(super) fn is_worker(process: &str, thread: &str) -> bool {
     let stat = proc_files::read(&format!("{process}/task/{thread}/stat")).unwrap_or_default();
     let end = stat.iter().rposition(|&byte| byte == b')').unwrap_or(0);
     let words = String::from_utf8_lossy(&stat[end..]).into_owned();

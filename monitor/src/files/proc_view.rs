@@ -1,8 +1,9 @@
 //! Files of `/proc/<pid>` whose true content would be the monitor's: memory maps,
-//! the environment, the auxiliary vector. The guest gets a file in memory with
+//! the environment, the auxiliary vector, sizes. The guest gets a file in memory with
 //! its own part of them, as of when it was opened.
 
 use std::{
+    borrow::Cow,
     fs::File,
     io::{Read, Seek, Write},
     os::fd::{BorrowedFd, OwnedFd},
@@ -13,7 +14,10 @@ use monitor_sys::{Errno, guest_memory::GUEST_END, process_view};
 use rustix::fs::{MemfdFlags, memfd_create};
 use zerocopy::IntoBytes;
 
-use super::neighbour::{self, Owner, Viewer};
+use super::{
+    neighbour::{self, Owner, Viewer},
+    proc_status::{self, Form},
+};
 use crate::layout::VDSO;
 
 /// The column in which `maps` names what is mapped.
@@ -31,6 +35,8 @@ enum Kind {
     Auxiliary,
     /// The system call a thread waits in, and where.
     Call,
+    /// Sizes and numbers of threads.
+    Status(Form),
 }
 
 /// The file to be seen in place of `file`, which is called `name` inside procfs;
@@ -46,6 +52,9 @@ pub fn substitute(
         "environ" => Kind::Environment,
         "auxv" => Kind::Auxiliary,
         "syscall" => Kind::Call,
+        "status" => Kind::Status(Form::Status),
+        "stat" => Kind::Status(Form::Stat),
+        "statm" => Kind::Status(Form::Statm),
         _ => return Ok(None),
     };
     let owner = neighbour::owner(viewer, process);
@@ -60,6 +69,7 @@ pub fn substitute(
         Kind::Auxiliary if owner == Owner::Own => viewer.auxiliary.as_bytes().to_vec(),
         Kind::Auxiliary => shown_vector(&read(file)?),
         Kind::Call => guest_call(&read(file)?),
+        Kind::Status(form) => proc_status::of_guest(form, process, &read(file)?),
     };
     file_with(&content).map(Some)
 }
@@ -133,6 +143,23 @@ fn guest_maps(content: &[u8], heap: [u64; 2]) -> Vec<u8> {
         }
     }
     shown
+}
+
+/// A line of `maps` that begins with a range.
+pub(super) struct Line<'a> {
+    pub range: [u64; 2],
+    /// Whether it is guest memory, or the host's vDSO, which the guest sees elsewhere.
+    pub is_guests: bool,
+    pub text: Cow<'a, str>,
+}
+
+/// The mappings of a process.
+pub(super) fn lines(maps: &[u8]) -> impl Iterator<Item = Line<'_>> {
+    maps.split_inclusive(|&byte| byte == b'\n').filter_map(|line| {
+        let range = range_of(line)?;
+        let is_guests = range[0] < GUEST_END || is_of_vdso(line);
+        Some(Line { range, is_guests, text: String::from_utf8_lossy(line) })
+    })
 }
 
 fn is_of_vdso(line: &[u8]) -> bool {
