@@ -2,7 +2,7 @@
 //!
 //! These functions take types; that system calls exist is known further up.
 
-use std::os::fd::BorrowedFd;
+use std::{os::fd::BorrowedFd, sync::atomic::Ordering};
 
 use monitor_sys::{
     Errno,
@@ -79,6 +79,7 @@ impl AddressSpace {
         self.forbid_executing(&state, span, request.protection)?;
         // The host would let it grow behind our back.
         let grows = if kind == Kind::GrowsDown { GROWS_DOWN } else { 0 };
+        self.has_growing.fetch_or(grows != 0, Ordering::Relaxed);
         let flags = request.flags & !grows | no_replace | state.promises.flags();
         let mapped = self.memory.map(
             span,

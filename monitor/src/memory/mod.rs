@@ -11,7 +11,10 @@ pub mod map;
 pub mod program_break;
 pub mod stack;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use contexts::Contexts;
 use locking::Promises;
@@ -67,6 +70,8 @@ pub struct AddressSpace {
     memory: GuestMemory,
     machine: Arc<dyn Machine>,
     state: Mutex<State>,
+    /// Whether a mapping that grows down was ever made.
+    has_growing: AtomicBool,
     contexts: Contexts,
 }
 
@@ -98,7 +103,8 @@ impl AddressSpace {
             ceiling,
             promises: Promises::default(),
         };
-        Self { memory, machine, state: Mutex::new(state), contexts: Contexts::default() }
+        let (has_growing, contexts) = (AtomicBool::new(false), Contexts::default());
+        Self { memory, machine, state: Mutex::new(state), has_growing, contexts }
     }
 
     /// Keeps the memory from changing until the result is dropped, for a fork.
@@ -115,7 +121,8 @@ impl AddressSpace {
         }
         state.show_to(&*machine)?;
         let (memory, contexts) = (self.memory.again(), Contexts::default());
-        Ok(Self { memory, machine, state: Mutex::new(state), contexts })
+        let has_growing = AtomicBool::new(self.has_growing.load(Ordering::Relaxed));
+        Ok(Self { memory, machine, state: Mutex::new(state), has_growing, contexts })
     }
 
     /// Gives the memory another machine, in the same process.

@@ -2,7 +2,10 @@
 //!
 //! Linux grows both when they are touched. Calls that the host makes for the guest
 //! touch guest memory too, and nobody asks us then: so the stack is mapped as far as
-//! its limit lets it grow, and room is kept for a limit that is raised later.
+//! its limit lets it grow, and room is kept for a limit that is raised later. Other
+//! mappings grow to what a call's arguments point at before it is made.
+
+use std::sync::atomic::Ordering;
 
 use monitor_sys::guest_memory::{GuestSpan, PAGE};
 use rustix::process::{Resource, getrlimit};
@@ -41,6 +44,18 @@ impl AddressSpace {
         let start = wish.max(stack.span.end() - LONGEST).max(floor + GUARD_GAP);
         // Where there is no room it stays as it is.
         _ = self.lengthen(&mut state, &stack, start);
+    }
+
+    /// Whether something may grow down, but for the first thread's stack.
+    pub fn has_growing(&self) -> bool {
+        self.has_growing.load(Ordering::Relaxed)
+    }
+
+    /// Lets what grows down to `address` grow, as when the kernel touches it.
+    pub fn reach(&self, address: u64) {
+        if self.has_growing() {
+            _ = self.protection_or_growth(address);
+        }
     }
 
     /// What may be done at `address`, once what grows down to it has grown.

@@ -17,6 +17,7 @@ use crate::{
         extended_state::{ExtendedState, area_len},
         registers::{FLAG_DIRECTION, FLAG_RESUME, FLAG_TRAP},
     },
+    memory::AddressSpace,
     platform::{PlatformError, Vcpu},
 };
 
@@ -27,6 +28,8 @@ pub struct Receiver<'a> {
     pub cpu: &'a mut dyn Vcpu,
     /// Its process's actions.
     pub actions: &'a Actions,
+    /// Where its stacks are.
+    pub memory: &'a AddressSpace,
     /// Its alternate stack.
     pub stack: &'a mut AlternateStack,
     /// The extended states that are switched on.
@@ -130,6 +133,7 @@ impl Receiver<'_> {
         if on_alternate && !self.stack.reaches(place.frame) {
             return Err(FrameError::Stack);
         }
+        self.memory.reach(place.frame);
         self.save_state(place, len)?;
         let mut user = UserContext::new(&registers, *self.stack, caught.mask, place.state);
         if let Some(fault) = fault {

@@ -10,6 +10,7 @@ mod dispatch;
 mod execution;
 mod files;
 mod filtering;
+mod growth;
 mod keys;
 mod limits;
 mod memory;
@@ -64,6 +65,7 @@ pub fn serve(thread: &mut Thread) -> Flow {
     let registers = *thread.cpu.registers();
     // The kernel takes the number from `eax`.
     let (number, args) = (u64::from(low_word(registers.rax)), registers.arguments());
+    growth::reach(&thread.process.memory, number, args);
     let refused = dispatch::dispatched(thread, number);
     let refused = refused.or_else(|| filtering::filtered(thread, number, args));
     let answer = refused.unwrap_or_else(|| answer(thread, number, args));

@@ -62,6 +62,7 @@ impl Thread {
         Receiver {
             cpu: &mut *self.cpu,
             actions: &self.process.actions,
+            memory: &self.process.memory,
             stack: &mut self.stack,
             xcr0: self.process.machine.xcr0(),
         }
