@@ -234,6 +234,15 @@ fn robust_locks_are_released_however_their_owner_ends() {
 }
 
 #[test]
+fn sizes_and_threads_are_told_without_the_monitors() {
+    for link in [Link::GlibcStatic, Link::GlibcDynamic] {
+        let own_size = guests::c("own_size.c", link).unwrap();
+
+        Case::program(&own_size).assert_same_end(End::Exited(0));
+    }
+}
+
+#[test]
 fn nobody_runs_on_when_a_thread_ends_the_process() {
     guest("exit_joined.c").assert_same_end(End::Exited(0));
 }
@@ -309,7 +318,11 @@ fn limits_act_on_the_program_and_on_nothing_else() {
 
 #[test]
 fn every_mapping_call_does_what_it_does_on_linux() {
-    guest("mappings.c").assert_same_end(End::Exited(0));
+    for link in [Link::GlibcStatic, Link::GlibcDynamic] {
+        let mappings = guests::c("mappings.c", link).unwrap();
+
+        Case::program(&mappings).assert_same_end(End::Exited(0));
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use monitor_sys::{
     Errno, abi::Forwardable, descriptors, forward, guest_memory::PAGE, locking::When,
 };
+use rustix::fs::fstatfs;
 
 use super::{Answer, Args, Reply, low_word, process_control::TASK_SIZE};
 use crate::{
@@ -25,6 +26,9 @@ const MAP_HUGE_SHIFT: u32 = 26;
 const MAP_FIXED_NOREPLACE: u64 = 0x10_0000;
 /// The flags that say where, which the memory module decides about.
 const PLACING: u64 = MAP_FIXED | MAP_32BIT | MAP_FIXED_NOREPLACE;
+
+/// The type of hugetlbfs in statfs(2).
+const HUGETLBFS_MAGIC: i64 = 0x9584_58f6;
 
 const MREMAP_MAYMOVE: u64 = 1;
 const MREMAP_FIXED: u64 = 2;
@@ -50,14 +54,16 @@ pub(super) fn mmap(thread: &mut Thread, args: Args) -> Answer {
         _ => Place::Hint(address),
     };
     let file = if flags & MAP_ANONYMOUS == 0 { Some(borrow(thread, descriptor)?) } else { None };
+    let alignment = file.map_or_else(|| alignment(flags), alignment_of);
     let request = Request {
         place,
-        len,
+        // Of huge pages too, Linux maps whole ones.
+        len: len.checked_next_multiple_of(alignment).ok_or(Errno::ENOMEM)?,
         protection: Protection(protection),
         flags: flags & !PLACING,
         file,
         offset,
-        alignment: alignment(flags),
+        alignment,
     };
     thread.process.memory.map(&request).map(Reply::Value)
 }
@@ -69,6 +75,16 @@ fn alignment(flags: u64) -> u64 {
         0 => PAGE,
         _ if size == 0 => 2 << 20,
         _ => 1_u64.checked_shl(size).unwrap_or(PAGE),
+    }
+}
+
+/// The size of the pages that a file is mapped in.
+fn alignment_of(file: BorrowedFd<'_>) -> u64 {
+    match fstatfs(file) {
+        Ok(status) if status.f_type == HUGETLBFS_MAGIC => {
+            u64::try_from(status.f_bsize).unwrap_or(PAGE)
+        }
+        _ => PAGE,
     }
 }
 

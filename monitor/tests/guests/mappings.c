@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -385,6 +386,23 @@ static void big(void)
     }
 }
 
+static volatile int ran;
+static void run(int signal) { (void)signal; ran = 1; }
+
+/* Whether a handler runs on a stack that is not there before. */
+static int handler_on(char *at)
+{
+    stack_t stack = { .ss_sp = at, .ss_size = 16 * PAGE };
+    struct sigaction action = { .sa_handler = run, .sa_flags = SA_ONSTACK };
+    sigaction(SIGUSR1, &action, NULL);
+    sigaltstack(&stack, NULL);
+    ran = 0;
+    raise(SIGUSR1);
+    stack.ss_flags = SS_DISABLE;
+    sigaltstack(&stack, NULL);
+    return ran;
+}
+
 static void growing(void)
 {
     char *room = mmap(NULL, 4096 * PAGE, PROT_NONE, ANON, -1, 0);
@@ -398,6 +416,14 @@ static void growing(void)
     mmap(below, PAGE, RW, ANON | MAP_FIXED_NOREPLACE, -1, 0);
     printf("up to the gap: %d, into it: %d\n", touch(below + 258 * PAGE, 1),
            touch(below + 200 * PAGE, 1));
+    int pipes[2];
+    pipe(pipes);
+    printf("written from below: %d\n", failed(write(pipes[1], at - 1010 * PAGE, 8)));
+    printf("read to below: %d\n", failed(read(pipes[0], at - 1020 * PAGE, 8)));
+    struct iovec vectors[] = { { at - 1030 * PAGE, 4 }, { at - 1040 * PAGE, 4 } };
+    printf("written from both: %d\n", failed(writev(pipes[1], vectors, 2)));
+    printf("a path below: %d\n", failed(access(at - 1050 * PAGE, F_OK)));
+    printf("a handler below: %d\n", handler_on(at - 1100 * PAGE));
     printf("beyond the limit: %d\n", touch(at - 2040 * PAGE, 1));
     printf("whole: %d\n", failed(munmap(below, 2001 * PAGE)));
 }
