@@ -10,7 +10,7 @@ use std::{
 };
 
 use monitor_launch::LAUNCH_VARIABLE;
-use monitor_sys::{Errno, guest_memory::GUEST_END, process_view};
+use monitor_sys::{Errno, guest_memory::GUEST_END, proc_files, process_view};
 use rustix::fs::{MemfdFlags, memfd_create};
 use zerocopy::IntoBytes;
 
@@ -69,6 +69,8 @@ pub fn substitute(
         Kind::Auxiliary if owner == Owner::Own => viewer.auxiliary.as_bytes().to_vec(),
         Kind::Auxiliary => shown_vector(&read(file)?),
         Kind::Call => guest_call(&read(file)?),
+        // Numbers in the procfs of another namespace are other processes'.
+        Kind::Status(_) if !proc_files::is_of_root(file) => return Ok(None),
         Kind::Status(form) => proc_status::of_guest(form, process, &read(file)?),
     };
     file_with(&content).map(Some)

@@ -10,7 +10,7 @@ use std::{
     thread::Builder,
 };
 
-use monitor_sys::{Errno, clone, descriptors, guest_copy, process, signals};
+use monitor_sys::{Errno, clone, descriptors, guest_copy, process, robust, signals};
 
 use super::{
     Process,
@@ -108,7 +108,9 @@ impl Loan {
 fn beside(loan: Loan) -> Result<u64, Errno> {
     let parent = Arc::clone(&loan.parent);
     let (tell, told) = mpsc::channel();
+    let borrows = robust::borrows();
     let lend = move || {
+        robust::set_borrows(borrows);
         let done = loan.give(|number| _ = tell.send(Ok(u64::from(number))));
         if let Err(errno) = done {
             // The parent waits for one of the two.

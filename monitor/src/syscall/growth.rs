@@ -1,7 +1,10 @@
 //! Calls that touch memory below a mapping that grows downwards. On Linux the mapping grows when the
 //! kernel touches it; here it has grown before the host is asked.
 
-use monitor_sys::{abi::number, guest_copy};
+use monitor_sys::{
+    abi::{Arg, lookup, number},
+    guest_copy,
+};
 
 use super::Args;
 use crate::memory::AddressSpace;
@@ -32,20 +35,20 @@ const ABOUT_MAPPINGS: [usize; 19] = [
 /// `UIO_MAXIOV`.
 const VECTORS_MAX: u64 = 1024;
 
-/// Lets mappings grow to what the arguments point at, and the vectors they lead to. An argument that
-/// is a number is no address of guest memory but by an odd chance, and then a mapping has grown early.
+/// Lets mappings grow to what the arguments point at, and the vectors they lead to.
 pub(super) fn reach(memory: &AddressSpace, number: u64, args: Args) {
     if !memory.has_growing() {
         return;
     }
-    let number = usize::try_from(number).unwrap_or(usize::MAX);
-    if ABOUT_MAPPINGS.contains(&number) {
+    let Some(call) = lookup(number).filter(|call| !ABOUT_MAPPINGS.contains(&call.number)) else {
         return;
-    }
-    for address in args {
+    };
+    // A register that a call does not read as a pointer can hold anything.
+    let is_pointer = |kind: &Arg| !matches!(kind, Arg::Int | Arg::Hex | Arg::Fd | Arg::Span(_));
+    for (address, _) in args.into_iter().zip(call.args).filter(|(_, kind)| is_pointer(kind)) {
         memory.reach(address);
     }
-    let (first, count) = match number {
+    let (first, count) = match call.number {
         number::READV
         | number::WRITEV
         | number::PREADV

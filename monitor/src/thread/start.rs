@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, mpsc};
 
-use monitor_sys::{Errno, guest_copy, process, signals};
+use monitor_sys::{Errno, guest_copy, process, robust, signals};
 
 use super::Thread;
 use crate::{
@@ -89,7 +89,9 @@ fn start_blocked(parent: &Thread, start: Start, mask: u64) -> Result<u64, Errno>
     }
     let (hand_over, handed_over) = mpsc::channel::<Thread>();
     let (number, numbers) = mpsc::channel();
+    let borrows = robust::borrows();
     let run = move || {
+        robust::set_borrows(borrows);
         let Ok(child) = handed_over.recv() else { return };
         let unshared = start.unshared();
         if unshared != 0

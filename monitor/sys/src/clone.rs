@@ -197,6 +197,7 @@ pub fn start_borrower<F: FnMut(u32)>(new: &NewProcess<'_>, child: F) -> Result<u
     extern "C" fn begin<F: FnMut(u32)>(data: *mut libc::c_void) {
         // SAFETY: the pointer is to the pair below, whose frame waits.
         let (child, number) = unsafe { &mut *data.cast::<(F, AtomicU32)>() };
+        robust::set_borrows(true);
         child(number.load(Ordering::Relaxed));
         exit_group(0)
     }
@@ -208,12 +209,14 @@ pub fn start_borrower<F: FnMut(u32)>(new: &NewProcess<'_>, child: F) -> Result<u
     arguments.stack_len = to_u64(BORROWER_STACK);
     let data = (&raw mut shared).cast();
     let _lent = robust::lend()?;
+    let borrowed_before = robust::borrows();
     // SAFETY: the stack is writable and lives until the child has left this
     // memory, since `CLONE_VFORK` makes the caller wait. The pair and the
     // arguments live as long. Its number is an atomic word, which the kernel
     // writes before the child runs; the other places are the guest's.
     let result =
         unsafe { monitor_clone_with_stack(&raw const arguments, ARGUMENTS_LEN, begin::<F>, data) };
+    robust::set_borrows(borrowed_before);
     drop(stack);
     host_call::decode(result)
 }

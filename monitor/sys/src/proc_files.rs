@@ -72,6 +72,12 @@ pub fn root() -> Option<BorrowedFd<'static>> {
     found.as_ref().map(AsFd::as_fd)
 }
 
+/// Whether the file is on the very procfs that [`root`] is of, not on that of another namespace.
+pub fn is_of_root(file: BorrowedFd<'_>) -> bool {
+    let device = |file: BorrowedFd<'_>| fstat(file).map(|status| status.st_dev).ok();
+    root().and_then(device).is_some_and(|own| device(file) == Some(own))
+}
+
 /// Opens a file of procfs by its path from procfs's root, for reading.
 pub fn open(path: &str) -> Result<File, Errno> {
     open_with(path, OFlag::O_RDONLY)

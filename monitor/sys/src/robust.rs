@@ -12,6 +12,7 @@
 //! so what a thread among others announces is a [`Relay`], which any of them can shut.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -35,10 +36,12 @@ type Lists = BTreeMap<u32, Announced>;
 /// killed is counted for ever.
 static BORROWERS: AtomicU32 = AtomicU32::new(0);
 
-/// The process whose memory this is, 0 before anything was announced or lent, or `NOBODY`. Others
-/// leave `LISTS` alone: it would stay locked if they were killed meanwhile.
-static OWNER: AtomicU32 = AtomicU32::new(0);
-const NOBODY: u32 = u32::MAX;
+thread_local! {
+    /// Whether the thread's process borrows its memory. It leaves `LISTS` alone: that would stay locked
+    /// if it were killed meanwhile. A process's number says nothing, as it can be that of the owner's in
+    /// another namespace.
+    static BORROWS: Cell<bool> = const { Cell::new(false) };
+}
 
 /// What a thread has announced.
 enum Announced {
@@ -74,8 +77,10 @@ impl Announced {
 }
 
 /// A `struct robust_list_head` of ours, which says that the guest's head is its first entry, and that
-/// this entry is about to change: so Linux never takes the head itself for a lock. It goes round the
-/// guest's list until it has seen `ROBUST_LIST_LIMIT` entries.
+/// this entry is about to change: so Linux does not end at the head if no word lies where its lock
+/// would be. It goes round the guest's list until it has seen `ROBUST_LIST_LIMIT` entries. What the
+/// guest itself was about to change is not seen: a thread among others that is killed between a lock's
+/// word and its list leaves that one lock as it is.
 #[repr(C)]
 struct Relay {
     next: AtomicU64,
@@ -151,6 +156,16 @@ pub fn exit_group(head: u64, status: u32) -> ! {
     process::exit_group(status)
 }
 
+/// Whether the calling thread's process borrows its memory: for [`set_borrows`] in threads it starts.
+pub fn borrows() -> bool {
+    BORROWS.get()
+}
+
+/// Says it for a new thread, or for a new process that uses the storage of a thread that stands still.
+pub fn set_borrows(borrows: bool) {
+    BORROWS.set(borrows);
+}
+
 /// This memory, lent to another process.
 #[derive(Debug)]
 pub(crate) struct Lent(());
@@ -196,7 +211,7 @@ impl Unchanging {
         // Who copied borrowed memory could not hold the lock. If its owner did, it is never released.
         let lists = self.0.or_else(|| LISTS.try_lock().ok());
         BORROWERS.store(0, Ordering::SeqCst);
-        OWNER.store(if lists.is_some() { std::process::id() } else { NOBODY }, Ordering::SeqCst);
+        BORROWS.set(lists.is_none());
         if let Some(mut lists) = lists {
             lists.clear();
         }
@@ -213,11 +228,7 @@ fn is_lent() -> bool {
 
 /// Whether the calling process does not borrow this memory.
 fn is_owner() -> bool {
-    let own = std::process::id();
-    match OWNER.compare_exchange(0, own, Ordering::SeqCst, Ordering::SeqCst) {
-        Ok(_) => true,
-        Err(owner) => owner == own,
-    }
+    !BORROWS.get()
 }
 
 fn set(head: u64) {
