@@ -91,6 +91,8 @@ impl Workload {
     fn prepare_and_check(&self) -> Result<(), String> {
         // Visible in `docker top` until start. Only a name: no trouble if it fails.
         let _ = rustix::thread::set_name(c"krun:[2:INIT]");
+        // Other programs of the container shall not find this one's binary behind /proc/<pid>/exe.
+        nix::sys::prctl::set_dumpable(false).map_err(|errno| errno.desc().to_owned())?;
         // `create` blocked them; a program must not inherit that.
         SigSet::all().thread_unblock().map_err(|errno| errno.desc().to_owned())?;
         self.leave_keyring()?;
