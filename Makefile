@@ -1,5 +1,5 @@
 # One line each, calling cargo or a script: the logic is there.
-.PHONY: build test test-hardware demo lint install soak
+.PHONY: build test test-hardware demo lint install soak bench
 
 # Release binaries, in target/x86_64-unknown-linux-gnu/release.
 build: ; integration/prepare && cargo build --release --locked --bins
@@ -12,6 +12,9 @@ test-hardware: ; integration/hardware
 
 # Programs of many threads under km, 200 runs each, where `make test` makes 40.
 soak: build ; integration/soak
+
+# What a container's life costs, compared with runc.
+bench: build ; integration/prepare tests && cargo run --quiet --release --locked -p integration --example bench
 
 # A container in a VM, by krun and by docker, in two minutes.
 demo: ; integration/demo

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::footprint::Footprint;
@@ -34,9 +35,23 @@ pub struct Dockerd {
 impl Dockerd {
     /// Starts a daemon that knows `krun`, and imports [`IMAGE`], with these programs added.
     pub fn start(krun: &Path, programs: &[(&str, PathBuf)]) -> Result<Self> {
+        Self::configured(&json!({"runtimes": {"krun": {"path": krun}}}), programs)
+    }
+
+    /// Starts one that leaves containers alone when it ends.
+    pub fn start_with_live_restore(krun: &Path) -> Result<Self> {
+        let runtimes = json!({"krun": {"path": krun}});
+        Self::configured(&json!({"runtimes": runtimes, "live-restore": true}), &[])
+    }
+
+    fn configured(configuration: &Value, programs: &[(&str, PathBuf)]) -> Result<Self> {
         // The socket's path must stay short.
         let dir = tempfile::Builder::new().prefix("krun-docker").tempdir_in("/tmp")?;
-        let daemon = spawn(dir.path(), krun)?;
+        let mut configuration = configuration.clone();
+        configuration["cgroup-parent"] = json!(Footprint::new(dir.path()).cgroup());
+        fs::write(dir.path().join("config.json"), configuration.to_string())
+            .context("write dockerd's configuration")?;
+        let daemon = spawn(dir.path())?;
         let footprint = Footprint::new(dir.path());
         let mut dockerd = Self { daemon, footprint, dir };
         dockerd.wait_until_it_answers()?;
@@ -127,14 +142,27 @@ impl Dockerd {
         for (name, from) in programs {
             rootfs::add_program(&root, name, from)?;
         }
+        self.import_image(&root, IMAGE)
+    }
+
+    /// Makes an image of a directory.
+    fn import_image(&self, root: &Path, name: &str) -> Result<()> {
         let tar = self.path("image.tar");
-        let packed =
-            Command::new("tar").arg("-cf").arg(&tar).arg("-C").arg(&root).arg(".").status();
+        let packed = Command::new("tar").arg("-cf").arg(&tar).arg("-C").arg(root).arg(".").status();
         ensure!(packed.context("start tar")?.success(), "tar could not pack the image");
         let path = "ENV PATH=/bin";
-        let imported = self.call(["import", "--change", path, &tar.to_string_lossy(), IMAGE])?;
+        let imported = self.call(["import", "--change", path, &tar.to_string_lossy(), name])?;
         ensure!(imported.is_success(), "docker import: {imported:?}");
         Ok(())
+    }
+
+    /// Ends the daemon and starts it again on the same directories.
+    pub fn restart(&mut self) -> Result<()> {
+        let earlier = self.footprint.look()?;
+        self.stop()?;
+        self.daemon = spawn(self.dir.path())?;
+        self.wait_until_it_answers()?;
+        self.footprint.accept_what_is_new_since(&earlier)
     }
 
     fn stop(&mut self) -> Result<()> {
@@ -158,13 +186,11 @@ pub fn run_args<'a>(runtime: &'a str, args: &[&'a str]) -> Vec<&'a str> {
     [&["run", "--rm", "--network", "none", "--runtime", runtime], args].concat()
 }
 
-fn spawn(dir: &Path, krun: &Path) -> Result<Child> {
-    let config = dir.join("config.json");
-    fs::write(&config, "{}").context("write dockerd's configuration")?;
-    let log = File::create(dir.join("log"))?;
+fn spawn(dir: &Path) -> Result<Child> {
+    let log = File::options().create(true).append(true).open(dir.join("log"))?;
     Command::new("dockerd")
         .arg("--config-file")
-        .arg(config)
+        .arg(dir.join("config.json"))
         .arg("--data-root")
         .arg(dir.join("data"))
         .arg("--exec-root")
@@ -172,8 +198,6 @@ fn spawn(dir: &Path, krun: &Path) -> Result<Child> {
         .arg("--pidfile")
         .arg(dir.join("pid"))
         .arg(format!("--host=unix://{}", dir.join("socket").display()))
-        .arg(format!("--add-runtime=krun={}", krun.display()))
-        .arg(format!("--cgroup-parent={}", Footprint::new(dir).cgroup()))
         .args(["--bridge=none", "--iptables=false", "--ip6tables=false"])
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)

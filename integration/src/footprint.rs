@@ -47,6 +47,18 @@ impl Footprint {
         Ok(())
     }
 
+    /// What is there now, for [`Self::accept_what_is_new_since`].
+    pub fn look(&self) -> Result<BTreeSet<String>> {
+        self.traces()
+    }
+
+    /// What has come since then belongs there, too.
+    pub fn accept_what_is_new_since(&mut self, earlier: &BTreeSet<String>) -> Result<()> {
+        let now = self.traces()?;
+        self.before.extend(now.difference(earlier).cloned());
+        Ok(())
+    }
+
     /// Fails unless everything that containers brought is gone, or soon is.
     pub fn ensure_nothing_is_left(&self) -> Result<()> {
         let mut left = Vec::new();

@@ -1,0 +1,68 @@
+//! `make bench`: what a container's whole life costs, as a ratio to runc's.
+//!
+//! A static `true` is created, started, waited for and deleted, by each runtime in turn, and the
+//! median of all rounds is printed. A machine that does something else at the same time gives other
+//! numbers, but hardly other ratios.
+
+use std::fs;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use integration::bundle::Bundle;
+use integration::runtime::Runtime;
+use nix::sys::resource::{UsageWho, getrusage};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+const ROUNDS: usize = 60;
+/// Rounds before those that count.
+const WARM_UP: usize = 5;
+
+fn main() -> Result<()> {
+    let contestants = [("runc", Runtime::runc()?), ("krun", Runtime::krun()?)];
+    let bundle = Bundle::with_args(&["/bin/true"])?;
+    // Before runc, whose commands are children of this process as well.
+    for (_, krun) in &contestants[1..] {
+        life(krun, &bundle)?;
+    }
+    let peak = getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss();
+    let mut times = contestants.each_ref().map(|_| Vec::new());
+    for round in 0..WARM_UP + ROUNDS {
+        for ((_, runtime), times) in contestants.iter().zip(&mut times) {
+            let time = life(runtime, &bundle)?;
+            if round >= WARM_UP {
+                times.push(time);
+            }
+        }
+    }
+    let medians = times.map(|mut times| {
+        times.sort();
+        times[times.len() / 2]
+    });
+    let mut output = std::io::stdout();
+    writeln!(
+        output,
+        "create, start, wait and delete of a static `true`, median of {ROUNDS} rounds:"
+    )?;
+    for ((name, _), median) in contestants.iter().zip(medians) {
+        let ratio = median.as_secs_f64() / medians[0].as_secs_f64();
+        writeln!(output, "  {name:14} {:7.2} ms   {ratio:.2} of runc", median.as_secs_f64() * 1e3)?;
+    }
+    writeln!(output, "peak of krun's memory: {peak} KiB")?;
+    Ok(())
+}
+
+fn life(runtime: &Runtime, bundle: &Bundle) -> Result<Duration> {
+    let pid_file = bundle.path().join("pid");
+    let [directory, pid_path] = [bundle.path(), &*pid_file].map(|path| path.to_string_lossy());
+    let begin = Instant::now();
+    runtime.must(["create", "--bundle", &*directory, "--pid-file", &*pid_path, "web"])?;
+    let number = fs::read_to_string(&pid_file)?.trim().parse()?;
+    let process =
+        pidfd_open(Pid::from_raw(number).context("a process number")?, PidfdFlags::empty())?;
+    runtime.must(["start", "web"])?;
+    poll(&mut [PollFd::new(&process, PollFlags::IN)], None)?;
+    runtime.must(["delete", "web"])?;
+    Ok(begin.elapsed())
+}
