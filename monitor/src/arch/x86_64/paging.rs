@@ -10,13 +10,16 @@
 //! CPU look here again.
 //!
 //! A *strict* table is a second root, empty at first, under which every access
-//! faults and so tells its address.
+//! faults and so tells its address. Where KVM shadows these tables (PVM), it keeps what
+//! it made of a frame and does not see that we clear it: so a frame of a strict table is
+//! used again only for the same addresses, of which it can say nothing but the truth.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use monitor_sys::{
     frames::Frames,
     guest_memory::{GuestSpan, PAGE},
+    host_call::to_u64,
 };
 
 use super::{exceptions::Access, page_end};
@@ -54,14 +57,18 @@ pub struct PageTables {
     frames: Arc<Frames>,
     physical: u64,
     unused: Frame,
-    freed: Vec<Frame>,
+    /// What strict tables gave back, by level and first address.
+    freed: BTreeMap<(u32, u64), Vec<Frame>>,
     root: Frame,
 }
+
+/// The level of a root.
+const ROOT: u32 = 4;
 
 impl PageTables {
     /// Empty tables. `physical` is the guest-physical address of frame 0.
     pub fn new(frames: Arc<Frames>, physical: u64) -> Result<Self, NoFrame> {
-        let mut tables = Self { frames, physical, unused: 0, freed: Vec::new(), root: 0 };
+        let mut tables = Self { frames, physical, unused: 0, freed: BTreeMap::new(), root: 0 };
         tables.root = tables.take()?;
         Ok(tables)
     }
@@ -79,14 +86,18 @@ impl PageTables {
 
     /// Takes a zeroed frame from the pool.
     pub fn take(&mut self) -> Result<Frame, NoFrame> {
-        if let Some(frame) = self.freed.pop() {
-            return Ok(frame);
-        }
         if self.unused == self.frames.count() {
-            return Err(NoFrame);
+            // Better one that the CPU may know than none.
+            return self.freed.values_mut().find_map(Vec::pop).ok_or(NoFrame);
         }
         self.unused += 1;
         Ok(self.unused - 1)
+    }
+
+    /// The same, for a strict table of `level` that holds `address`.
+    fn take_strict(&mut self, level: u32, address: u64) -> Result<Frame, NoFrame> {
+        let freed = self.freed.get_mut(&(level, first(address, level)));
+        freed.and_then(Vec::pop).map_or_else(|| self.take(), Ok)
     }
 
     /// Maps one page of 4 KiB, with [`USER`], [`WRITABLE`] and [`NO_EXECUTE`] as asked.
@@ -195,7 +206,7 @@ impl PageTables {
     /// A root under which nothing of the guest's memory is mapped, but the gate,
     /// the exceptions and the vDSO are.
     pub fn take_strict_root(&mut self, vdso: u64) -> Result<Frame, NoFrame> {
-        let root = self.take()?;
+        let root = self.take_strict(ROOT, 0)?;
         let kernel = self.frames.load(self.root, index(u64::MAX, 3));
         self.frames.store(root, index(u64::MAX, 3), kernel);
         if let Some(directories) = self.find(self.root, vdso, 3) {
@@ -224,27 +235,27 @@ impl PageTables {
             for word in 0..512 {
                 let entry = self.frames.load(directories, word);
                 if entry & PRESENT != 0 && Some(entry) != kept {
-                    self.free_directory(self.frame(entry));
+                    self.free_directory(self.frame(entry), to_u64(word) << 30);
                 }
             }
-            self.free(directories);
+            self.free(directories, 3, 0);
         }
-        self.free(root);
+        self.free(root, ROOT, 0);
     }
 
-    fn free_directory(&mut self, directory: Frame) {
+    fn free_directory(&mut self, directory: Frame, at: u64) {
         for word in 0..512 {
             let entry = self.frames.load(directory, word);
             if entry & PRESENT != 0 {
-                self.free(self.frame(entry));
+                self.free(self.frame(entry), 1, at + (to_u64(word) << 21));
             }
         }
-        self.free(directory);
+        self.free(directory, 2, at);
     }
 
-    fn free(&mut self, frame: Frame) {
+    fn free(&mut self, frame: Frame, level: u32, at: u64) {
         self.frames.clear(frame);
-        self.freed.push(frame);
+        self.freed.entry((level, first(at, level))).or_default().push(frame);
     }
 
     /// The table of `level` (1: of pages, 2: of 2 MiB, 3: of 1 GiB) that holds
@@ -255,7 +266,11 @@ impl PageTables {
             let word = index(address, above);
             let entry = self.frames.load(table, word);
             table = if entry & PRESENT == 0 {
-                let new = self.take()?;
+                let new = if root == self.root {
+                    self.take()?
+                } else {
+                    self.take_strict(above, address)?
+                };
                 self.frames.store(table, word, self.physical(new) | TABLE);
                 new
             } else {
@@ -281,6 +296,11 @@ impl PageTables {
     fn frame(&self, entry: u64) -> Frame {
         usize::try_from(((entry & ADDRESS) - self.physical) / PAGE).expect("64-bit addresses")
     }
+}
+
+/// The first address that the table of `level` holds which holds `address`.
+fn first(address: u64, level: u32) -> u64 {
+    address.checked_shr(12 + 9 * level).map_or(0, |number| number << (12 + 9 * level))
 }
 
 /// The entry for `address` in a table whose entries span `512^level` pages.
@@ -347,7 +367,9 @@ mod tests {
         let mut tables = tables(64);
         tables.cover(span(HIGH_START, CHUNK)).unwrap();
         tables.map_page(tables.root(), VDSO, VDSO, 0).unwrap();
-        let used = |tables: &PageTables| tables.unused - tables.freed.len();
+        let used = |tables: &PageTables| {
+            tables.unused - tables.freed.values().map(Vec::len).sum::<usize>()
+        };
         let before = used(&tables);
 
         let root = tables.take_strict_root(VDSO).unwrap();
@@ -356,6 +378,30 @@ mod tests {
         tables.free_strict_root(root, VDSO);
 
         assert_eq!(used(&tables), before);
+    }
+
+    /// What a frame was used for may still be known to the CPU.
+    #[test]
+    fn a_strict_table_is_used_again_for_the_same_addresses_only() {
+        let mut tables = tables(64);
+        let mut table_of = |addresses: [u64; 2]| {
+            let root = tables.take_strict_root(VDSO).unwrap();
+            for address in addresses {
+                tables.admit(root, address, Access::Read).unwrap();
+            }
+            let found = addresses.map(|address| tables.find(root, address, 1).unwrap());
+            tables.free_strict_root(root, VDSO);
+            found
+        };
+        let (near, far) = (HIGH_START, HIGH_START + (5 << 30));
+
+        let [one, other] = table_of([near, far]);
+
+        assert_eq!(table_of([far + 4096, near + 4096]), [other, one]);
+        let [third, again] = table_of([near + (2 << 20), near]);
+        assert!(third != one && third != other && again == one);
+        let normal = tables.take().unwrap();
+        assert!(![one, other, third].contains(&normal));
     }
 
     #[test]
