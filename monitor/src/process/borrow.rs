@@ -5,12 +5,9 @@
 //! the storage of a host thread that stands still meanwhile: of the thread that
 //! called `vfork(2)`, or, where that goes on beside its child, of one made for it.
 
-use std::{
-    sync::{Arc, atomic::Ordering, mpsc},
-    thread::Builder,
-};
+use std::sync::{Arc, atomic::Ordering, mpsc};
 
-use monitor_sys::{Errno, clone, descriptors, guest_copy, process, robust, signals};
+use monitor_sys::{Errno, clone, descriptors, guest_copy, process, robust, signals, threads};
 
 use super::{
     Process,
@@ -117,7 +114,7 @@ fn beside(loan: Loan) -> Result<u64, Errno> {
             _ = tell.send(Err(errno));
         }
     };
-    let spawned = Builder::new().stack_size(HOST_STACK).spawn(lend);
+    let spawned = threads::spawn(HOST_STACK, lend);
     keep_signal_for_guest(&parent);
     spawned.map_err(|_| Errno::EAGAIN)?;
     told.recv().unwrap_or(Err(Errno::EAGAIN))

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, mpsc};
 
-use monitor_sys::{Errno, guest_copy, process, robust, signals};
+use monitor_sys::{Errno, guest_copy, process, robust, signals, threads};
 
 use super::Thread;
 use crate::{
@@ -108,7 +108,7 @@ fn start_blocked(parent: &Thread, start: Start, mask: u64) -> Result<u64, Errno>
         signals::set_mask(mask);
         child.run_here();
     };
-    if std::thread::Builder::new().stack_size(HOST_STACK).spawn(run).is_err() {
+    if threads::spawn(HOST_STACK, run).is_err() {
         // The device frees no CPU before the machine: it must not be lost.
         parent.process.give_vcpu(child.cpu);
         return Err(Errno::EAGAIN);

@@ -27,6 +27,7 @@ pub mod process;
 pub mod process_view;
 pub mod robust;
 pub mod signals;
+pub mod threads;
 
 /// The guest's errors and ours, as Linux numbers them.
 pub use nix::errno::Errno;
