@@ -318,7 +318,11 @@ fn limits_act_on_the_program_and_on_nothing_else() {
 
 #[test]
 fn every_mapping_call_does_what_it_does_on_linux() {
-    guest("mappings.c").assert_same_end(End::Exited(0));
+    for link in [Link::GlibcStatic, Link::GlibcDynamic] {
+        let mappings = guests::c("mappings.c", link).unwrap();
+
+        Case::program(&mappings).assert_same_end(End::Exited(0));
+    }
 }
 
 #[test]
