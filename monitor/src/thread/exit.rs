@@ -28,12 +28,12 @@ impl Thread {
         }
     }
 
-    /// Ends it: its memory is told, its CPU goes back.
+    /// Ends it: its CPU goes back, its memory is told. In this order, since who waits for its end may
+    /// start the next thread at once.
     pub fn end(self) {
-        self.release_memory();
-        robust::withdraw();
-        let Self { process, cpu, .. } = self;
+        let Self { process, cpu, robust_list, clear_at_exit, .. } = self;
         process.give_vcpu(cpu);
+        release_memory(robust_list, clear_at_exit);
     }
 
     /// Has the kernel release its robust futexes, should the process be killed.
@@ -51,12 +51,17 @@ impl Thread {
     /// Does what Linux does for the memory of a thread that ends. Errors are the
     /// guest's own: a bad pointer tells nobody.
     pub fn release_memory(&self) {
-        if self.robust_list != 0 {
-            release_robust_futexes(self.robust_list);
-        }
-        if self.clear_at_exit != 0 && guest_copy::write(self.clear_at_exit, &0_u32).is_ok() {
-            _ = process::wake_futex(self.clear_at_exit);
-        }
+        release_memory(self.robust_list, self.clear_at_exit);
+    }
+}
+
+fn release_memory(robust_list: u64, clear_at_exit: u64) {
+    if robust_list != 0 {
+        release_robust_futexes(robust_list);
+        robust::withdraw();
+    }
+    if clear_at_exit != 0 && guest_copy::write(clear_at_exit, &0_u32).is_ok() {
+        _ = process::wake_futex(clear_at_exit);
     }
 }
 
