@@ -102,12 +102,15 @@ fn resident(process: &str, maps: &[u8]) -> Resident {
         if is_guests || text.contains(" ---p ") || text.contains("[vsyscall]") {
             continue;
         }
+        let is_anonymous = text.contains("p 00000000 00:00 0");
         let Ok(count) = usize::try_from((end - start) / PAGE) else { continue };
         let mut words = vec![0; count * 8];
         let len = pages.read_at(&mut words, start / PAGE * 8).unwrap_or(0);
         for word in words[..len].chunks_exact(8).filter_map(|word| word.try_into().ok()) {
             let word = u64::from_le_bytes(word);
             match (word & PRESENT != 0, word & SWAPPED != 0, word & OF_FILE != 0) {
+                // Linux calls a page of zeros that was only read a file's, and does not count it.
+                (true, _, true) if is_anonymous => {}
                 (true, _, true) => resident.of_files += PAGE,
                 (true, _, false) => resident.anonymous += PAGE,
                 (false, true, _) => resident.swapped += PAGE,
@@ -138,6 +141,8 @@ fn status(text: &str, memory: Option<Memory>, workers: u64) -> String {
             "VmHWM" | "VmRSS" => kib(name).saturating_sub(anonymous + of_files) / 1024,
             "RssAnon" => kib(name).saturating_sub(anonymous) / 1024,
             "RssFile" => kib(name).saturating_sub(of_files) / 1024,
+            // Of a monitor in a tmpfs.
+            "RssShmem" => kib(name).saturating_sub(of_files.saturating_sub(kib("RssFile"))) / 1024,
             "VmData" => memory.data / 1024,
             "VmStk" => memory.stack / 1024,
             "VmLib" => memory.code.saturating_sub(kib("VmExe")) / 1024,
