@@ -14,7 +14,7 @@ test-hardware: ; integration/hardware
 soak: build ; integration/soak
 
 # What a container's life costs, compared with runc.
-bench: build ; integration/prepare tests && cargo run --quiet --release --locked -p integration --example bench
+bench: build ; integration/bench
 
 # A container in a VM, by krun and by docker, in two minutes.
 demo: ; integration/demo
