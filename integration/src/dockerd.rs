@@ -142,23 +142,19 @@ impl Dockerd {
         for (name, from) in programs {
             rootfs::add_program(&root, name, from)?;
         }
-        self.import_image(&root, IMAGE)
-    }
-
-    /// Makes an image of a directory.
-    fn import_image(&self, root: &Path, name: &str) -> Result<()> {
         let tar = self.path("image.tar");
-        let packed = Command::new("tar").arg("-cf").arg(&tar).arg("-C").arg(root).arg(".").status();
+        let packed =
+            Command::new("tar").arg("-cf").arg(&tar).arg("-C").arg(&root).arg(".").status();
         ensure!(packed.context("start tar")?.success(), "tar could not pack the image");
         let path = "ENV PATH=/bin";
-        let imported = self.call(["import", "--change", path, &tar.to_string_lossy(), name])?;
+        let imported = self.call(["import", "--change", path, &tar.to_string_lossy(), IMAGE])?;
         ensure!(imported.is_success(), "docker import: {imported:?}");
         Ok(())
     }
 
     /// Ends the daemon and starts it again on the same directories.
     pub fn restart(&mut self) -> Result<()> {
-        let earlier = self.footprint.look()?;
+        let earlier = self.footprint.traces()?;
         self.stop()?;
         self.daemon = spawn(self.dir.path())?;
         self.wait_until_it_answers()?;

@@ -47,12 +47,7 @@ impl Footprint {
         Ok(())
     }
 
-    /// What is there now, for [`Self::accept_what_is_new_since`].
-    pub fn look(&self) -> Result<BTreeSet<String>> {
-        self.traces()
-    }
-
-    /// What has come since then belongs there, too.
+    /// What has come since these traces were there belongs there, too.
     pub fn accept_what_is_new_since(&mut self, earlier: &BTreeSet<String>) -> Result<()> {
         let now = self.traces()?;
         self.before.extend(now.difference(earlier).cloned());
@@ -71,7 +66,8 @@ impl Footprint {
         Ok(())
     }
 
-    fn traces(&self) -> Result<BTreeSet<String>> {
+    /// What is there now.
+    pub(crate) fn traces(&self) -> Result<BTreeSet<String>> {
         let mut traces = BTreeSet::new();
         for hierarchy in names(CGROUPS) {
             let mut below = BTreeSet::new();

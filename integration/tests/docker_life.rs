@@ -200,12 +200,10 @@ fn fifty_containers_run_at_once() {
         names.iter().filter(|name| exec(docker, name, &["echo", "hello"]).stdout() == "hello\n");
     assert_eq!((running, answers.count()), (50, 50), "{}", docker.log());
 
-    let killed = docker
-        .call([&["kill"], &names.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
-    assert_eq!(killed.unwrap().end, End::Exited(0));
-    let removed = docker.call(
-        [&["rm", "--force"], &names.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat(),
-    );
-    assert!(removed.unwrap().is_success());
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    for deed in [&["kill"][..], &["rm", "--force"]] {
+        let done = docker.call([deed, &names].concat()).unwrap();
+        assert_eq!(done.end, End::Exited(0), "{done:?}");
+    }
     docker.ensure_nothing_is_left().unwrap();
 }

@@ -26,7 +26,7 @@ use known_failures::KnownFailures;
 use results::Results;
 
 /// A suite that runs longer hangs. Two of these fit into what the test runner gives a test.
-const TIME_LIMIT: Duration = Duration::from_mins(13);
+const TIME_LIMIT: Duration = Duration::from_mins(10);
 
 /// The directory of the suites, the image's recipe and the known failures.
 pub fn directory() -> PathBuf {
