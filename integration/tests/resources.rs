@@ -163,6 +163,7 @@ fn events_tells_of_memory_that_ran_out_and_ends_with_the_container() {
         let told = outcome::eventually(TIME_LIMIT, || {
             has(r#""type":"oom""#, running.stdout_so_far().unwrap())
         });
+        // How often, not even runc's tells alike: up to five times where once is usual.
         assert!(told, "nothing of memory that ran out");
 
         sleeper.runtime.must(["kill", "web", "KILL"]).unwrap();
@@ -171,8 +172,6 @@ fn events_tells_of_memory_that_ran_out_and_ends_with_the_container() {
         sleeper.finish();
         let ended = running.finish().unwrap();
         assert!(ended.is_success(), "{ended:?}");
-        // The kernel tells again while what it has killed has not let go of its memory.
-        assert!(ended.stdout().contains(r#""type":"oom""#), "{ended:?}");
     }
 }
 

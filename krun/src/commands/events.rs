@@ -51,8 +51,9 @@ pub(super) fn events(global: &Global, arguments: &Events) -> Result<(), VerbErro
     let mut next = Instant::now() + arguments.interval;
     loop {
         match watch.wait(next).map_err(EventsError::Watch)? {
-            News::OutOfMemory(count) => (0..count).try_for_each(|_| print("oom", None))?,
-            News::Nothing => {
+            News::OutOfMemory => print("oom", None)?,
+            News::Nothing => {}
+            News::Interval => {
                 print("stats", Some(stats::read(&record.cgroups)))?;
                 next = Instant::now() + arguments.interval;
             }
@@ -63,8 +64,10 @@ pub(super) fn events(global: &Global, arguments: &Events) -> Result<(), VerbErro
 
 /// What a wait ended with.
 enum News {
-    OutOfMemory(u64),
+    OutOfMemory,
+    /// What woke it was none.
     Nothing,
+    Interval,
     End,
 }
 
@@ -94,11 +97,12 @@ impl Watch {
         match &mut self.oom {
             // Memory is often why it ended: that comes first.
             Some(oom) if has_news => match oom.take()? {
-                0 if has_ended => Ok(News::End),
-                count => Ok(News::OutOfMemory(count)),
+                true => Ok(News::OutOfMemory),
+                false if has_ended => Ok(News::End),
+                false => Ok(News::Nothing),
             },
             _ if has_ended => Ok(News::End),
-            _ => Ok(News::Nothing),
+            _ => Ok(News::Interval),
         }
     }
 }

@@ -56,22 +56,17 @@ impl OomWatch {
         }
     }
 
-    /// Takes the news, and says how many times memory ran out since the last look.
-    pub(crate) fn take(&mut self) -> io::Result<u64> {
+    /// Takes the news, and says whether memory ran out since the last look. How often says nothing:
+    /// the kernel counts anew while what it has killed still has its memory.
+    pub(crate) fn take(&mut self) -> io::Result<bool> {
         let mut bytes = [0; 4096];
-        let descriptor = self.descriptor();
-        let length = rustix::io::read(descriptor, &mut bytes)?;
+        rustix::io::read(self.descriptor(), &mut bytes)?;
         match self {
             // The cgroup's removal is no news.
-            Self::Eventfd { file, .. } if !file.exists() => Ok(0),
-            Self::Eventfd { .. } => {
-                Ok(bytes[..length].first_chunk().map_or(0, |count| u64::from_ne_bytes(*count)))
-            }
+            Self::Eventfd { file, .. } => Ok(file.exists()),
             Self::Inotify { file, seen, .. } => {
-                let now = killed(file);
-                let new = now.saturating_sub(*seen);
-                *seen = now;
-                Ok(new)
+                let before = std::mem::replace(seen, killed(file));
+                Ok(*seen > before)
             }
         }
     }

@@ -58,7 +58,6 @@ impl Thread {
 fn release_memory(robust_list: u64, clear_at_exit: u64) {
     if robust_list != 0 {
         release_robust_futexes(robust_list);
-        robust::withdraw();
     }
     if clear_at_exit != 0 && guest_copy::write(clear_at_exit, &0_u32).is_ok() {
         _ = process::wake_futex(clear_at_exit);

@@ -8,6 +8,8 @@ use std::{ffi::c_void, mem::MaybeUninit, ptr};
 
 use nix::errno::Errno;
 
+use crate::robust;
+
 type Run = Box<dyn FnOnce() + Send>;
 
 /// Starts a thread that nobody waits for, with a stack of so many bytes. `EAGAIN` if there is no room.
@@ -16,6 +18,7 @@ pub fn spawn(stack_len: usize, run: impl FnOnce() + Send + 'static) -> Result<()
         // SAFETY: this is the box that was given up below, for this thread alone.
         let run = unsafe { Box::from_raw(data.cast::<Run>()) };
         run();
+        robust::withdraw();
         ptr::null_mut()
     }
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();

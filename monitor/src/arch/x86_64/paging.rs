@@ -255,7 +255,7 @@ impl PageTables {
 
     fn free(&mut self, frame: Frame, level: u32, at: u64) {
         self.frames.clear(frame);
-        self.freed.entry((level, first(at, level))).or_default().push(frame);
+        self.freed.entry((level, at)).or_default().push(frame);
     }
 
     /// The table of `level` (1: of pages, 2: of 2 MiB, 3: of 1 GiB) that holds
@@ -300,7 +300,7 @@ impl PageTables {
 
 /// The first address that the table of `level` holds which holds `address`.
 fn first(address: u64, level: u32) -> u64 {
-    address.checked_shr(12 + 9 * level).map_or(0, |number| number << (12 + 9 * level))
+    address >> (12 + 9 * level) << (12 + 9 * level)
 }
 
 /// The entry for `address` in a table whose entries span `512^level` pages.
