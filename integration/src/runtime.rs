@@ -17,6 +17,8 @@ use crate::outcome::{self, Outcome};
 pub struct Runtime {
     program: PathBuf,
     root: TempDir,
+    /// The directory of its policy, if it is not the host's.
+    policy: Option<TempDir>,
 }
 
 impl Runtime {
@@ -32,7 +34,21 @@ impl Runtime {
 
     fn new(program: &Path) -> Result<Self> {
         let root = tempfile::Builder::new().prefix("krun-root").tempdir()?;
-        Ok(Self { program: program.to_owned(), root })
+        Ok(Self { program: program.to_owned(), root, policy: None })
+    }
+
+    /// The built krun, on a host whose policy is this file's.
+    pub fn krun_with_policy(rules: &str) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("krun-policy").tempdir()?;
+        fs::write(directory.path().join("10-test.toml"), rules)?;
+        let mut runtime = Self::krun()?;
+        runtime.policy = Some(directory);
+        Ok(runtime)
+    }
+
+    /// The file of [`Self::krun_with_policy`].
+    pub fn policy_file(&self) -> Option<PathBuf> {
+        self.policy.as_ref().map(|directory| directory.path().join("10-test.toml"))
     }
 
     /// The binary.
@@ -48,7 +64,11 @@ impl Runtime {
     /// A call with `--root`, to be changed or started.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg("--root").arg(self.root()).args(args);
+        command.arg("--root").arg(self.root());
+        if let Some(directory) = &self.policy {
+            command.arg("--policy-dir").arg(directory.path());
+        }
+        command.args(args);
         command
     }
 

@@ -245,10 +245,12 @@ fn a_store_that_is_not_there_lists_as_with_runc() {
             command.args(["--root", "/nonexistent/krun/root", "list"]).args(args);
             outcome::run(&mut command, None).unwrap()
         };
-        [list(&[]), list(&["--format", "json"]), list(&["-q"])].map(|listed| listed.stdout())
+        [list(&["--format", "json"]), list(&["-q"]), list(&[])].map(|listed| listed.stdout())
     });
 
-    assert_eq!(got, expected);
+    assert_eq!(got[..2], expected[..2]);
+    // krun has columns of its own behind runc's.
+    assert!(got[2].starts_with(expected[2].trim_end()), "{got:?} {expected:?}");
 }
 
 #[test]

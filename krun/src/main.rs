@@ -12,6 +12,7 @@ mod error_chain;
 mod execution;
 mod foreground;
 mod log;
+mod policy;
 mod signals;
 mod version;
 mod workload;

@@ -62,6 +62,12 @@ pub struct State {
     pub annotations: BTreeMap<String, String>,
     /// The creator's user name.
     pub owner: String,
+    /// How the container's programs run, `vm` or `native`: krun's own.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub mode: String,
+    /// The rule of the host's policy that says so.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub rule: String,
 }
 
 impl State {
@@ -100,6 +106,8 @@ mod tests {
             rootfs: "/bundle/rootfs".into(),
             created: "2026-01-02T03:04:05.678901234Z".into(),
             annotations: BTreeMap::from([("a".to_owned(), "b".to_owned())]),
+            mode: String::new(),
+            rule: String::new(),
             owner: String::new(),
         }
     }

@@ -60,6 +60,10 @@ pub(crate) struct Global {
     #[arg(long)]
     pub(crate) no_release_suffix: bool,
 
+    /// The host's rules about virtual machines, `*.toml`.
+    #[arg(long, value_name = "DIR", default_value = "/etc/kontain/policy.d")]
+    pub(crate) policy_dir: PathBuf,
+
     /// The monitor's binary, for tests. It is otherwise the `km` beside krun.
     #[arg(long, value_name = "PATH", hide = true)]
     pub(crate) km: Option<PathBuf>,
@@ -113,11 +117,28 @@ pub(crate) enum Verb {
     Checkpoint(Unsupported),
     /// Not supported: krun's snapshots are not there yet.
     Restore(Unsupported),
+    /// Ask what the host's policy says.
+    Policy {
+        #[command(subcommand)]
+        verb: PolicyVerb,
+    },
     /// Print what this runtime supports, as JSON.
     Features,
     /// Run one hook with the state libcontainer gives, corrected.
     #[command(hide = true)]
     RunHook(RunHook),
+}
+
+/// The questions to the policy.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyVerb {
+    /// Whether the container of a config.json would run in virtual machines, natively or not at
+    /// all, and what every rule says of it.
+    Test {
+        /// The file, in its bundle.
+        #[arg(value_name = "CONFIG.JSON")]
+        config: PathBuf,
+    },
 }
 
 /// A container.

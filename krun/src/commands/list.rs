@@ -7,8 +7,8 @@ use spec_compat::State;
 use super::VerbError;
 use crate::cli::{Global, List, Table};
 
-/// The columns, as wide as runc's where the values allow it.
-const HEADER: [&str; 6] = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
+/// runc's columns, as wide as there where the values allow it, and two of krun's own behind them.
+const HEADER: [&str; 8] = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER", "MODE", "RULE"];
 const SMALLEST_WIDTH: usize = 12;
 const GAP: usize = 3;
 
@@ -44,7 +44,8 @@ fn table(states: &[State]) -> String {
     rows.extend(states.iter().map(|one| {
         let first = (one.pid.to_string(), one.status.to_string());
         let last = (one.bundle.clone(), one.created.clone(), one.owner.clone());
-        [one.id.clone(), first.0, first.1, last.0, last.1, last.2]
+        let own = (one.mode.clone(), one.rule.clone());
+        [one.id.clone(), first.0, first.1, last.0, last.1, last.2, own.0, own.1]
     }));
     let width = |column: usize| {
         let widest = rows.iter().map(|row| row[column].chars().count()).max();
@@ -53,7 +54,7 @@ fn table(states: &[State]) -> String {
     let widths: Vec<_> = (0..HEADER.len()).map(width).collect();
     let mut text = String::new();
     for row in &rows {
-        let (last, others) = row.split_last().expect("a row has six columns");
+        let (last, others) = row.split_last().expect("a row has columns");
         for (cell, width) in others.iter().zip(&widths) {
             // Writing to a string does not fail.
             let _ = write!(text, "{cell:width$}");
@@ -83,15 +84,17 @@ mod tests {
             created: "2026-01-02T03:04:05Z".into(),
             annotations: BTreeMap::new(),
             owner: "root".into(),
+            mode: "vm".into(),
+            rule: "default".into(),
         }
     }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let expected = "\
-ID                  PID         STATUS      BUNDLE      CREATED                OWNER
-web                 7           running     /b          2026-01-02T03:04:05Z   root
-a-name-of-letters   7           running     /b          2026-01-02T03:04:05Z   root
+ID                  PID         STATUS      BUNDLE      CREATED                OWNER       MODE        RULE
+web                 7           running     /b          2026-01-02T03:04:05Z   root        vm          default
+a-name-of-letters   7           running     /b          2026-01-02T03:04:05Z   root        vm          default
 ";
         assert_eq!(table(&[state("web"), state("a-name-of-letters")]), expected);
     }
@@ -100,7 +103,7 @@ a-name-of-letters   7           running     /b          2026-01-02T03:04:05Z   r
     fn an_empty_list_is_written_as_by_runc() {
         assert_eq!(
             table(&[]),
-            "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n"
+            "ID          PID         STATUS      BUNDLE      CREATED     OWNER       MODE        RULE\n"
         );
         assert_eq!(json(&[]), "null\n");
     }

@@ -8,6 +8,7 @@ mod features;
 mod kill;
 mod list;
 mod pause;
+mod policy;
 mod ps;
 mod run;
 mod run_hook;
@@ -26,6 +27,7 @@ use crate::container::store::{Store, StoreError};
 use crate::creation::CreateError;
 use crate::execution::ExecError;
 use crate::log::Log;
+use crate::policy::PolicyError;
 
 /// Why a verb failed. `Display` is what callers read.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +80,12 @@ pub(crate) enum VerbError {
     /// `pause` and `resume`.
     #[error(transparent)]
     Pause(#[from] pause::PauseError),
+    /// The host's policy cannot be read, or denies it.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// `policy test`.
+    #[error(transparent)]
+    PolicyTest(#[from] policy::PolicyTestError),
     /// `run-hook`.
     #[error(transparent)]
     RunHook(#[from] run_hook::RunHookError),
@@ -113,6 +121,7 @@ pub(crate) fn execute(global: &Global, log: &Log, verb: &Verb) -> Result<ExitCod
         Verb::Spec(arguments) => spec::spec(arguments)?,
         Verb::Checkpoint(_) => return Err(VerbError::Unsupported("checkpoint")),
         Verb::Restore(_) => return Err(VerbError::Unsupported("restore")),
+        Verb::Policy { verb } => policy::policy(global, verb)?,
         Verb::Features => features::features()?,
         Verb::RunHook(arguments) => return run_hook::run_hook(arguments),
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use spec_compat::{Hook, OCI_VERSION, State, Status};
 
 use super::process::ProcessName;
+use crate::policy::Mode;
 
 /// The contents of `<root>/<id>/state.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +24,11 @@ pub(crate) struct Record {
     /// The container's directory in every cgroup hierarchy.
     #[serde(default)]
     pub(crate) cgroups: Vec<PathBuf>,
+    /// How its programs run, and the rule that says so.
+    #[serde(default)]
+    pub(crate) mode: Mode,
+    #[serde(default)]
+    pub(crate) rule: String,
     /// Whether the program is process 1 of a namespace, whose end ends all others.
     #[serde(default)]
     pub(crate) has_pid_namespace: bool,
@@ -55,6 +61,8 @@ impl Record {
             created: self.created.clone(),
             annotations: self.annotations.clone(),
             owner: String::new(),
+            mode: self.mode.word().to_owned(),
+            rule: self.rule.clone(),
         }
     }
 }

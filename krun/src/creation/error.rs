@@ -9,8 +9,8 @@ use spec_compat::ConfigError;
 use crate::container::cgroups::CgroupError;
 use crate::container::id::IdError;
 use crate::container::store::StoreError;
-use crate::workload::device::DeviceError;
-use crate::workload::filter::FilterError;
+use crate::policy::PolicyError;
+use crate::workload::monitor::OpenError;
 use crate::workload::monitor_binary::MonitorError;
 
 /// Why a container could not be made.
@@ -25,15 +25,15 @@ pub(crate) enum CreateError {
     /// The cgroup is not usable.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-    /// There is no device.
+    /// The host's policy cannot be read, or denies the container.
     #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// There is no monitor.
+    Policy(#[from] PolicyError),
+    /// There is no monitor, or it cannot do what is asked.
     #[error(transparent)]
-    Monitor(#[from] MonitorError),
-    /// The seccomp profile cannot be enforced.
+    Open(#[from] OpenError),
+    /// Nobody knows where krun is.
     #[error(transparent)]
-    Filter(#[from] FilterError),
+    OwnPath(#[from] MonitorError),
     /// The bundle is no directory.
     #[error("bundle {path}")]
     Bundle {

@@ -40,10 +40,9 @@ use crate::container::store::{Entry, Lock, Store, replace_file};
 use crate::error_chain;
 use crate::foreground::ConsoleSocket;
 use crate::log::{self, Log};
+use crate::policy::{Decision, Policy};
 use crate::signals::HeldSignals;
-use crate::workload::device;
-use crate::workload::executor::Workload;
-use crate::workload::filter;
+use crate::workload::executor::{RunsOn, Workload};
 use crate::workload::monitor_binary;
 
 /// The name libcontainer's files have in a container's directory.
@@ -127,19 +126,16 @@ pub(crate) fn create(
 /// Everything that can be found out and opened before anything is made.
 #[derive(Debug)]
 struct Plan<'a> {
-    global: &'a Global,
     options: &'a CreateOptions,
     bundle: bundle::Bundle,
-    device: device::Device,
-    monitor: OwnedFd,
+    decision: Decision,
+    runs_on: RunsOn,
     own_path: PathBuf,
-    /// The seccomp filters for the workload's calls.
-    filters: Vec<Vec<u8>>,
     pidfd_socket: Option<PidfdSocket>,
 }
 
 impl<'a> Plan<'a> {
-    fn make(global: &'a Global, options: &'a CreateOptions) -> Result<Self, CreateError> {
+    fn make(global: &Global, options: &'a CreateOptions) -> Result<Self, CreateError> {
         if global.systemd_cgroup {
             return Err(cgroups::CgroupError::Systemd.into());
         }
@@ -155,12 +151,12 @@ impl<'a> Plan<'a> {
         let pidfd_socket =
             PidfdSocket::connect(options.pidfd_socket.as_deref(), pidfd_socket::CONTAINER)
                 .map_err(CreateError::PidfdSocket)?;
-        let device = device::open()?;
-        let monitor = monitor_binary::open_monitor(global.km.as_deref())?;
+        let policy = Policy::read(&global.policy_dir)?;
+        let decision = policy.decide(&bundle.config, &bundle.rootfs)?;
+        tracing::info!("mode {} by rule {}", decision.mode.word(), decision.rule);
+        let runs_on = RunsOn::open(decision.mode, global, &bundle.config)?;
         let own_path = monitor_binary::own_path()?;
-        let profile = bundle.config.seccomp_profile();
-        let filters = profile.map(filter::compile).transpose()?.into_iter().collect();
-        Ok(Self { global, options, bundle, device, monitor, own_path, filters, pidfd_socket })
+        Ok(Self { options, bundle, decision, runs_on, own_path, pidfd_socket })
     }
 
     /// Makes the container; what it makes is noted in `unfinished` first.
@@ -224,6 +220,8 @@ impl<'a> Plan<'a> {
             annotations: annotations.into_iter().collect::<BTreeMap<_, _>>(),
             process: None,
             cgroups,
+            mode: self.decision.mode,
+            rule: self.decision.rule.clone(),
             has_pid_namespace: config.has_new_pid_namespace(),
             has_new_keyring: !self.options.no_new_keyring,
             poststart: config.hooks(Point::Poststart.name()),
@@ -241,6 +239,7 @@ impl<'a> Plan<'a> {
             bundle: &self.bundle.directory,
             rootfs: &self.bundle.rootfs,
             cgroup,
+            mode: self.decision.mode,
             own_path: &self.own_path,
             gate: &start_gate::path(directory),
         });
@@ -260,6 +259,7 @@ impl<'a> Plan<'a> {
         let preserved = i32::from(self.options.preserve_fds);
         let no_pivot = self.options.no_pivot;
         let workload = self.workload(id, gate, record);
+        workload.prepare_on_host().map_err(CreateError::Init)?;
         ContainerBuilder::new(id.to_string(), SyscallType::default())
             .with_executor(workload)
             .with_root_path(directory.join(LIBCONTAINER))?
@@ -280,14 +280,11 @@ impl<'a> Plan<'a> {
         // As the program sees itself; only it can know.
         state.pid = 1;
         Workload {
-            monitor: Rc::new(self.monitor),
-            device: Rc::new(self.device),
+            runs_on: self.runs_on,
             gate: Rc::clone(gate),
             arguments: config.arguments().to_vec(),
             environment: descriptors::with_listen_variables(config.environment()),
             uid: config.process().user().uid(),
-            release_suffix: !self.global.no_release_suffix,
-            filters: self.filters,
             keyring: keyring.filter(|_| !self.options.no_new_keyring),
             start_hooks: config.hooks(Point::StartContainer.name()),
             state,

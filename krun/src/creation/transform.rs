@@ -4,7 +4,9 @@
 //! wrong, and what must not reach the monitor:
 //!
 //! * paths are absolute, as the copy is not in the bundle;
-//! * `linux.seccomp` is gone: it is meant for the workload, and would be put on the monitor;
+//! * `linux.seccomp` is gone: it is meant for the workload, and would be put on the monitor. Where
+//!   there is none it stays, and `noNewPrivileges` that is `false` goes, which libcontainer takes
+//!   for a `true` when it loads the profile;
 //! * `linux.cgroupsPath` is always there: libcontainer's own default is `/:youki:<id>`;
 //! * `linux.rootfsPropagation` loses its `r`, which libcontainer does not know and always
 //!   means;
@@ -21,6 +23,7 @@ use serde_json::{Map, Value, json};
 use spec_compat::Config;
 
 use super::{copy_up, hook_order};
+use crate::policy::Mode;
 
 /// What the transformation needs to know.
 #[derive(Debug)]
@@ -29,6 +32,7 @@ pub(super) struct Inputs<'a> {
     pub(super) bundle: &'a Path,
     pub(super) rootfs: &'a Path,
     pub(super) cgroup: &'a Path,
+    pub(super) mode: Mode,
     pub(super) own_path: &'a Path,
     pub(super) gate: &'a Path,
 }
@@ -44,6 +48,9 @@ pub(super) fn for_libcontainer(inputs: &Inputs<'_>) -> Value {
     let mut document = inputs.config.document().clone();
     document["root"]["path"] = json!(inputs.rootfs);
     change_linux(&mut document["linux"], inputs.cgroup);
+    if inputs.mode == Mode::Vm {
+        remove_profile(&mut document["linux"]);
+    }
     process_for_libcontainer(&mut document["process"]);
     replace_hooks(&mut document, inputs);
     for mount in document.get_mut("mounts").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -57,11 +64,13 @@ pub(super) fn for_libcontainer(inputs: &Inputs<'_>) -> Value {
 pub(crate) fn process_for_libcontainer(process: &mut Value) {
     give_home(process);
     give_umask(process);
+    if let Some(members) = process.as_object_mut() {
+        members.retain(|name, value| name != "noNewPrivileges" || value != false);
+    }
 }
 
 fn change_linux(linux: &mut Value, cgroup: &Path) {
     let Some(members) = linux.as_object_mut() else { return };
-    members.remove("seccomp");
     members.insert("cgroupsPath".into(), json!(cgroup));
     match members.get("rootfsPropagation").and_then(Value::as_str) {
         Some("") => drop(members.remove("rootfsPropagation")),
@@ -75,6 +84,12 @@ fn change_linux(linux: &mut Value, cgroup: &Path) {
     for namespace in namespaces.into_iter().flatten().filter_map(Value::as_object_mut) {
         // An empty path means a new namespace.
         namespace.retain(|name, value| name != "path" || value != "");
+    }
+}
+
+fn remove_profile(linux: &mut Value) {
+    if let Some(members) = linux.as_object_mut() {
+        members.remove("seccomp");
     }
 }
 

@@ -7,9 +7,7 @@ use spec_compat::ConfigError;
 
 use crate::container::store::StoreError;
 use crate::creation::CreateError;
-use crate::workload::device::DeviceError;
-use crate::workload::filter::FilterError;
-use crate::workload::monitor_binary::MonitorError;
+use crate::workload::monitor::OpenError;
 
 /// Why a program could not be started in a container.
 #[derive(Debug, thiserror::Error)]
@@ -54,15 +52,9 @@ pub(crate) enum ExecError {
     /// As in `create`.
     #[error(transparent)]
     Create(#[from] CreateError),
-    /// There is no device.
+    /// There is no monitor, or it cannot do what is asked.
     #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// There is no monitor.
-    #[error(transparent)]
-    Monitor(#[from] MonitorError),
-    /// The seccomp profile cannot be enforced.
-    #[error(transparent)]
-    Filter(#[from] FilterError),
+    Open(#[from] OpenError),
     /// The caller's socket does not take the descriptor.
     #[error("--pidfd-socket")]
     PidfdSocket(#[source] io::Error),

@@ -1,4 +1,5 @@
-//! `exec`: another program in a container that runs, in a virtual machine of its own.
+//! `exec`: another program in a container that runs, in a virtual machine of its own if the container
+//! is one of virtual machines.
 //!
 //! libcontainer joins the container's namespaces and cgroup; what then becomes the program
 //! is the same [`Workload`] that a container's first program comes from.
@@ -32,20 +33,15 @@ use crate::creation::{Console, demand_open, init_words, process_for_libcontainer
 use crate::error_chain;
 use crate::log::Log;
 use crate::signals::SignalNumber;
-use crate::workload::device::{self, Device};
-use crate::workload::executor::Workload;
-use crate::workload::{filter, monitor_binary};
+use crate::workload::executor::{RunsOn, Workload};
 
 /// What is ready before anything is made.
 #[derive(Debug)]
 struct Plan<'a> {
-    global: &'a Global,
     arguments: &'a Exec,
     record: &'a Record,
     config: Config,
-    device: Device,
-    monitor: OwnedFd,
-    filters: Vec<Vec<u8>>,
+    runs_on: RunsOn,
     init: ProcessName,
 }
 
@@ -67,11 +63,8 @@ pub(crate) fn execute(
     demand_open(arguments.preserve_fds)?;
     let socket = PidfdSocket::connect(arguments.pidfd_socket.as_deref(), pidfd_socket::FURTHER)
         .map_err(ExecError::PidfdSocket)?;
-    let profile = config.seccomp_profile();
-    let filters = profile.map(filter::compile).transpose()?.into_iter().collect();
-    let device = device::open()?;
-    let monitor = monitor_binary::open_monitor(global.km.as_deref())?;
-    let plan = Plan { global, arguments, record: &record, config, device, monitor, filters, init };
+    let runs_on = RunsOn::open(record.mode, global, &config)?;
+    let plan = Plan { arguments, record: &record, config, runs_on, init };
     let started = plan.carry_out(log, entry.directory(), console);
     started.and_then(|process| tell(socket, process)).inspect_err(|_| reap_children())
 }
@@ -118,9 +111,11 @@ impl Plan<'_> {
         let preserved = i32::from(self.arguments.preserve_fds);
         let ignore_paused = self.arguments.ignore_paused;
         let below = self.arguments.cgroup.first().cloned();
+        let workload = self.workload(&gate);
+        workload.prepare_on_host().map_err(ExecError::Program)?;
         log.send_causes_to(gate.try_clone().ok());
         let result = ContainerBuilder::new(id, SyscallType::default())
-            .with_executor(self.workload(&gate))
+            .with_executor(workload)
             .with_root_path(&directory)
             .map(|builder| builder.with_console_socket(socket).with_preserved_fds(preserved))
             .and_then(|builder| {
@@ -155,14 +150,11 @@ impl Plan<'_> {
     fn workload(self, gate: &Rc<OwnedFd>) -> Workload {
         let keyring = CString::new(format!("_ses.{}", self.record.id)).ok();
         Workload {
-            monitor: Rc::new(self.monitor),
-            device: Rc::new(self.device),
+            runs_on: self.runs_on,
             gate: Rc::clone(gate),
             arguments: self.config.arguments().to_vec(),
             environment: self.config.environment().to_vec(),
             uid: self.config.process().user().uid(),
-            release_suffix: !self.global.no_release_suffix,
-            filters: self.filters,
             keyring: keyring.filter(|_| self.record.has_new_keyring),
             start_hooks: Vec::new(),
             state: self.record.state(Status::Running),

@@ -12,6 +12,7 @@ use crate::container::id::ContainerId;
 use crate::container::process::ProcessName;
 use crate::container::record::Record;
 use crate::container::start_gate;
+use crate::policy::Mode;
 
 fn record() -> Record {
     Record {
@@ -22,6 +23,8 @@ fn record() -> Record {
         annotations: BTreeMap::new(),
         process: None,
         cgroups: Vec::new(),
+        mode: Mode::Vm,
+        rule: "default".into(),
         has_pid_namespace: true,
         has_new_keyring: true,
         poststart: Vec::new(),

@@ -6,9 +6,14 @@ use serde_json::{Value, json};
 use spec_compat::Config;
 
 use super::{Inputs, for_libcontainer};
+use crate::policy::Mode;
 
 /// A minimal document with `changes` put at the top, transformed.
 fn transformed(changes: &Value) -> Value {
+    transformed_for(Mode::Vm, changes)
+}
+
+fn transformed_for(mode: Mode, changes: &Value) -> Value {
     let mut document = json!({
         "ociVersion": "1.0.2",
         "root": { "path": "rootfs" },
@@ -23,6 +28,7 @@ fn transformed(changes: &Value) -> Value {
         bundle: Path::new("/bundle"),
         rootfs: Path::new("/bundle/rootfs"),
         cgroup: Path::new("/web"),
+        mode,
         own_path: Path::new("/opt/krun"),
         gate: Path::new("/run/krun/web/exec.fifo"),
     })
@@ -93,4 +99,17 @@ fn hooks_are_stood_in_for_or_kept_back() {
     assert_eq!(stand_in.get("timeout"), None);
     assert!(stand_in["args"][2].as_str().unwrap().contains("\"bundle\":\"/bundle\""));
     assert_eq!(transformed(&json!({})).get("hooks"), None);
+}
+
+#[test]
+fn a_native_program_keeps_its_seccomp_profile() {
+    let changes = json!({
+        "process": { "args": ["sh"], "cwd": "/", "noNewPrivileges": false },
+        "linux": { "seccomp": { "defaultAction": "SCMP_ACT_ALLOW" } },
+    });
+
+    let native = transformed_for(Mode::Native, &changes);
+    assert_eq!(native["linux"]["seccomp"]["defaultAction"], "SCMP_ACT_ALLOW");
+    assert!(native["process"].get("noNewPrivileges").is_none());
+    assert!(transformed(&changes)["linux"].get("seccomp").is_none());
 }

@@ -1,0 +1,177 @@
+//! The conditions of a rule. All that are given must hold; none given hold always.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use wildmatch::WildMatch;
+
+use super::facts::{Facts, Sharing};
+
+/// One text or several, with `*` for any letters and `?` for one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Patterns {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Patterns {
+    fn list(&self) -> &[String] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Several(several) => several,
+        }
+    }
+
+    fn match_any(&self, text: &str) -> bool {
+        self.list().iter().any(|pattern| WildMatch::new(pattern).matches(text))
+    }
+}
+
+/// `[rule.match]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Condition {
+    /// One of these is the slice, or the directory, that the engine put the container's cgroup in.
+    cgroup_parent: Option<Patterns>,
+    /// The program and all its arguments, one pattern each.
+    args: Option<Vec<String>>,
+    /// The program's name as it is given.
+    args0: Option<Patterns>,
+    /// One of these is the hash of the program, which must be a static one.
+    program_sha256: Option<Vec<String>>,
+    network: Option<Sharing>,
+    pid: Option<Sharing>,
+    ipc: Option<Sharing>,
+    uts: Option<Sharing>,
+    user: Option<Sharing>,
+    /// For each of these there is a bind mount of such a source.
+    binds: Option<Patterns>,
+    /// Each bind mount's source is one of these.
+    binds_within: Option<Patterns>,
+    /// There are no other capabilities than these.
+    capabilities_within: Option<Vec<String>>,
+    /// Made by `--privileged`: all capabilities, and no seccomp profile.
+    privileged: Option<bool>,
+    /// All of these are there.
+    annotations: Option<BTreeMap<String, Patterns>>,
+}
+
+impl Condition {
+    /// Whether an image could fulfil all of it: what its program is called, and nothing else.
+    pub(super) fn can_be_forged(&self) -> bool {
+        let says_something_else = self.cgroup_parent.is_some()
+            || self.program_sha256.is_some()
+            || self.network.is_some()
+            || self.pid.is_some()
+            || self.ipc.is_some()
+            || self.uts.is_some()
+            || self.user.is_some()
+            || self.binds.is_some()
+            || self.binds_within.is_some()
+            || self.capabilities_within.is_some()
+            || self.privileged.is_some()
+            || self.annotations.is_some();
+        (self.args.is_some() || self.args0.is_some()) && !says_something_else
+    }
+
+    /// Adds programs to those that are asked for by their hash, if any are.
+    pub(super) fn allow_programs(&mut self, hashes: &[String]) {
+        if let Some(wanted) = &mut self.program_sha256 {
+            wanted.extend_from_slice(hashes);
+        }
+    }
+
+    /// What is not as it should be; none if all holds.
+    pub(super) fn obstacle(&self, facts: &Facts<'_>) -> Option<String> {
+        self.cgroup_obstacle(facts)
+            .or_else(|| self.namespace_obstacle(facts))
+            .or_else(|| self.bind_obstacle(facts))
+            .or_else(|| self.rights_obstacle(facts))
+            .or_else(|| self.annotation_obstacle(facts))
+            // What costs the most is asked last.
+            .or_else(|| self.program_obstacle(facts))
+    }
+
+    fn cgroup_obstacle(&self, facts: &Facts<'_>) -> Option<String> {
+        let wanted = self.cgroup_parent.as_ref()?;
+        let parent = &facts.cgroup_parent;
+        (!wanted.match_any(parent)).then(|| format!("cgroup_parent is {parent:?}"))
+    }
+
+    fn namespace_obstacle(&self, facts: &Facts<'_>) -> Option<String> {
+        let wanted = [
+            ("network", self.network),
+            ("pid", self.pid),
+            ("ipc", self.ipc),
+            ("uts", self.uts),
+            ("user", self.user),
+        ];
+        wanted.into_iter().find_map(|(name, wanted)| {
+            let found = facts.sharing(name);
+            let word = match found {
+                Sharing::Host => "host",
+                Sharing::Own => "own",
+                Sharing::Joined => "joined",
+            };
+            (wanted? != found).then(|| format!("{name} is {word:?}"))
+        })
+    }
+
+    fn bind_obstacle(&self, facts: &Facts<'_>) -> Option<String> {
+        let wanted = self.binds.as_ref().map(Patterns::list).unwrap_or_default();
+        let missing = wanted.iter().find(|pattern| {
+            let pattern = WildMatch::new(pattern);
+            !facts.binds.iter().any(|source| pattern.matches(source))
+        });
+        if let Some(missing) = missing {
+            return Some(format!("binds: nothing is mounted from {missing:?}"));
+        }
+        let within = self.binds_within.as_ref()?;
+        let other = facts.binds.iter().find(|source| !within.match_any(source))?;
+        Some(format!("binds_within: {other:?} is mounted"))
+    }
+
+    fn rights_obstacle(&self, facts: &Facts<'_>) -> Option<String> {
+        if self.privileged.is_some_and(|wanted| wanted != facts.is_privileged()) {
+            return Some(format!("privileged is {}", facts.is_privileged()));
+        }
+        let within = self.capabilities_within.as_ref()?;
+        let other = facts.capabilities.iter().find(|one| !within.contains(*one))?;
+        Some(format!("capabilities_within: there is {other}"))
+    }
+
+    fn annotation_obstacle(&self, facts: &Facts<'_>) -> Option<String> {
+        self.annotations.iter().flatten().find_map(|(name, wanted)| {
+            match facts.annotations.get(name) {
+                Some(value) if wanted.match_any(value) => None,
+                Some(value) => Some(format!("annotations: {name} is {value:?}")),
+                None => Some(format!("annotations: there is no {name}")),
+            }
+        })
+    }
+
+    fn program_obstacle(&self, facts: &Facts<'_>) -> Option<String> {
+        let arguments = facts.arguments;
+        if let Some(wanted) = &self.args {
+            let same = wanted.len() == arguments.len()
+                && wanted
+                    .iter()
+                    .zip(arguments)
+                    .all(|(one, other)| WildMatch::new(one).matches(other));
+            if !same {
+                return Some(format!("args is {arguments:?}"));
+            }
+        }
+        let name = arguments.first().map_or("", String::as_str);
+        if self.args0.as_ref().is_some_and(|wanted| !wanted.match_any(name)) {
+            return Some(format!("args0 is {name:?}"));
+        }
+        let wanted = self.program_sha256.as_ref()?;
+        match facts.program_hash() {
+            Ok(hash) if wanted.iter().any(|one| one.eq_ignore_ascii_case(&hash)) => None,
+            Ok(hash) => Some(format!("program_sha256 is {hash:?}")),
+            Err(reason) => Some(format!("program_sha256: {reason}")),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The host's policy: whether a container runs in virtual machines, natively, or not at all.
+//!
+//! `/etc/kontain/policy.d/*.toml`, in the order of their names, hold rules; the first one whose
+//! conditions all hold decides. Without one, everything is a virtual machine. An image decides
+//! nothing: rules that only ask what an image can forge are refused when they would weaken.
+
+mod condition;
+mod facts;
+mod file;
+mod preset;
+mod program;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use spec_compat::Config;
+
+use self::facts::Facts;
+pub(crate) use self::file::PolicyError;
+use self::file::{Rule, Verdict};
+
+/// The name of krun's binary that Kontain's users configured their engines with: a container is a
+/// virtual machine only if something asks for it.
+const LABEL_TRIGGER: &str = "krun-label-trigger";
+/// The annotation that asks, and the file of an image that does.
+const ANNOTATION: &str = "app.kontain.version";
+const FILE_IN_IMAGE: &str = ".kontain";
+
+/// How a container's programs run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mode {
+    /// Each process in a virtual machine.
+    #[default]
+    Vm,
+    /// As runc would run them.
+    Native,
+}
+
+impl Mode {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Vm => "vm",
+            Self::Native => "native",
+        }
+    }
+}
+
+/// What was decided for a container, and by which rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Decision {
+    pub(crate) mode: Mode,
+    pub(crate) rule: String,
+}
+
+/// The rules of a host.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    rules: Vec<Rule>,
+}
+
+/// One rule, as it was asked.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// `id (file)`.
+    pub(crate) rule: String,
+    /// The first condition that does not hold; none if the rule decides.
+    pub(crate) obstacle: Option<String>,
+}
+
+impl Policy {
+    /// Reads the rules in `directory`. That there are none is no fault.
+    pub(crate) fn read(directory: &Path) -> Result<Self, PolicyError> {
+        Ok(Self { rules: file::read_all(directory)? })
+    }
+
+    /// Decides about a container whose root file system is at `rootfs`.
+    pub(crate) fn decide(&self, config: &Config, rootfs: &Path) -> Result<Decision, PolicyError> {
+        self.explain(config, rootfs).1
+    }
+
+    /// The same, with all that was asked on the way.
+    pub(crate) fn explain(
+        &self,
+        config: &Config,
+        rootfs: &Path,
+    ) -> (Vec<Asked>, Result<Decision, PolicyError>) {
+        let facts = Facts::of(config, rootfs);
+        let mut asked = Vec::new();
+        for rule in &self.rules {
+            let obstacle = rule.condition.obstacle(&facts);
+            let holds = obstacle.is_none();
+            asked.push(Asked { rule: rule.shown(), obstacle });
+            if holds {
+                let mode = match rule.verdict {
+                    Verdict::Vm => Mode::Vm,
+                    Verdict::Native => Mode::Native,
+                    Verdict::Deny => return (asked, Err(denied(rule))),
+                };
+                return (asked, Ok(Decision { mode, rule: rule.id.clone() }));
+            }
+        }
+        let mode = without_rules(&facts, is_label_trigger(std::env::args_os().next()));
+        (asked, Ok(mode))
+    }
+}
+
+fn denied(rule: &Rule) -> PolicyError {
+    let reason = rule.reason.clone().unwrap_or_else(|| "the host does not run it".to_owned());
+    PolicyError::Denied { rule: rule.shown(), reason }
+}
+
+fn is_label_trigger(name: Option<std::ffi::OsString>) -> bool {
+    name.is_some_and(|name| {
+        PathBuf::from(name).file_name().is_some_and(|name| name == LABEL_TRIGGER)
+    })
+}
+
+/// What happens where no rule decides.
+fn without_rules(facts: &Facts<'_>, label_trigger: bool) -> Decision {
+    let decision = |mode, rule: &str| Decision { mode, rule: rule.to_owned() };
+    if !label_trigger {
+        return decision(Mode::Vm, "default");
+    }
+    // The image's wish can only strengthen.
+    let asks = facts.annotations.contains_key(ANNOTATION)
+        || facts.rootfs.join(FILE_IN_IMAGE).symlink_metadata().is_ok();
+    decision(if asks { Mode::Vm } else { Mode::Native }, LABEL_TRIGGER)
+}
+
+#[cfg(test)]
+mod tests;

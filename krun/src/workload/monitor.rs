@@ -1,0 +1,169 @@
+//! The monitor as what runs a program: it checks everything before `create` returns, and becomes the
+//! program's process after `start`.
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use monitor_launch::{Action, Descriptors, Device as PassedDevice, LAUNCH_VARIABLE, LaunchRecord};
+use nix::fcntl::AtFlags;
+use nix::sys::wait::{WaitStatus, waitpid};
+use rustix::io::{FdFlags, fcntl_setfd};
+use spec_compat::Config;
+
+use super::device::{self, Device, DeviceError};
+use super::executor::Prepared;
+use super::filter::{self, FilterError};
+use super::launch;
+use super::monitor_binary::{self, MonitorError};
+
+/// How much of what the monitor's check says is told.
+const TOLD: u64 = 4096;
+
+/// The monitor and what it is started with.
+#[derive(Clone, Debug)]
+pub(crate) struct Monitor {
+    binary: Rc<OwnedFd>,
+    device: Rc<Device>,
+    release_suffix: bool,
+    /// The seccomp filters for the program's calls.
+    filters: Vec<Vec<u8>>,
+}
+
+/// Why there is no monitor.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// There is no device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// There is no binary.
+    #[error(transparent)]
+    Binary(#[from] MonitorError),
+    /// The seccomp profile cannot be enforced.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+}
+
+impl Monitor {
+    /// Opens all of it on the host's side.
+    pub(crate) fn open(
+        config: &Config,
+        binary: Option<&Path>,
+        release_suffix: bool,
+    ) -> Result<Self, OpenError> {
+        let device = Rc::new(device::open()?);
+        let binary = Rc::new(monitor_binary::open_monitor(binary)?);
+        let profile = config.seccomp_profile();
+        let filters = profile.map(filter::compile).transpose()?.into_iter().collect();
+        Ok(Self { binary, device, release_suffix, filters })
+    }
+
+    /// Finds out whether the program can be run. The outer fault is the host's, the inner one the
+    /// program's.
+    pub(super) fn check(&self, prepared: &Prepared) -> Result<Result<(), String>, String> {
+        let record = self.record(Action::Check, prepared)?;
+        let _inherited = self.inherited(&record)?;
+        let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(host)?;
+        let child = with_launch_variable(&record, prepared, |arguments, environment| {
+            krun_sys::spawn(self.binary.as_fd(), arguments, environment, writer.as_fd())
+        });
+        let child = child.map_err(|error| host(error.to_string()))?;
+        drop(writer);
+        let mut said = Vec::new();
+        File::from(reader)
+            .take(TOLD)
+            .read_to_end(&mut said)
+            .map_err(|error| host(error.to_string()))?;
+        let said = String::from_utf8_lossy(&said);
+        let first_line = said.lines().next().unwrap_or_default();
+        let status = waitpid(child, None).map_err(host)?;
+        if let WaitStatus::Signaled(_, signal, _) = status {
+            return Ok(Err(format!("the monitor was killed by {signal} in its check")));
+        }
+        let can_run = status == WaitStatus::Exited(child, 0);
+        Ok(if can_run { Ok(()) } else { Err(first_line.to_owned()) })
+    }
+
+    /// Becomes the monitor; comes back with an error like those of `check`.
+    pub(super) fn become_it(
+        &self,
+        prepared: &Prepared,
+    ) -> Result<Result<Infallible, String>, String> {
+        let record = self.record(Action::Run, prepared)?;
+        let _inherited = self.inherited(&record)?;
+        krun_sys::reset_sigpipe().map_err(host)?;
+        let executed = with_launch_variable(&record, prepared, |arguments, environment| {
+            let flags = AtFlags::AT_EMPTY_PATH;
+            nix::unistd::execveat(&*self.binary, c"", arguments, environment, flags)
+        });
+        Ok(executed.map_err(|errno| errno.desc().to_lowercase()))
+    }
+
+    fn record(&self, action: Action, prepared: &Prepared) -> Result<OwnedFd, String> {
+        let record = LaunchRecord {
+            action,
+            program: prepared.program.as_os_str().as_bytes().to_vec(),
+            device: PassedDevice { kind: self.device.kind, descriptor: self.device().as_raw_fd() },
+            release_suffix: self.release_suffix,
+            signal_mask: None,
+            filters: self.filters.clone(),
+            descriptors: Descriptors {
+                monitor: Some(self.binary.as_raw_fd()),
+                ..Descriptors::default()
+            },
+        };
+        launch::sealed(&record).map_err(|error| host(error.to_string()))
+    }
+
+    /// What the record names, to be inherited by the monitor.
+    fn inherited<'a>(&'a self, record: &'a OwnedFd) -> Result<[Inherited<'a>; 3], String> {
+        let monitor = Inherited::new(self.binary.as_fd())?;
+        Ok([Inherited::new(record.as_fd())?, Inherited::new(self.device())?, monitor])
+    }
+
+    fn device(&self) -> BorrowedFd<'_> {
+        self.device.descriptor.as_fd()
+    }
+}
+
+/// Calls `start` with the program's arguments and the environment the monitor wants: the
+/// launch record's number first, then the workload's variables.
+fn with_launch_variable<T>(
+    record: &OwnedFd,
+    prepared: &Prepared,
+    start: impl FnOnce(&[&CStr], &[&CStr]) -> T,
+) -> T {
+    let variable = format!("{LAUNCH_VARIABLE}={}\0", record.as_raw_fd());
+    let variable = CStr::from_bytes_until_nul(variable.as_bytes()).unwrap_or_default();
+    let arguments: Vec<&CStr> = prepared.arguments.iter().map(CString::as_c_str).collect();
+    let mut environment = vec![variable];
+    environment.extend(prepared.environment.iter().map(CString::as_c_str));
+    start(&arguments, &environment)
+}
+
+/// A fault that is not the program's.
+fn host(reason: impl std::fmt::Display) -> String {
+    format!("prepare the monitor: {reason}")
+}
+
+/// A descriptor that the next program inherits, as long as this lives.
+struct Inherited<'a>(BorrowedFd<'a>);
+
+impl<'a> Inherited<'a> {
+    fn new(descriptor: BorrowedFd<'a>) -> Result<Self, String> {
+        fcntl_setfd(descriptor, FdFlags::empty()).map_err(host)?;
+        Ok(Self(descriptor))
+    }
+}
+
+impl Drop for Inherited<'_> {
+    fn drop(&mut self) {
+        // It was possible to clear the flag, so it is possible to set it.
+        let _ = fcntl_setfd(self.0, FdFlags::CLOEXEC);
+    }
+}
