@@ -3,6 +3,7 @@
 //! It shares nothing with a daemon that the machine may run, and needs no network: no bridge, no
 //! firewall rules. It is ready in half a second, so every test has its own.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -35,20 +36,34 @@ pub struct Dockerd {
 impl Dockerd {
     /// Starts a daemon that knows `krun`, and imports [`IMAGE`], with these programs added.
     pub fn start(krun: &Path, programs: &[(&str, PathBuf)]) -> Result<Self> {
-        Self::configured(&json!({"runtimes": {"krun": {"path": krun}}}), programs)
+        Self::configured(&json!({"runtimes": {"krun": {"path": krun}}}), true, programs)
     }
 
     /// Starts one that leaves containers alone when it ends.
     pub fn start_with_live_restore(krun: &Path) -> Result<Self> {
         let runtimes = json!({"krun": {"path": krun}});
-        Self::configured(&json!({"runtimes": runtimes, "live-restore": true}), &[])
+        Self::configured(&json!({"runtimes": runtimes, "live-restore": true}), true, &[])
     }
 
-    fn configured(configuration: &Value, programs: &[(&str, PathBuf)]) -> Result<Self> {
+    /// Starts one whose default runtime is `krun` with the policy in this directory, and which puts
+    /// containers where dockerd by itself puts them: below `/docker`.
+    pub fn start_with_policy(krun: &Path, policy: &Path) -> Result<Self> {
+        let runtime = json!({"path": krun, "runtimeArgs": ["--policy-dir", policy]});
+        let configuration = json!({"runtimes": {"krun": runtime}, "default-runtime": "krun"});
+        Self::configured(&configuration, false, &[])
+    }
+
+    fn configured(
+        configuration: &Value,
+        own_cgroup: bool,
+        programs: &[(&str, PathBuf)],
+    ) -> Result<Self> {
         // The socket's path must stay short.
         let dir = tempfile::Builder::new().prefix("krun-docker").tempdir_in("/tmp")?;
         let mut configuration = configuration.clone();
-        configuration["cgroup-parent"] = json!(Footprint::new(dir.path()).cgroup());
+        if own_cgroup {
+            configuration["cgroup-parent"] = json!(Footprint::new(dir.path()).cgroup());
+        }
         fs::write(dir.path().join("config.json"), configuration.to_string())
             .context("write dockerd's configuration")?;
         let daemon = spawn(dir.path())?;
@@ -115,6 +130,29 @@ impl Dockerd {
         lines[lines.len().saturating_sub(15)..].join("\n")
     }
 
+    /// The mode and the rule that krun's `list` names for each running container, by its ID.
+    pub fn modes(&self, krun: &Path) -> Result<BTreeMap<String, (String, String)>> {
+        let text = |one: &Value, name: &str| one[name].as_str().unwrap_or_default().to_owned();
+        let mut modes = BTreeMap::new();
+        for state in runtime_states(&self.path("exec")) {
+            let Some(root) = state.parent() else { continue };
+            let mut list = Command::new(krun);
+            list.arg("--root").arg(root).args(["list", "--format", "json"]);
+            let listed: Option<Vec<Value>> =
+                serde_json::from_slice(&outcome::run(&mut list, None)?.stdout)?;
+            let listed = listed.unwrap_or_default();
+            modes.extend(
+                listed.iter().map(|one| (text(one, "id"), (text(one, "mode"), text(one, "rule")))),
+            );
+        }
+        Ok(modes)
+    }
+
+    /// The daemon's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.path("socket")
+    }
+
     /// The address of the daemon's socket, as clients take it.
     pub fn host(&self) -> String {
         format!("unix://{}", self.path("socket").display())
@@ -142,12 +180,16 @@ impl Dockerd {
         for (name, from) in programs {
             rootfs::add_program(&root, name, from)?;
         }
+        self.import_image(&root, IMAGE)
+    }
+
+    /// Makes an image of a directory.
+    pub fn import_image(&self, root: &Path, name: &str) -> Result<()> {
         let tar = self.path("image.tar");
-        let packed =
-            Command::new("tar").arg("-cf").arg(&tar).arg("-C").arg(&root).arg(".").status();
+        let packed = Command::new("tar").arg("-cf").arg(&tar).arg("-C").arg(root).arg(".").status();
         ensure!(packed.context("start tar")?.success(), "tar could not pack the image");
         let path = "ENV PATH=/bin";
-        let imported = self.call(["import", "--change", path, &tar.to_string_lossy(), IMAGE])?;
+        let imported = self.call(["import", "--change", path, &tar.to_string_lossy(), name])?;
         ensure!(imported.is_success(), "docker import: {imported:?}");
         Ok(())
     }
