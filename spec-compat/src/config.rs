@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 use crate::check;
 use crate::{ConfigError, Fault};
 
+/// The sets of `process.capabilities`; those that are absent are empty, as in runc.
+const CAPABILITY_SETS: [&str; 5] = ["bounding", "effective", "permitted", "inheritable", "ambient"];
+
 /// A usable `config.json`: the document, and its typed form.
 ///
 /// ```
@@ -52,7 +55,7 @@ impl Config {
 
     /// The document itself, with what the typed form does not know.
     ///
-    /// Fields that are `null` are gone, `process.user` and `linux` are always there.
+    /// Fields that are `null` are gone; `process.user`, `process.capabilities` and `linux` are always there.
     pub fn document(&self) -> &Value {
         &self.document
     }
@@ -169,6 +172,12 @@ fn add_defaults(document: &mut Value) {
     }
     if let Some(process) = document.get_mut("process").and_then(Value::as_object_mut) {
         process.entry("user").or_insert_with(root_user);
+        // What is not given is not had.
+        if let Some(sets) = process.entry("capabilities").or_insert_with(empty).as_object_mut() {
+            for set in CAPABILITY_SETS {
+                sets.entry(set).or_insert_with(|| serde_json::json!([]));
+            }
+        }
     }
 }
 
