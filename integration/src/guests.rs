@@ -9,7 +9,7 @@ use std::process::{self, Command};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::built;
+use crate::{built, outcome};
 
 /// Where the sources are.
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../monitor/tests/guests");
@@ -75,6 +75,15 @@ pub fn c(source: &str, link: Link) -> Result<PathBuf> {
         compiler.arg(to).arg(from);
         Ok(compiler)
     })
+}
+
+/// A static program at `to` from the text of one in C.
+pub fn c_text(text: &str, to: &Path) -> Result<()> {
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-static", "-O1", "-x", "c", "-o"]).arg(to).arg("-");
+    let outcome = outcome::run(&mut gcc, Some(text.as_bytes()))?;
+    ensure!(outcome.is_success(), "{outcome:?}");
+    Ok(())
 }
 
 /// A Go guest, such as `hello.go`, compiled into a static binary.

@@ -13,10 +13,10 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use integration::built;
 use integration::dockerd::{Dockerd, IMAGE};
 use integration::outcome::{self, Outcome};
 use integration::rootfs;
+use integration::{built, guests};
 
 /// What ECS's pause container does.
 const PAUSE: &str = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n";
@@ -38,14 +38,6 @@ sleep 1000
 /// no such program.
 const PAUSE_NET: &str = "#include <stdio.h>\n#include <unistd.h>\nint main(void) { char to[64] = \"\"; \
      if (readlink(\"/proc/1/ns/net\", to, 63) > 0) puts(to); return 0; }\n";
-
-fn compile(text: &str, to: &Path) -> Result<()> {
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-static", "-O1", "-x", "c", "-o"]).arg(to).arg("-");
-    let outcome = outcome::run(&mut gcc, Some(text.as_bytes()))?;
-    ensure!(outcome.is_success(), "{outcome:?}");
-    Ok(())
-}
 
 /// Directories of the host that `ecs-init` mounts, which are gone after the test if they were not
 /// there before.
@@ -77,8 +69,8 @@ fn node(dir: &Path, krun: &Path) -> Result<Dockerd> {
     for made in [&pause, &pause.join("proc"), &agent, &policy] {
         fs::create_dir(made)?;
     }
-    compile(PAUSE, &pause.join("pause"))?;
-    compile(PAUSE_NET, &pause.join("pause-net"))?;
+    guests::c_text(PAUSE, &pause.join("pause"))?;
+    guests::c_text(PAUSE_NET, &pause.join("pause-net"))?;
     rootfs::make(&agent)?;
     fs::write(agent.join("agent"), AGENT)?;
     fs::set_permissions(agent.join("agent"), Permissions::from_mode(0o755))?;

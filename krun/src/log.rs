@@ -107,6 +107,9 @@ impl tracing::Subscriber for Subscriber {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let wanted = if self.0.shows_debug {
             tracing::Level::DEBUG
+        } else if is_ours(metadata) && self.0.file.is_some() {
+            // As in runc's. What nobody asked for does not go to a terminal.
+            tracing::Level::INFO
         } else if is_ours(metadata) {
             tracing::Level::WARN
         } else {

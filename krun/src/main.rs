@@ -12,6 +12,7 @@ mod error_chain;
 mod execution;
 mod foreground;
 mod log;
+mod own_binary;
 mod policy;
 mod signals;
 mod version;

@@ -60,9 +60,10 @@ pub(crate) struct Global {
     #[arg(long)]
     pub(crate) no_release_suffix: bool,
 
-    /// The host's rules about virtual machines, `*.toml`.
-    #[arg(long, value_name = "DIR", default_value = "/etc/kontain/policy.d")]
-    pub(crate) policy_dir: PathBuf,
+    /// The host's rules about virtual machines, `*.toml`, in place of those in
+    /// /etc/kontain/policy.d.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) policy_dir: Option<PathBuf>,
 
     /// The monitor's binary, for tests. It is otherwise the `km` beside krun.
     #[arg(long, value_name = "PATH", hide = true)]

@@ -10,6 +10,8 @@ use crate::creation::Console;
 use crate::execution::{self, ExecError};
 use crate::foreground::{self, ConsoleSocket};
 use crate::log::Log;
+use crate::own_binary;
+use crate::policy::Mode;
 use crate::signals::HeldSignals;
 
 pub(super) fn exec(global: &Global, log: &Log, arguments: &Exec) -> Result<ExitCode, VerbError> {
@@ -18,6 +20,9 @@ pub(super) fn exec(global: &Global, log: &Log, arguments: &Exec) -> Result<ExitC
 
 fn start_and_attend(global: &Global, log: &Log, arguments: &Exec) -> Result<ExitCode, ExecError> {
     let entry = super::store(global).find(&arguments.id)?;
+    if entry.load()?.mode == Mode::Native {
+        own_binary::protect()?;
+    }
     let pid_file = arguments.pid_file.as_deref().map(std::path::absolute).transpose();
     let pid_file = pid_file.map_err(ExecError::PidFile)?;
     let signals = HeldSignals::hold().map_err(ExecError::Signals)?;

@@ -34,7 +34,7 @@ pub(crate) enum PolicyTestError {
 
 pub(super) fn policy(global: &Global, verb: &PolicyVerb) -> Result<(), VerbError> {
     let PolicyVerb::Test { config: path } = verb;
-    let policy = Policy::read(&global.policy_dir)?;
+    let policy = Policy::read(global.policy_dir.as_deref())?;
     let (config, rootfs) = read(path)?;
     let (asked, decision) = policy.explain(&config, &rootfs);
     let mut text = String::new();
@@ -44,7 +44,7 @@ pub(super) fn policy(global: &Global, verb: &PolicyVerb) -> Result<(), VerbError
         let _ = writeln!(text, "{}: {outcome}", one.rule);
     }
     let decided = decision.inspect_err(|_| drop(super::print(&text)))?;
-    let Decision { mode, rule } = decided;
+    let Decision { mode, rule, .. } = decided;
     super::print(&format!("{text}mode {} by rule {rule}\n", mode.word()))
 }
 

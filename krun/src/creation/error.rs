@@ -9,9 +9,9 @@ use spec_compat::ConfigError;
 use crate::container::cgroups::CgroupError;
 use crate::container::id::IdError;
 use crate::container::store::StoreError;
+use crate::own_binary::OwnBinaryError;
 use crate::policy::PolicyError;
 use crate::workload::monitor::OpenError;
-use crate::workload::monitor_binary::MonitorError;
 
 /// Why a container could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ pub(crate) enum CreateError {
     Open(#[from] OpenError),
     /// Nobody knows where krun is.
     #[error(transparent)]
-    OwnPath(#[from] MonitorError),
+    OwnPath(#[from] OwnBinaryError),
     /// The bundle is no directory.
     #[error("bundle {path}")]
     Bundle {

@@ -40,10 +40,10 @@ use crate::container::store::{Entry, Lock, Store, replace_file};
 use crate::error_chain;
 use crate::foreground::ConsoleSocket;
 use crate::log::{self, Log};
-use crate::policy::{Decision, Policy};
+use crate::own_binary;
+use crate::policy::{Decision, Mode, Policy};
 use crate::signals::HeldSignals;
 use crate::workload::executor::{RunsOn, Workload};
-use crate::workload::monitor_binary;
 
 /// The name libcontainer's files have in a container's directory.
 const LIBCONTAINER: &str = "libcontainer";
@@ -140,6 +140,11 @@ impl<'a> Plan<'a> {
             return Err(cgroups::CgroupError::Systemd.into());
         }
         let bundle = bundle::Bundle::open(options.bundle.as_deref())?;
+        let policy = Policy::read(global.policy_dir.as_deref())?;
+        let decision = policy.decide(&bundle.config, &bundle.rootfs)?;
+        if decision.mode == Mode::Native {
+            own_binary::protect()?;
+        }
         for warning in bundle.config.warnings() {
             tracing::warn!("{warning}");
         }
@@ -151,11 +156,10 @@ impl<'a> Plan<'a> {
         let pidfd_socket =
             PidfdSocket::connect(options.pidfd_socket.as_deref(), pidfd_socket::CONTAINER)
                 .map_err(CreateError::PidfdSocket)?;
-        let policy = Policy::read(&global.policy_dir)?;
-        let decision = policy.decide(&bundle.config, &bundle.rootfs)?;
         tracing::info!("mode {} by rule {}", decision.mode.word(), decision.rule);
-        let runs_on = RunsOn::open(decision.mode, global, &bundle.config)?;
-        let own_path = monitor_binary::own_path()?;
+        let programs = decision.programs.clone();
+        let runs_on = RunsOn::open(decision.mode, programs, global, &bundle.config)?;
+        let own_path = own_binary::path()?;
         Ok(Self { options, bundle, decision, runs_on, own_path, pidfd_socket })
     }
 
@@ -259,7 +263,6 @@ impl<'a> Plan<'a> {
         let preserved = i32::from(self.options.preserve_fds);
         let no_pivot = self.options.no_pivot;
         let workload = self.workload(id, gate, record);
-        workload.prepare_on_host().map_err(CreateError::Init)?;
         ContainerBuilder::new(id.to_string(), SyscallType::default())
             .with_executor(workload)
             .with_root_path(directory.join(LIBCONTAINER))?

@@ -5,8 +5,7 @@
 //!
 //! * paths are absolute, as the copy is not in the bundle;
 //! * `linux.seccomp` is gone: it is meant for the workload, and would be put on the monitor. Where
-//!   there is none it stays, and `noNewPrivileges` that is `false` goes, which libcontainer takes
-//!   for a `true` when it loads the profile;
+//!   there is none, krun loads it as its last deed, for which it needs capabilities;
 //! * `linux.cgroupsPath` is always there: libcontainer's own default is `/:youki:<id>`;
 //! * `linux.rootfsPropagation` loses its `r`, which libcontainer does not know and always
 //!   means;
@@ -24,6 +23,7 @@ use spec_compat::Config;
 
 use super::{copy_up, hook_order};
 use crate::policy::Mode;
+use crate::workload::native;
 
 /// What the transformation needs to know.
 #[derive(Debug)]
@@ -48,10 +48,7 @@ pub(super) fn for_libcontainer(inputs: &Inputs<'_>) -> Value {
     let mut document = inputs.config.document().clone();
     document["root"]["path"] = json!(inputs.rootfs);
     change_linux(&mut document["linux"], inputs.cgroup);
-    if inputs.mode == Mode::Vm {
-        remove_profile(&mut document["linux"]);
-    }
-    process_for_libcontainer(&mut document["process"]);
+    process_for_libcontainer(inputs.config, inputs.mode, &mut document["process"]);
     replace_hooks(&mut document, inputs);
     for mount in document.get_mut("mounts").and_then(Value::as_array_mut).into_iter().flatten() {
         make_source_absolute(mount, inputs.bundle);
@@ -61,16 +58,17 @@ pub(super) fn for_libcontainer(inputs: &Inputs<'_>) -> Value {
 }
 
 /// Changes the process section only, as for `exec`.
-pub(crate) fn process_for_libcontainer(process: &mut Value) {
+pub(crate) fn process_for_libcontainer(config: &Config, mode: Mode, process: &mut Value) {
     give_home(process);
     give_umask(process);
-    if let Some(members) = process.as_object_mut() {
-        members.retain(|name, value| name != "noNewPrivileges" || value != false);
+    if mode == Mode::Native {
+        native::lend_rights(config, process);
     }
 }
 
 fn change_linux(linux: &mut Value, cgroup: &Path) {
     let Some(members) = linux.as_object_mut() else { return };
+    members.remove("seccomp");
     members.insert("cgroupsPath".into(), json!(cgroup));
     match members.get("rootfsPropagation").and_then(Value::as_str) {
         Some("") => drop(members.remove("rootfsPropagation")),
@@ -84,12 +82,6 @@ fn change_linux(linux: &mut Value, cgroup: &Path) {
     for namespace in namespaces.into_iter().flatten().filter_map(Value::as_object_mut) {
         // An empty path means a new namespace.
         namespace.retain(|name, value| name != "path" || value != "");
-    }
-}
-
-fn remove_profile(linux: &mut Value) {
-    if let Some(members) = linux.as_object_mut() {
-        members.remove("seccomp");
     }
 }
 

@@ -7,6 +7,7 @@ use spec_compat::ConfigError;
 
 use crate::container::store::StoreError;
 use crate::creation::CreateError;
+use crate::own_binary::OwnBinaryError;
 use crate::workload::monitor::OpenError;
 
 /// Why a program could not be started in a container.
@@ -55,6 +56,9 @@ pub(crate) enum ExecError {
     /// There is no monitor, or it cannot do what is asked.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// krun's binary cannot be kept from a native container.
+    #[error(transparent)]
+    OwnBinary(#[from] OwnBinaryError),
     /// The caller's socket does not take the descriptor.
     #[error("--pidfd-socket")]
     PidfdSocket(#[source] io::Error),

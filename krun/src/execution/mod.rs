@@ -63,7 +63,7 @@ pub(crate) fn execute(
     demand_open(arguments.preserve_fds)?;
     let socket = PidfdSocket::connect(arguments.pidfd_socket.as_deref(), pidfd_socket::FURTHER)
         .map_err(ExecError::PidfdSocket)?;
-    let runs_on = RunsOn::open(record.mode, global, &config)?;
+    let runs_on = RunsOn::open(record.mode, None, global, &config)?;
     let plan = Plan { arguments, record: &record, config, runs_on, init };
     let started = plan.carry_out(log, entry.directory(), console);
     started.and_then(|process| tell(socket, process)).inspect_err(|_| reap_children())
@@ -112,7 +112,6 @@ impl Plan<'_> {
         let ignore_paused = self.arguments.ignore_paused;
         let below = self.arguments.cgroup.first().cloned();
         let workload = self.workload(&gate);
-        workload.prepare_on_host().map_err(ExecError::Program)?;
         log.send_causes_to(gate.try_clone().ok());
         let result = ContainerBuilder::new(id, SyscallType::default())
             .with_executor(workload)
@@ -143,7 +142,7 @@ impl Plan<'_> {
     /// The process section as libcontainer is to see it.
     fn write_process(&self, path: &Path) -> Result<(), ExecError> {
         let mut section = self.config.document()["process"].clone();
-        process_for_libcontainer(&mut section);
+        process_for_libcontainer(&self.config, self.record.mode, &mut section);
         replace_file(path, section.to_string().as_bytes()).map_err(ExecError::Place)
     }
 

@@ -51,28 +51,32 @@ pub(super) struct Condition {
     binds_within: Option<Patterns>,
     /// There are no other capabilities than these.
     capabilities_within: Option<Vec<String>>,
-    /// Made by `--privileged`: all capabilities, and no seccomp profile.
+    /// As by `--privileged`: `CAP_SYS_ADMIN`, and no seccomp profile.
     privileged: Option<bool>,
     /// All of these are there.
     annotations: Option<BTreeMap<String, Patterns>>,
 }
 
 impl Condition {
-    /// Whether an image could fulfil all of it: what its program is called, and nothing else.
+    /// Whether an image could fulfil all of it by itself: by its program's name or by annotations,
+    /// which engines take over from images and from pods, while the rest is as in any container.
     pub(super) fn can_be_forged(&self) -> bool {
-        let says_something_else = self.cgroup_parent.is_some()
+        let says = self.args.is_some() || self.args0.is_some() || self.annotations.is_some();
+        let namespaces = [self.network, self.pid, self.ipc, self.uts, self.user];
+        let is_told_apart = self.cgroup_parent.is_some()
             || self.program_sha256.is_some()
-            || self.network.is_some()
-            || self.pid.is_some()
-            || self.ipc.is_some()
-            || self.uts.is_some()
-            || self.user.is_some()
-            || self.binds.is_some()
-            || self.binds_within.is_some()
-            || self.capabilities_within.is_some()
-            || self.privileged.is_some()
-            || self.annotations.is_some();
-        (self.args.is_some() || self.args0.is_some()) && !says_something_else
+            || namespaces.contains(&Some(Sharing::Joined))
+            // A user namespace of its own is the exception.
+            || namespaces[..4].contains(&Some(Sharing::Host))
+            || self.user == Some(Sharing::Own)
+            || self.binds.as_ref().is_some_and(|binds| !binds.list().is_empty())
+            || self.privileged == Some(true);
+        says && !is_told_apart
+    }
+
+    /// The programs that are asked for by their hash; none if any program will do.
+    pub(super) fn programs(&self) -> Option<&[String]> {
+        self.program_sha256.as_deref()
     }
 
     /// Adds programs to those that are asked for by their hash, if any are.

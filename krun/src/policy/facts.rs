@@ -4,15 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
-use libcontainer::oci_spec;
 use serde_json::Value;
 use spec_compat::Config;
 
 use super::program;
 
-/// A capability that a container has by none of the engines' defaults.
+/// A capability that a container has by none of the engines' defaults, but by `--privileged`.
 const TELLING: &str = "CAP_SYS_ADMIN";
 
 /// How a container has a namespace.
@@ -85,14 +84,7 @@ impl<'a> Facts<'a> {
 
     /// The SHA-256 of the program, in hexadecimal, or why it says nothing.
     pub(super) fn program_hash(&self) -> Result<String, String> {
-        let name = self.arguments.first().map_or("", String::as_str);
-        let mounts = self.config.spec().mounts().iter().flatten();
-        let covers = |mount: &Path| mount != Path::new("/") && Path::new(name).starts_with(mount);
-        let mut mounts = mounts.map(oci_spec::runtime::Mount::destination);
-        if let Some(mount) = mounts.find(|&mount| covers(mount)) {
-            return Err(format!("{name} is in the mount on {}", mount.display()));
-        }
-        program::hash(self.rootfs, name)
+        program::hash(self.rootfs, self.arguments.first().map_or("", String::as_str))
     }
 }
 
@@ -124,12 +116,36 @@ fn binds(document: &Value) -> Vec<String> {
             || options.into_iter().any(|option| option == "bind" || option == "rbind")
     };
     let sources = mounts.filter(is_bind).filter_map(|mount| mount["source"].as_str());
-    sources.map(str::to_owned).collect()
+    sources.map(plain).collect()
+}
+
+/// Without `.`, `..` and doubled slashes.
+fn plain(path: &str) -> String {
+    let mut plain = PathBuf::new();
+    for component in Path::new(path).components() {
+        match component {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir => {}
+            Component::RootDir | Component::Normal(_) | Component::Prefix(_) => {
+                plain.push(component);
+            }
+        }
+    }
+    plain.to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parent;
+    use super::{parent, plain};
+
+    #[test]
+    fn a_source_is_what_it_leads_to() {
+        for (path, expected) in
+            [("/a/../b", "/b"), ("/a//b/./c/", "/a/b/c"), ("/../a", "/a"), ("a", "a"), ("/", "/")]
+        {
+            assert_eq!(plain(path), expected, "{path}");
+        }
+    }
 
     #[test]
     fn a_cgroups_parent_is_its_slice_or_directory() {

@@ -15,6 +15,8 @@ use super::preset;
 const LARGEST: u64 = 1 << 20;
 /// Write permission for the group and for others.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// Only who owns a file may rename or remove it.
+const STICKY: u32 = 0o1000;
 
 /// Why there is no decision, or why it is against the container.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +70,7 @@ pub(super) enum Verdict {
 pub(super) struct Document {
     /// Rules of krun's that come behind the file's own.
     preset: Option<String>,
-    /// Programs that the preset `ecs` takes for pause containers.
+    /// Programs that the presets take for pause containers.
     #[serde(default)]
     pause_sha256: Vec<String>,
     #[serde(default)]
@@ -99,13 +101,16 @@ impl Rule {
 }
 
 /// All rules in their order.
-pub(super) fn read_all(directory: &Path) -> Result<Vec<Rule>, PolicyError> {
+pub(super) fn read_all(directory: &Path, must_exist: bool) -> Result<Vec<Rule>, PolicyError> {
     let fault = |source| PolicyError::Read { path: directory.into(), source };
     match fs::symlink_metadata(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(fault(error)),
         Ok(status) => demand_trusted(directory, &status)?,
     }
+    demand_trusted_parents(&std::path::absolute(directory).map_err(fault)?)?;
     let mut paths = Vec::new();
     for entry in fs::read_dir(directory).map_err(fault)? {
         let path = entry.map_err(fault)?.path();
@@ -140,6 +145,19 @@ fn demand_trusted(path: &Path, status: &fs::Metadata) -> Result<(), PolicyError>
     Err(PolicyError::Untrusted { path: path.into(), reason })
 }
 
+/// Who can write a directory above can put another one in the place of this one.
+fn demand_trusted_parents(directory: &Path) -> Result<(), PolicyError> {
+    for parent in directory.ancestors().skip(1) {
+        let fault = |source| PolicyError::Read { path: parent.into(), source };
+        let status = fs::symlink_metadata(parent).map_err(fault)?;
+        // In a sticky directory, such as /tmp, nobody can rename what is another's.
+        if status.mode() & STICKY == 0 {
+            demand_trusted(parent, &status)?;
+        }
+    }
+    Ok(())
+}
+
 fn read_one(path: &Path) -> Result<Vec<Rule>, PolicyError> {
     let fault = |source| PolicyError::Read { path: path.into(), source };
     let status = fs::symlink_metadata(path).map_err(fault)?;
@@ -170,8 +188,8 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Vec<Rule>, PolicyError> {
         rule.source = path.display().to_string();
         if rule.verdict == Verdict::Native && rule.condition.can_be_forged() {
             return Err(syntax(format!(
-                "rule {:?} makes native what an image calls its program: add a condition that is \
-                 not the image's, such as cgroup_parent, annotations or program_sha256",
+                "rule {:?} makes native what an image says of itself (args, args0, annotations): add a \
+                 condition that is not the image's, such as cgroup_parent, binds or program_sha256",
                 rule.id
             )));
         }

@@ -10,6 +10,7 @@ mod file;
 mod preset;
 mod program;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,10 @@ use spec_compat::Config;
 use self::facts::Facts;
 pub(crate) use self::file::PolicyError;
 use self::file::{Rule, Verdict};
+pub(crate) use self::program::hash;
+
+/// Where the rules are, unless `--policy-dir` says otherwise.
+const DIRECTORY: &str = "/etc/kontain/policy.d";
 
 /// The name of krun's binary that Kontain's users configured their engines with: a container is a
 /// virtual machine only if something asks for it.
@@ -51,6 +56,8 @@ impl Mode {
 pub(crate) struct Decision {
     pub(crate) mode: Mode,
     pub(crate) rule: String,
+    /// The hashes of which the program must have one; none if any program will do.
+    pub(crate) programs: Option<Vec<String>>,
 }
 
 /// The rules of a host.
@@ -69,9 +76,10 @@ pub(crate) struct Asked {
 }
 
 impl Policy {
-    /// Reads the rules in `directory`. That there are none is no fault.
-    pub(crate) fn read(directory: &Path) -> Result<Self, PolicyError> {
-        Ok(Self { rules: file::read_all(directory)? })
+    /// Reads the rules in `directory`, or in the host's usual one, which need not be there.
+    pub(crate) fn read(directory: Option<&Path>) -> Result<Self, PolicyError> {
+        let usual = Path::new(DIRECTORY);
+        Ok(Self { rules: file::read_all(directory.unwrap_or(usual), directory.is_some())? })
     }
 
     /// Decides about a container whose root file system is at `rootfs`.
@@ -97,7 +105,8 @@ impl Policy {
                     Verdict::Native => Mode::Native,
                     Verdict::Deny => return (asked, Err(denied(rule))),
                 };
-                return (asked, Ok(Decision { mode, rule: rule.id.clone() }));
+                let programs = rule.condition.programs().map(<[String]>::to_vec);
+                return (asked, Ok(Decision { mode, rule: rule.id.clone(), programs }));
             }
         }
         let mode = without_rules(&facts, is_label_trigger(std::env::args_os().next()));
@@ -118,13 +127,14 @@ fn is_label_trigger(name: Option<std::ffi::OsString>) -> bool {
 
 /// What happens where no rule decides.
 fn without_rules(facts: &Facts<'_>, label_trigger: bool) -> Decision {
-    let decision = |mode, rule: &str| Decision { mode, rule: rule.to_owned() };
+    let decision = |mode, rule: &str| Decision { mode, rule: rule.to_owned(), programs: None };
     if !label_trigger {
         return decision(Mode::Vm, "default");
     }
     // The image's wish can only strengthen.
-    let asks = facts.annotations.contains_key(ANNOTATION)
-        || facts.rootfs.join(FILE_IN_IMAGE).symlink_metadata().is_ok();
+    let in_image = facts.rootfs.join(FILE_IN_IMAGE).symlink_metadata();
+    let is_absent = in_image.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    let asks = facts.annotations.contains_key(ANNOTATION) || !is_absent;
     decision(if asks { Mode::Vm } else { Mode::Native }, LABEL_TRIGGER)
 }
 

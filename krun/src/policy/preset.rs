@@ -25,22 +25,19 @@ program_sha256 = []
 privileged = false
 "#;
 
-/// The containers that hold a pod's namespaces. containerd and CRI-O name them.
+/// The containers that hold a pod's namespaces. What engines say of them by annotations a pod can say of
+/// itself, so they are known by their program.
 const KUBERNETES: &str = r#"
 [[rule]]
 id = "pod-sandbox"
 mode = "native"
 [rule.match]
-annotations = { "io.kubernetes.cri.container-type" = "sandbox" }
-
-[[rule]]
-id = "pod-sandbox-of-cri-o"
-mode = "native"
-[rule.match]
-annotations = { "io.kubernetes.cri-o.ContainerType" = "sandbox" }
+args = ["/pause"]
+program_sha256 = []
+privileged = false
 "#;
 
-/// The rules of the preset called `name`, with the programs that may be pause containers of ECS.
+/// The rules of the preset called `name`, with the programs that may be pause containers.
 pub(super) fn rules(name: &str, pause_sha256: &[String]) -> Option<Document> {
     let text = match name {
         "default" => "",
@@ -62,7 +59,7 @@ mod tests {
 
     #[test]
     fn presets_can_be_read() {
-        for (name, count) in [("default", 0), ("ecs", 2), ("kubernetes", 2)] {
+        for (name, count) in [("default", 0), ("ecs", 2), ("kubernetes", 1)] {
             assert_eq!(rules(name, &[]).unwrap().rule.len(), count, "{name}");
         }
         assert!(rules("nosuch", &[]).is_none());

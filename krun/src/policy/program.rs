@@ -3,48 +3,67 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::path::Path;
 
 use elf::abi::PT_INTERP;
 use elf::endian::LittleEndian;
 use elf::{ElfStream, ParseError};
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-/// Programs of pause containers and agents have at most some hundred megabytes.
-const LARGEST: u64 = 1 << 30;
+use crate::error_chain;
+
+/// Programs of pause containers and agents have at most some hundred megabytes; it is read at every
+/// start.
+const LARGEST: u64 = 256 << 20;
+
+/// How a program is looked up: by a path without symbolic links, in the root file system itself. In the
+/// container this is the file that will run, whatever the image and its volumes are like.
+const PLAIN_PATH: ResolveFlags = ResolveFlags::IN_ROOT
+    .union(ResolveFlags::NO_XDEV)
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS);
 
 /// The SHA-256 of `program`, an absolute path in the root file system, or why there is none.
-pub(super) fn hash(rootfs: &Path, program: &str) -> Result<String, String> {
+pub(crate) fn hash(rootfs: &Path, program: &str) -> Result<String, String> {
     if !program.starts_with('/') {
         return Err(format!("{program:?} is no absolute path"));
     }
     let fault = |error: &dyn std::fmt::Display| format!("{program}: {error}");
-    let file = open_in(rootfs, program).map_err(|error| fault(&error))?;
+    let mut file = open_in(rootfs, program).map_err(|errno| fault(&words(errno)))?;
     if !file.metadata().is_ok_and(|status| status.is_file() && status.len() <= LARGEST) {
-        return Err(fault(&"not a file, or one of more than 1 GiB"));
+        return Err(fault(&"not a file, or one of more than 256 MiB"));
     }
-    let mut bytes = Vec::new();
-    (&file).take(LARGEST).read_to_end(&mut bytes).map_err(|error| fault(&error))?;
-    demand_static(&bytes).map_err(|error| fault(&error))?;
-    Ok(Sha256::digest(&bytes).iter().fold(String::new(), |mut text, byte| {
+    demand_static(&file).map_err(|error| fault(&error))?;
+    file.rewind().map_err(|error| fault(&error))?;
+    let mut sum = Sha256::new();
+    io::copy(&mut file.take(LARGEST), &mut sum).map_err(|error| fault(&error))?;
+    Ok(sum.finalize().iter().fold(String::new(), |mut text, byte| {
         // Writing to a string does not fail.
         let _ = write!(text, "{byte:02x}");
         text
     }))
 }
 
-/// Opens it as the container will see it: links lead nowhere but inside.
-fn open_in(rootfs: &Path, program: &str) -> io::Result<File> {
-    let directory = File::open(rootfs)?;
+fn open_in(rootfs: &Path, program: &str) -> Result<File, Errno> {
+    let directory = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
+    let directory = open(rootfs, directory, Mode::empty())?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    Ok(openat2(directory, program, flags, Mode::empty(), resolve)?.into())
+    Ok(openat2(directory, program, flags, Mode::empty(), PLAIN_PATH)?.into())
 }
 
-fn demand_static(bytes: &[u8]) -> Result<(), String> {
-    let file = ElfStream::<LittleEndian, _>::open_stream(io::Cursor::new(bytes));
+fn words(errno: Errno) -> String {
+    match errno {
+        Errno::LOOP => "there is a symbolic link in the path".to_owned(),
+        Errno::XDEV => "it is in a mount".to_owned(),
+        errno => error_chain::without_number(&io::Error::from(errno).to_string()).to_owned(),
+    }
+}
+
+fn demand_static(file: &File) -> Result<(), String> {
+    let file = ElfStream::<LittleEndian, _>::open_stream(file);
     let file = file.map_err(|error: ParseError| format!("no program in itself ({error})"))?;
     if file.segments().iter().any(|segment| segment.p_type == PT_INTERP) {
         return Err("it is dynamic, so its hash does not say what runs".to_owned());
@@ -73,19 +92,20 @@ mod tests {
     }
 
     #[test]
-    fn links_lead_nowhere_but_inside() {
+    fn a_path_with_a_link_has_no_hash() {
         let root = tempfile::tempdir().unwrap();
-        let outside = tempfile::tempdir().unwrap();
-        fs::write(root.path().join("pause"), program()).unwrap();
-        fs::write(outside.path().join("pause"), program()).unwrap();
-        symlink("/pause", root.path().join("inside")).unwrap();
-        symlink(outside.path().join("pause"), root.path().join("outside")).unwrap();
+        fs::create_dir(root.path().join("bin")).unwrap();
+        fs::write(root.path().join("bin/pause"), program()).unwrap();
+        symlink("/bin/pause", root.path().join("link")).unwrap();
+        symlink("bin", root.path().join("sbin")).unwrap();
 
-        let expected = hash(root.path(), "/pause").unwrap();
+        let expected = hash(root.path(), "/bin/pause").unwrap();
         assert_eq!(expected.len(), 64);
-        assert_eq!(hash(root.path(), "/inside").unwrap(), expected);
-        assert_eq!(hash(root.path(), "/../pause").unwrap(), expected);
-        assert!(hash(root.path(), "/outside").unwrap_err().contains("No such file"));
+        assert_eq!(hash(root.path(), "/../bin/pause").unwrap(), expected, "it is its own parent");
+        for path in ["/link", "/sbin/pause"] {
+            assert!(hash(root.path(), path).unwrap_err().contains("symbolic link"), "{path}");
+        }
+        assert!(hash("/".as_ref(), "/proc/version").unwrap_err().contains("in a mount"));
     }
 
     #[test]
@@ -103,7 +123,8 @@ mod tests {
             let fault = hash(root.path(), name).unwrap_err();
             assert!(fault.contains(expected), "{fault}");
         }
-        let fault = hash("/".as_ref(), "/bin/true").unwrap_err();
+        fs::copy("/bin/true", root.path().join("dynamic")).unwrap();
+        let fault = hash(root.path(), "/dynamic").unwrap_err();
         assert!(fault.contains("it is dynamic"), "{fault}");
     }
 }

@@ -47,18 +47,18 @@ fn policy(files: &[(&str, &str)]) -> Result<Policy, String> {
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
     }
-    Policy::read(directory.path()).map_err(|error| crate::error_chain::text(&error))
+    Policy::read(Some(directory.path())).map_err(|error| crate::error_chain::text(&error))
 }
 
 fn decide(files: &[(&str, &str)], config: &Config) -> Result<(Mode, String), String> {
     let decided = policy(files)?.decide(config, Path::new("/nonexistent"));
-    decided.map(|Decision { mode, rule }| (mode, rule)).map_err(|error| error.to_string())
+    decided.map(|Decision { mode, rule, .. }| (mode, rule)).map_err(|error| error.to_string())
 }
 
 #[test]
 fn without_rules_everything_is_a_virtual_machine() {
-    let absent = Policy::read(Path::new("/nonexistent")).unwrap();
-    let vm = Decision { mode: Mode::Vm, rule: "default".to_owned() };
+    let absent = Policy { rules: Vec::new() };
+    let vm = Decision { mode: Mode::Vm, rule: "default".to_owned(), programs: None };
 
     assert_eq!(absent.decide(&config(&json!({})), Path::new("/")).unwrap(), vm);
     assert_eq!(
@@ -145,7 +145,6 @@ fn mistakes_are_told_with_their_line() {
         ("[[rule]]\nid = \"a\"\nmode = \"vm\"\n[rule.match]\ncgroup = \"x\"\n", "line 5"),
         ("preset = \"eks\"\n", "there is no preset \"eks\": there are default, ecs and kubernetes"),
         ("x", "line 1"),
-        ("[[rule]]\nid = \"a\"\nmode = \"native\"\nmatch.args0 = \"/pause\"\n", "add a condition"),
     ] {
         let error = policy(&[("1.toml", text)]).unwrap_err();
 
@@ -155,10 +154,55 @@ fn mistakes_are_told_with_their_line() {
 }
 
 #[test]
+fn an_image_does_not_make_itself_native() {
+    let verdict = |condition: &str| {
+        let text = format!("[[rule]]\nid = \"a\"\nmode = \"native\"\n[rule.match]\n{condition}\n");
+        policy(&[("1.toml", &text)]).map(|_| ())
+    };
+    let names = ["args = [\"/pause\"]", "args0 = \"/pause\"", "annotations = { a = \"b\" }"];
+    let as_always = [
+        "",
+        "privileged = false",
+        "network = \"own\"",
+        "user = \"host\"",
+        "binds = []",
+        "binds_within = [\"*\"]",
+        "capabilities_within = [\"CAP_CHOWN\"]",
+    ];
+    let told_apart = [
+        "cgroup_parent = \"/a\"",
+        "privileged = true",
+        "network = \"joined\"",
+        "pid = \"host\"",
+        "user = \"own\"",
+        "binds = \"/a\"",
+        "program_sha256 = [\"00\"]",
+    ];
+
+    for name in names {
+        for other in as_always {
+            let error = verdict(&format!("{name}\n{other}")).unwrap_err();
+            assert!(error.contains("add a condition"), "{name} {other}: {error}");
+        }
+        for other in told_apart {
+            assert_eq!(verdict(&format!("{name}\n{other}")), Ok(()), "{name} {other}");
+        }
+    }
+    assert_eq!(verdict("network = \"own\""), Ok(()), "the host's word about all of a kind");
+}
+
+#[test]
+fn a_directory_that_is_asked_for_must_be_there() {
+    let error = Policy::read(Some(Path::new("/nonexistent/policy.d"))).unwrap_err();
+    assert!(error.to_string().contains("/nonexistent/policy.d"), "{error}");
+}
+
+#[test]
 fn what_others_could_write_is_not_believed() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("1.toml");
-    let read = || Policy::read(directory.path()).map(|_| ()).map_err(|error| error.to_string());
+    let read =
+        || Policy::read(Some(directory.path())).map(|_| ()).map_err(|error| error.to_string());
     let set = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     fs::write(&file, "").unwrap();
 
@@ -174,6 +218,11 @@ fn what_others_could_write_is_not_believed() {
     set(directory.path(), 0o777);
     assert!(read().unwrap_err().contains("chmod go-w"));
     set(directory.path(), 0o755);
+    let above = directory.path().join("above");
+    fs::create_dir_all(above.join("policy.d")).unwrap();
+    set(&above, 0o777);
+    let below = Policy::read(Some(&above.join("policy.d"))).unwrap_err().to_string();
+    assert!(below.contains("/above: its mode is 777"), "{below}");
     symlink(&file, directory.path().join("2.toml")).unwrap();
     assert!(read().unwrap_err().contains("symbolic link"));
 }
@@ -201,15 +250,25 @@ fn tasks_cannot_be_ecss_agent_or_pause_container() {
 }
 
 #[test]
-fn a_pods_sandbox_is_native() {
-    let kubernetes = [("10.toml", "preset = \"kubernetes\"\n")];
-    let rule = |kind: &str| {
-        let annotations = json!({"io.kubernetes.cri.container-type": kind});
-        decide(&kubernetes, &config(&json!({"/annotations": annotations}))).unwrap()
-    };
+fn a_pods_sandbox_is_known_by_its_program_alone() {
+    let image = tempfile::tempdir().unwrap();
+    let pause = image.path().join("pause");
+    let mut header = vec![0_u8; 64];
+    header[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    (header[16], header[18], header[20]) = (2, 62, 1);
+    (header[52], header[54], header[58]) = (64, 56, 64);
+    fs::write(&pause, &header).unwrap();
+    let hash = super::hash(image.path(), "/pause").unwrap();
+    let text = format!("preset = \"kubernetes\"\npause_sha256 = [{hash:?}]\n");
+    let config = config(&json!({"/annotations": {"io.kubernetes.cri.container-type": "sandbox"}}));
+    let decide = || policy(&[("10.toml", &text)]).unwrap().decide(&config, image.path()).unwrap();
 
-    assert_eq!(rule("sandbox"), (Mode::Native, "pod-sandbox".to_owned()));
-    assert_eq!(rule("container"), (Mode::Vm, "default".to_owned()));
+    let decision = decide();
+    assert_eq!((decision.mode, &*decision.rule), (Mode::Native, "pod-sandbox"));
+    assert_eq!(decision.programs.as_deref(), Some(&[hash.clone()][..]));
+    header[60] = 1;
+    fs::write(&pause, &header).unwrap();
+    assert_eq!(decide().mode, Mode::Vm);
 }
 
 #[test]

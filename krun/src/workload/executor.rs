@@ -25,7 +25,8 @@ use nix::sys::signal::SigSet;
 use spec_compat::{Config, Hook, State};
 
 use super::monitor::{Monitor, OpenError};
-use super::{environment, native, program};
+use super::native::{self, Native};
+use super::{environment, program};
 use crate::cli::Global;
 use crate::container::start_gate;
 use crate::policy::Mode;
@@ -53,14 +54,23 @@ pub(crate) struct Workload {
 pub(crate) enum RunsOn {
     Monitor(Monitor),
     /// The host's kernel.
-    Host,
+    Host(Native),
 }
 
 impl RunsOn {
-    /// Opens what `mode` needs, on the host's side.
-    pub(crate) fn open(mode: Mode, global: &Global, config: &Config) -> Result<Self, OpenError> {
+    /// Opens what `mode` needs, on the host's side. If `programs` are named, natively only one of these
+    /// hashes may run.
+    pub(crate) fn open(
+        mode: Mode,
+        programs: Option<Vec<String>>,
+        global: &Global,
+        config: &Config,
+    ) -> Result<Self, OpenError> {
         match mode {
-            Mode::Native => Ok(Self::Host),
+            Mode::Native => {
+                native::demand_possible(config).map_err(OpenError::Native)?;
+                Ok(Self::Host(Native::prepare(config, programs)?))
+            }
             Mode::Vm => Monitor::open(config, global.km.as_deref(), !global.no_release_suffix)
                 .map(Self::Monitor),
         }
@@ -105,20 +115,12 @@ impl Workload {
         nix::sys::prctl::set_dumpable(false).map_err(|errno| errno.desc().to_owned())?;
         // `create` blocked them; a program must not inherit that.
         SigSet::all().thread_unblock().map_err(|errno| errno.desc().to_owned())?;
-        if matches!(self.runs_on, RunsOn::Monitor(_)) {
-            self.leave_keyring()?;
-        }
+        self.leave_keyring()?;
         let prepared = self.prepare()?;
         if let RunsOn::Monitor(monitor) = &self.runs_on {
             monitor.check(&prepared)?.map_err(|fault| self.fault(&fault))?;
         }
         self.prepared.set(prepared).map_err(|_| "validated twice".to_owned())
-    }
-
-    /// What must be done by krun itself, whose children inherit it: a native program's seccomp profile
-    /// is in force before `validate`, and the engines' default does not let it do this.
-    pub(crate) fn prepare_on_host(&self) -> Result<(), String> {
-        if matches!(self.runs_on, RunsOn::Host) { self.leave_keyring() } else { Ok(()) }
     }
 
     fn leave_keyring(&self) -> Result<(), String> {
@@ -166,7 +168,7 @@ impl Workload {
             .map_err(|error| error.to_string())?;
         let executed = match &self.runs_on {
             RunsOn::Monitor(monitor) => monitor.become_it(prepared)?,
-            RunsOn::Host => native::become_it(prepared)?,
+            RunsOn::Host(native) => native.become_it(prepared)?,
         };
         executed.map_err(|fault| self.fault(&fault))
     }

@@ -1,4 +1,5 @@
-//! The workload's seccomp profile, as a program that the monitor runs at its gate.
+//! The workload's seccomp profile, as a program that the monitor runs at its gate, or the kernel for
+//! a native program.
 //!
 //! libseccomp translates the profile, with runc's reading of it; the monitor asks the
 //! program about each of the guest's calls. The monitor itself is under no such filter:
@@ -8,16 +9,26 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 
 use libcontainer::oci_spec::runtime::{
-    LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompOperator, LinuxSyscall,
+    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag,
+    LinuxSeccompOperator, LinuxSyscall,
 };
 use libseccomp::error::SeccompError;
-use libseccomp::{ScmpAction, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
+use libseccomp::{
+    ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall,
+};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 /// `EPERM`: what a call fails with where the profile names no error.
 const EPERM: u32 = 1;
 /// `ENOSYS`.
 const ENOSYS: u32 = 38;
+/// How the kernel names architectures to filters (`linux/audit.h`).
+const AUDIT_ARCH_X86_64: u32 = 0xC000_003E;
+const AUDIT_ARCH_I386: u32 = 0x4000_0003;
+/// `SECCOMP_FILTER_FLAG_…` (`linux/seccomp.h`).
+const TSYNC: u32 = 1;
+const LOG: u32 = 2;
+const SPEC_ALLOW: u32 = 4;
 
 /// Why a profile cannot be enforced.
 #[derive(Debug, thiserror::Error)]
@@ -33,24 +44,74 @@ pub(crate) enum FilterError {
     Export(#[from] io::Error),
 }
 
-/// Translates a profile. Returns classic BPF, as `seccomp(2)` takes it.
+/// Translates a profile for a guest, whose calls are those of x86-64 alone. Returns classic BPF, as
+/// `seccomp(2)` takes it.
 pub(crate) fn compile(profile: &LinuxSeccomp) -> Result<Vec<u8>, FilterError> {
+    compile_for(profile, &[])
+}
+
+/// Translates a profile for a native program, which can make the calls of all architectures that the
+/// profile names.
+pub(super) fn compile_natively(profile: &LinuxSeccomp) -> Result<Vec<u8>, FilterError> {
+    let named = profile.architectures().iter().flatten();
+    // Others are those of other processors, or the one that is always there.
+    let known = [(Arch::ScmpArchX86, ScmpArch::X86), (Arch::ScmpArchX32, ScmpArch::X32)];
+    let others: Vec<_> = known
+        .into_iter()
+        .filter(|(name, _)| named.clone().any(|one| one == name))
+        .map(|(_, architecture)| architecture)
+        .collect();
+    compile_for(profile, &others)
+}
+
+/// The flags that a native program's filter is loaded with; runc's default is `SPEC_ALLOW`.
+pub(super) fn flags(profile: &LinuxSeccomp) -> u32 {
+    use LinuxSeccompFilterFlag as Flag;
+    let Some(flags) = profile.flags() else { return SPEC_ALLOW };
+    flags.iter().fold(0, |all, flag| {
+        all | match flag {
+            Flag::SeccompFilterFlagTsync => TSYNC,
+            Flag::SeccompFilterFlagLog => LOG,
+            Flag::SeccompFilterFlagSpecAllow => SPEC_ALLOW,
+            // It is about SCMP_ACT_NOTIFY, which is refused.
+            Flag::SeccompFilterFlagWaitKillableRecv => 0,
+        }
+    })
+}
+
+fn compile_for(profile: &LinuxSeccomp, others: &[ScmpArch]) -> Result<Vec<u8>, FilterError> {
     let default = action(profile.default_action(), profile.default_errno_ret())?;
     let mut filter = ScmpFilterContext::new(default)?;
-    let mut newest = 0;
+    for architecture in others {
+        filter.add_arch(*architecture)?;
+    }
     for rule in profile.syscalls().iter().flatten() {
         for name in rule.names() {
             // As in runc, a call that this libseccomp does not know is passed over.
             let Ok(call) = ScmpSyscall::from_name(name) else { continue };
-            newest = newest.max(i32::from(call));
             add(&mut filter, call, rule, default)?;
         }
     }
-    let program = export(&filter)?;
-    Ok(match (default, u32::try_from(newest)) {
-        (ScmpAction::Allow, _) | (_, Err(_) | Ok(0)) => program,
-        (_, Ok(newest)) => [unknown_calls_fail(newest), program].concat(),
-    })
+    let mut program = Vec::new();
+    // As in runc: not where the profile says itself what becomes of other calls.
+    let lets_through =
+        matches!(default, ScmpAction::Allow | ScmpAction::Log | ScmpAction::Trace(_));
+    if !lets_through && profile.default_errno_ret().is_none() {
+        program.extend(unknown_calls_fail(AUDIT_ARCH_X86_64, newest(profile, ScmpArch::X8664)));
+        if others.contains(&ScmpArch::X86) {
+            program.extend(unknown_calls_fail(AUDIT_ARCH_I386, newest(profile, ScmpArch::X86)));
+        }
+    }
+    program.extend(export(&filter)?);
+    Ok(program)
+}
+
+/// The number of the newest call that the profile names; 0 if it names none.
+fn newest(profile: &LinuxSeccomp, architecture: ScmpArch) -> u32 {
+    let names = profile.syscalls().iter().flatten().flat_map(LinuxSyscall::names);
+    let calls = names.filter_map(|name| ScmpSyscall::from_name_by_arch(name, architecture).ok());
+    // Negative numbers are libseccomp's own, for calls that the architecture does not have.
+    calls.filter_map(|call| u32::try_from(i32::from(call)).ok()).max().unwrap_or_default()
 }
 
 fn action(action: LinuxSeccompAction, errno: Option<u32>) -> Result<ScmpAction, FilterError> {
@@ -127,11 +188,19 @@ fn export(filter: &ScmpFilterContext) -> Result<Vec<u8>, FilterError> {
 
 /// Calls that are newer than all the profile names fail as by an older kernel, whatever
 /// the profile's default is: C libraries then use what they used before. runc does so too.
-fn unknown_calls_fail(newest: u32) -> Vec<u8> {
-    let fail = 0x0005_0000 | ENOSYS;
-    // Load the number; if it is greater than `newest`, fail; else go on behind.
-    let instructions: [(u16, u8, u8, u32); 3] =
-        [(0x20, 0, 0, 0), (0x25, 0, 1, newest), (0x06, 0, 0, fail)];
+fn unknown_calls_fail(architecture: u32, newest: u32) -> Vec<u8> {
+    if newest == 0 {
+        return Vec::new();
+    }
+    // Load the architecture; if it is another, go on behind. Load the number; if it is greater than
+    // `newest`, fail; else go on behind. (x32's numbers, where x86-64's are asked for, are greater.)
+    let instructions: [(u16, u8, u8, u32); 5] = [
+        (0x20, 0, 0, 4),
+        (0x15, 0, 3, architecture),
+        (0x20, 0, 0, 0),
+        (0x25, 0, 1, newest),
+        (0x06, 0, 0, 0x0005_0000 | ENOSYS),
+    ];
     let bytes = |&(code, yes, no, k): &(u16, u8, u8, u32)| {
         let [low, high] = code.to_le_bytes();
         let [k0, k1, k2, k3] = k.to_le_bytes();
@@ -144,7 +213,7 @@ fn unknown_calls_fail(newest: u32) -> Vec<u8> {
 mod tests {
     use libcontainer::oci_spec::runtime::LinuxSeccomp;
 
-    use super::{FilterError, compile};
+    use super::{FilterError, compile, compile_natively, flags};
 
     fn profile(json: &str) -> LinuxSeccomp {
         serde_json::from_str(json).unwrap()
@@ -163,7 +232,25 @@ mod tests {
 
         assert_eq!(program.len() % 8, 0);
         assert_eq!(program[program.len() - 8..][..2], [6, 0], "a return");
-        assert_eq!(program[8 + 4..16], 135_u32.to_le_bytes(), "personality is the newest");
+        assert_eq!(program[3 * 8 + 4..4 * 8], 135_u32.to_le_bytes(), "personality is the newest");
+    }
+
+    #[test]
+    fn a_native_programs_filter_knows_the_architectures_that_are_named() {
+        let text = |architectures: &str| {
+            format!(
+                r#"{{"defaultAction": "SCMP_ACT_ERRNO", {architectures} "syscalls": [
+                    {{"names": ["read"], "action": "SCMP_ACT_ALLOW"}}]}}"#
+            )
+        };
+        let plain = profile(&text(""));
+        let all = r#""architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_AARCH64"],
+                     "flags": ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_TSYNC"],"#;
+        let all = profile(&text(all));
+
+        assert_eq!(compile_natively(&plain).unwrap(), compile(&plain).unwrap());
+        assert!(compile_natively(&all).unwrap().len() > compile(&all).unwrap().len());
+        assert_eq!((flags(&plain), flags(&all)), (4, 3));
     }
 
     #[test]

@@ -11,5 +11,5 @@ mod filter;
 mod launch;
 pub(crate) mod monitor;
 pub(crate) mod monitor_binary;
-mod native;
+pub(crate) mod native;
 mod program;

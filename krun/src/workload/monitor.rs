@@ -47,6 +47,9 @@ pub(crate) enum OpenError {
     /// The seccomp profile cannot be enforced.
     #[error(transparent)]
     Filter(#[from] FilterError),
+    /// A native program cannot have what is asked for.
+    #[error("{0}")]
+    Native(&'static str),
 }
 
 impl Monitor {

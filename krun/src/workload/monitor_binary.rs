@@ -5,12 +5,12 @@
 //! wait for the end. So what is opened is a read-only mount of the file, made for this
 //! purpose and attached nowhere: whoever opens it through `/proc` gets `EROFS`.
 
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, open};
-use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::fs::{Mode, OFlags, open};
+
+use crate::own_binary::{self, OwnBinaryError};
 
 /// The monitor's name beside krun.
 const NAME: &str = "km";
@@ -19,8 +19,8 @@ const NAME: &str = "km";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MonitorError {
     /// Nobody knows where krun is.
-    #[error("read /proc/self/exe")]
-    OwnPath(#[source] io::Error),
+    #[error(transparent)]
+    OwnPath(#[from] OwnBinaryError),
     /// It is not where it should be.
     #[error("the monitor {path} cannot be opened ({reason}): install krun and km together")]
     Open {
@@ -35,9 +35,9 @@ pub(crate) enum MonitorError {
 pub(crate) fn open_monitor(path: Option<&Path>) -> Result<OwnedFd, MonitorError> {
     let path = match path {
         Some(path) => path.to_path_buf(),
-        None => own_path()?.with_file_name(NAME),
+        None => own_binary::path()?.with_file_name(NAME),
     };
-    match open_read_only_mount(&path) {
+    match own_binary::open_read_only_mount(&path) {
         Ok(monitor) => Ok(monitor),
         Err(error) => {
             let monitor = open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
@@ -46,18 +46,6 @@ pub(crate) fn open_monitor(path: Option<&Path>) -> Result<OwnedFd, MonitorError>
             Ok(monitor)
         }
     }
-}
-
-/// Where krun itself is; also what hooks are started with.
-pub(crate) fn own_path() -> Result<PathBuf, MonitorError> {
-    std::env::current_exe().map_err(MonitorError::OwnPath)
-}
-
-fn open_read_only_mount(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let mount = open_tree(CWD, path, flags)?;
-    krun_sys::make_read_only(mount.as_fd())?;
-    Ok(mount)
 }
 
 fn word(errno: rustix::io::Errno) -> &'static str {

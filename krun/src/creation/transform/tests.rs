@@ -102,14 +102,15 @@ fn hooks_are_stood_in_for_or_kept_back() {
 }
 
 #[test]
-fn a_native_program_keeps_its_seccomp_profile() {
+fn a_native_program_is_lent_what_loading_its_profile_needs() {
     let changes = json!({
         "process": { "args": ["sh"], "cwd": "/", "noNewPrivileges": false },
         "linux": { "seccomp": { "defaultAction": "SCMP_ACT_ALLOW" } },
     });
+    let bounding = |document: &Value| document["process"]["capabilities"]["bounding"].clone();
 
     let native = transformed_for(Mode::Native, &changes);
-    assert_eq!(native["linux"]["seccomp"]["defaultAction"], "SCMP_ACT_ALLOW");
-    assert!(native["process"].get("noNewPrivileges").is_none());
-    assert!(transformed(&changes)["linux"].get("seccomp").is_none());
+    assert_eq!(bounding(&native), json!(["CAP_SYS_ADMIN", "CAP_SETPCAP"]));
+    assert_eq!(native["linux"].get("seccomp"), None);
+    assert_eq!(bounding(&transformed(&changes)), json!([]));
 }
