@@ -18,12 +18,18 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 const ROUNDS: usize = 60;
 /// Rounds before those that count.
 const WARM_UP: usize = 5;
+/// A policy by which everything is native.
+const NATIVE: &str = "[[rule]]\nid = \"all\"\nmode = \"native\"\n";
 
 fn main() -> Result<()> {
-    let contestants = [("runc", Runtime::runc()?), ("krun", Runtime::krun()?)];
+    let native = Runtime::krun_with_policy(NATIVE)?;
+    let contestants =
+        [("runc", Runtime::runc()?), ("krun", Runtime::krun()?), ("krun, native", native)];
     let bundle = Bundle::with_args(&["/bin/true"])?;
     // Before runc, whose commands are children of this process as well.
-    life(&contestants[1].1, &bundle)?;
+    for (_, runtime) in &contestants[1..] {
+        life(runtime, &bundle)?;
+    }
     let peak = getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss();
     let mut times = contestants.each_ref().map(|_| Vec::new());
     for round in 0..WARM_UP + ROUNDS {
