@@ -22,6 +22,9 @@ use crate::rootfs;
 /// The image that [`Dockerd::start`] imports.
 pub const IMAGE: &str = "busybox:test";
 
+/// The measure, krun, and krun on a host whose policy runs everything natively.
+pub const RUNTIMES: [&str; 3] = ["runc", "krun", "krun-native"];
+
 const START_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
@@ -34,15 +37,18 @@ pub struct Dockerd {
 }
 
 impl Dockerd {
-    /// Starts a daemon that knows `krun`, and imports [`IMAGE`], with these programs added.
+    /// Starts a daemon that knows the [`RUNTIMES`], and imports [`IMAGE`], with these programs added.
     pub fn start(krun: &Path, programs: &[(&str, PathBuf)]) -> Result<Self> {
-        Self::configured(&json!({"runtimes": {"krun": {"path": krun}}}), true, programs)
+        let dir = directory()?;
+        let configuration = json!({"runtimes": runtimes(krun, dir.path())?});
+        Self::configured(dir, configuration, true, programs)
     }
 
     /// Starts one that leaves containers alone when it ends.
     pub fn start_with_live_restore(krun: &Path) -> Result<Self> {
-        let runtimes = json!({"krun": {"path": krun}});
-        Self::configured(&json!({"runtimes": runtimes, "live-restore": true}), true, &[])
+        let dir = directory()?;
+        let configuration = json!({"runtimes": runtimes(krun, dir.path())?, "live-restore": true});
+        Self::configured(dir, configuration, true, &[])
     }
 
     /// Starts one whose default runtime is `krun` with the policy in this directory, and which puts
@@ -50,17 +56,15 @@ impl Dockerd {
     pub fn start_with_policy(krun: &Path, policy: &Path) -> Result<Self> {
         let runtime = json!({"path": krun, "runtimeArgs": ["--policy-dir", policy]});
         let configuration = json!({"runtimes": {"krun": runtime}, "default-runtime": "krun"});
-        Self::configured(&configuration, false, &[])
+        Self::configured(directory()?, configuration, false, &[])
     }
 
     fn configured(
-        configuration: &Value,
+        dir: TempDir,
+        mut configuration: Value,
         own_cgroup: bool,
         programs: &[(&str, PathBuf)],
     ) -> Result<Self> {
-        // The socket's path must stay short.
-        let dir = tempfile::Builder::new().prefix("krun-docker").tempdir_in("/tmp")?;
-        let mut configuration = configuration.clone();
         if own_cgroup {
             configuration["cgroup-parent"] = json!(Footprint::new(dir.path()).cgroup());
         }
@@ -93,24 +97,26 @@ impl Dockerd {
         outcome::run(&mut self.docker(run_args(runtime, args)), stdin)
     }
 
-    /// Runs with runc, then with krun, and panics unless output and exit code are equal and
-    /// nothing is left of either. Returns what both did.
+    /// Runs with each of the [`RUNTIMES`], and panics unless output and exit code are runc's and
+    /// nothing is left. Returns what krun did, in a virtual machine.
     #[track_caller]
     pub fn assert_same(&self, args: &[&str], stdin: Option<&[u8]>) -> Outcome {
-        let [expected, got] = ["runc", "krun"].map(|runtime| {
+        let [expected, got, native] = RUNTIMES.map(|runtime| {
             let outcome = self.run(runtime, args, stdin).expect("the client can be run");
             self.ensure_nothing_is_left().unwrap_or_else(|left| {
                 panic!("{args:?} by {runtime}: {outcome:?}\n{left}\n{}", self.log())
             });
             outcome
         });
-        let mut different = outcome::difference(&expected, &got);
-        if matches!(expected.end, End::Exited(125..=127)) && expected.end == got.end {
-            // The engine refuses to start the program: standard error has its own words.
-            different = None;
-        }
-        if let Some(difference) = different {
-            panic!("{args:?}\n{difference}\n=== krun: {got:?}\n=== log: {}", self.log());
+        for got in [&got, &native] {
+            let mut different = outcome::difference(&expected, got);
+            if matches!(expected.end, End::Exited(125..=127)) && expected.end == got.end {
+                // The engine refuses to start the program: standard error has its own words.
+                different = None;
+            }
+            if let Some(difference) = different {
+                panic!("{args:?}\n{difference}\n=== krun: {got:?}\n=== log: {}", self.log());
+            }
         }
         got
     }
@@ -222,6 +228,20 @@ impl Drop for Dockerd {
 /// The arguments of `docker run` before those that a test gives.
 pub fn run_args<'a>(runtime: &'a str, args: &[&'a str]) -> Vec<&'a str> {
     [&["run", "--rm", "--network", "none", "--runtime", runtime], args].concat()
+}
+
+fn directory() -> Result<TempDir> {
+    // The socket's path must stay short.
+    Ok(tempfile::Builder::new().prefix("krun-docker").tempdir_in("/tmp")?)
+}
+
+/// krun as dockerd's configuration has it, with and without virtual machines.
+fn runtimes(krun: &Path, dir: &Path) -> Result<Value> {
+    let policy = dir.join("policy");
+    fs::create_dir(&policy)?;
+    fs::write(policy.join("10-all.toml"), "[[rule]]\nid = \"all\"\nmode = \"native\"\n")?;
+    let native = json!({"path": krun, "runtimeArgs": ["--policy-dir", policy]});
+    Ok(json!({"krun": {"path": krun}, "krun-native": native}))
 }
 
 fn spawn(dir: &Path) -> Result<Child> {

@@ -8,10 +8,8 @@ use std::process::Command;
 use std::thread;
 
 use integration::built;
-use integration::dockerd::{Dockerd, IMAGE};
+use integration::dockerd::{Dockerd, IMAGE, RUNTIMES};
 use integration::outcome::{self, End, Outcome, TIME_LIMIT};
-
-const RUNTIMES: [&str; 2] = ["runc", "krun"];
 
 fn start() -> Dockerd {
     Dockerd::start(&built::krun().expect("krun is built"), &[]).expect("dockerd starts")
