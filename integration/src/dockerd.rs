@@ -1,7 +1,8 @@
 //! A private dockerd, with its own containerd, directories, socket and cgroup.
 //!
-//! It shares nothing with a daemon that the machine may run, and needs no network: no bridge, no
-//! firewall rules. It is ready in half a second, so every test has its own.
+//! It shares nothing with a daemon that the machine may run, and brings no bridge and no firewall
+//! rules unless it is in a network namespace of its own. It is ready in half a second, so every test
+//! has its own.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::footprint::Footprint;
+use crate::network;
 use crate::outcome::{self, End, Outcome};
 use crate::rootfs;
 
@@ -28,10 +30,23 @@ pub const RUNTIMES: [&str; 3] = ["runc", "krun", "krun-native"];
 const START_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
+/// What a daemon may do for its containers' network.
+#[derive(Clone, Copy, Debug)]
+enum Network {
+    /// Nothing: there are no bridges.
+    Absent,
+    /// Bridges and firewall rules, in a namespace of the daemon's own.
+    Own,
+}
+
+/// The options of a daemon without a network.
+const NO_NETWORK: [&str; 3] = ["--bridge=none", "--iptables=false", "--ip6tables=false"];
+
 /// A running daemon. Dropping it stops it and takes away all it made.
 #[derive(Debug)]
 pub struct Dockerd {
     daemon: Child,
+    network: Network,
     footprint: Footprint,
     dir: TempDir,
 }
@@ -42,6 +57,13 @@ impl Dockerd {
         let dir = directory()?;
         let configuration = json!({"runtimes": runtimes(krun, dir.path())?});
         Self::configured(dir, configuration, true, programs)
+    }
+
+    /// Starts one that has bridges, in a network namespace of its own.
+    pub fn start_with_network(krun: &Path) -> Result<Self> {
+        let dir = directory()?;
+        let configuration = json!({"runtimes": runtimes(krun, dir.path())?});
+        Self::launched(Network::Own, dir, configuration, true, &[])
     }
 
     /// Starts one that leaves containers alone when it ends.
@@ -61,6 +83,16 @@ impl Dockerd {
 
     fn configured(
         dir: TempDir,
+        configuration: Value,
+        own_cgroup: bool,
+        programs: &[(&str, PathBuf)],
+    ) -> Result<Self> {
+        Self::launched(Network::Absent, dir, configuration, own_cgroup, programs)
+    }
+
+    fn launched(
+        network: Network,
+        dir: TempDir,
         mut configuration: Value,
         own_cgroup: bool,
         programs: &[(&str, PathBuf)],
@@ -70,11 +102,16 @@ impl Dockerd {
         }
         fs::write(dir.path().join("config.json"), configuration.to_string())
             .context("write dockerd's configuration")?;
-        let daemon = spawn(dir.path())?;
+        let daemon = spawn(dir.path(), network)?;
         let footprint = Footprint::new(dir.path());
-        let mut dockerd = Self { daemon, footprint, dir };
+        let mut dockerd = Self { daemon, network, footprint, dir };
         dockerd.wait_until_it_answers()?;
         dockerd.import(programs)?;
+        if matches!(network, Network::Own) {
+            // The daemon keeps hold of its own network once a container is in it.
+            let first = dockerd.call(["run", "--rm", "--network", "host", IMAGE, "true"])?;
+            ensure!(first.is_success(), "docker run: {first:?}");
+        }
         dockerd.footprint.accept_what_is_there()?;
         Ok(dockerd)
     }
@@ -154,6 +191,11 @@ impl Dockerd {
         Ok(modes)
     }
 
+    /// A busybox program of the host's, in the daemon's network: what is outside for a container.
+    pub fn outside(&self, args: &[&str]) -> Result<Outcome> {
+        outcome::run(&mut network::beside(self.daemon.id(), args), None)
+    }
+
     /// The daemon's socket.
     pub fn socket(&self) -> PathBuf {
         self.path("socket")
@@ -204,7 +246,7 @@ impl Dockerd {
     pub fn restart(&mut self) -> Result<()> {
         let earlier = self.footprint.traces()?;
         self.stop()?;
-        self.daemon = spawn(self.dir.path())?;
+        self.daemon = spawn(self.dir.path(), self.network)?;
         self.wait_until_it_answers()?;
         self.footprint.accept_what_is_new_since(&earlier)
     }
@@ -244,9 +286,14 @@ fn runtimes(krun: &Path, dir: &Path) -> Result<Value> {
     Ok(json!({"krun": {"path": krun}, "krun-native": native}))
 }
 
-fn spawn(dir: &Path) -> Result<Child> {
+fn spawn(dir: &Path, network: Network) -> Result<Child> {
     let log = File::options().create(true).append(true).open(dir.join("log"))?;
-    Command::new("dockerd")
+    let (mut command, options) = match network {
+        Network::Absent => (Command::new("dockerd"), &NO_NETWORK[..]),
+        Network::Own => (network::alone("dockerd"), &[][..]),
+    };
+    command
+        .args(options)
         .arg("--config-file")
         .arg(dir.join("config.json"))
         .arg("--data-root")
@@ -256,7 +303,6 @@ fn spawn(dir: &Path) -> Result<Child> {
         .arg("--pidfile")
         .arg(dir.join("pid"))
         .arg(format!("--host=unix://{}", dir.join("socket").display()))
-        .args(["--bridge=none", "--iptables=false", "--ip6tables=false"])
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

@@ -19,6 +19,7 @@ pub mod dockerd;
 pub mod footprint;
 pub mod guests;
 pub mod native_and_km;
+pub mod network;
 pub mod outcome;
 pub mod podman;
 pub mod rootfs;
