@@ -1,6 +1,7 @@
 //! Making a container: everything between `krun create` and a program that waits for start.
 
 mod bundle;
+mod cgroup_mounts;
 mod copy_up;
 mod descriptors;
 mod error;
@@ -238,7 +239,7 @@ impl<'a> Plan<'a> {
         let directory = entry.directory();
         let kept = self.bundle.config.document().to_string();
         replace_file(&entry.bundle_json(), kept.as_bytes()).map_err(CreateError::WriteConfig)?;
-        let document = transform::for_libcontainer(&transform::Inputs {
+        let mut document = transform::for_libcontainer(&transform::Inputs {
             config: &self.bundle.config,
             bundle: &self.bundle.directory,
             rootfs: &self.bundle.rootfs,
@@ -247,6 +248,7 @@ impl<'a> Plan<'a> {
             own_path: &self.own_path,
             gate: &start_gate::path(directory),
         });
+        cgroup_mounts::replace(&mut document, cgroup)?;
         replace_file(&directory.join("config.json"), document.to_string().as_bytes())
             .map_err(CreateError::WriteConfig)
     }
