@@ -1,4 +1,5 @@
-//! A private containerd, with its own directories, socket and cgroup, driven by `ctr`.
+//! A private containerd, with its own directories, socket and cgroup, driven by `ctr`. With its CRI plugin it
+//! is [`crate::cri`]'s.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -12,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::built;
 use crate::footprint::Footprint;
+use crate::network;
 use crate::outcome::{self, Outcome};
 use crate::rootfs;
 
@@ -29,10 +31,24 @@ pub struct Containerd {
 impl Containerd {
     /// Starts a daemon, and makes a root filesystem for its containers.
     pub fn start() -> Result<Self> {
+        let no_cri = "disabled_plugins = ['io.containerd.grpc.v1.cri']\n".to_owned();
+        Self::launch(&mut Command::new("containerd"), |_| Ok(no_cri))
+    }
+
+    /// Starts a daemon in a network of its own, with more configuration, which may name the daemon's
+    /// directory.
+    pub(crate) fn start_with(more: impl FnOnce(&Path) -> Result<String>) -> Result<Self> {
+        Self::launch(&mut network::alone("containerd"), more)
+    }
+
+    fn launch(
+        containerd: &mut Command,
+        more: impl FnOnce(&Path) -> Result<String>,
+    ) -> Result<Self> {
         // The socket's path must stay short.
         let dir = tempfile::Builder::new().prefix("krun-ctr").tempdir_in("/tmp")?;
         rootfs::make(&dir.path().join("rootfs"))?;
-        let daemon = spawn(dir.path())?;
+        let daemon = spawn(containerd, dir.path(), &more(dir.path())?)?;
         let mut footprint = Footprint::new(dir.path());
         let answers = || ctr(dir.path(), ["version"]).is_ok_and(|outcome| outcome.is_success());
         if !outcome::eventually(START_LIMIT, answers) {
@@ -72,6 +88,26 @@ impl Containerd {
         self.footprint.ensure_nothing_is_left()
     }
 
+    /// A busybox program of the host's, in the daemon's network: what is outside for a pod.
+    pub(crate) fn outside(&self, args: &[&str]) -> Result<Outcome> {
+        outcome::run(&mut network::beside(self.daemon.id(), args), None)
+    }
+
+    /// Where all the daemon's files are.
+    pub(crate) fn directory(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The cgroup that is to be the parent of every container's.
+    pub(crate) fn cgroup(&self) -> &str {
+        self.footprint.cgroup()
+    }
+
+    /// The daemon's socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        socket(self.dir.path())
+    }
+
     /// The end of the daemon's log, for a test that fails.
     pub fn log(&self) -> String {
         log(self.dir.path())
@@ -105,10 +141,9 @@ fn log(dir: &Path) -> String {
     lines[lines.len().saturating_sub(10)..].join("\n")
 }
 
-fn spawn(dir: &Path) -> Result<Child> {
+fn spawn(containerd: &mut Command, dir: &Path, more: &str) -> Result<Child> {
     let config = format!(
-        "version = 2\nroot = '{}'\nstate = '{}'\n\
-         disabled_plugins = ['io.containerd.grpc.v1.cri']\n\
+        "version = 2\nroot = '{}'\nstate = '{}'\n{more}\
          [grpc]\naddress = '{}'\n[ttrpc]\naddress = '{}'\n",
         dir.join("root").display(),
         dir.join("state").display(),
@@ -117,7 +152,7 @@ fn spawn(dir: &Path) -> Result<Child> {
     );
     fs::write(dir.join("config.toml"), config).context("write containerd's configuration")?;
     let log = File::create(dir.join("log"))?;
-    Command::new("containerd")
+    containerd
         .arg("--config")
         .arg(dir.join("config.toml"))
         .stdin(Stdio::null())

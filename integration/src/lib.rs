@@ -15,6 +15,7 @@
 pub mod built;
 pub mod bundle;
 pub mod containerd;
+pub mod cri;
 pub mod dockerd;
 pub mod footprint;
 pub mod guests;
