@@ -6,7 +6,7 @@ use oci_spec::runtime::{Capability, Hook, LinuxNamespaceType, LinuxSeccomp, Proc
 use serde_json::{Map, Value};
 
 use crate::check;
-use crate::{ConfigError, Fault};
+use crate::{ConfigError, DeviceRule, Fault};
 
 /// The sets of `process.capabilities`; those that are absent are empty, as in runc.
 const CAPABILITY_SETS: [&str; 5] = ["bounding", "effective", "permitted", "inheritable", "ambient"];
@@ -120,11 +120,18 @@ impl Config {
         mounts.any(|mount| mount.destination().as_path() == Path::new(directory))
     }
 
-    /// Whether there are rules for the use of devices.
-    pub fn has_device_rules(&self) -> bool {
+    /// The rules for the use of devices, in their order.
+    pub fn device_rules(&self) -> &[DeviceRule] {
         let linux = self.spec.linux().as_ref();
         let resources = linux.and_then(|linux| linux.resources().as_ref());
-        resources.is_some_and(|resources| resources.devices().is_some())
+        resources.and_then(|resources| resources.devices().as_deref()).unwrap_or_default()
+    }
+
+    /// Whether the container is to have a device at `path` that is described here.
+    pub fn describes_device(&self, path: &str) -> bool {
+        let linux = self.spec.linux().as_ref();
+        let mut devices = linux.and_then(|linux| linux.devices().as_ref()).into_iter().flatten();
+        devices.any(|device| device.path() == Path::new(path))
     }
 
     /// The workload's seccomp profile.

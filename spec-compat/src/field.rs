@@ -3,6 +3,7 @@
 //! The typed form of the specification (`oci-spec`) stops at the first thing it cannot
 //! read. The checks walk the untyped document instead, so that all faults come at once.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use serde_json::Value;
@@ -79,6 +80,19 @@ impl<'a> Field<'a> {
             faults.push(self.fault(expected));
         }
         self.text(expected, faults)
+    }
+
+    /// Demands an integer between these, if there is anything.
+    pub(crate) fn integer(
+        &self,
+        range: RangeInclusive<i64>,
+        expected: &str,
+        faults: &mut Vec<Fault>,
+    ) {
+        let is_within = |value: &Value| value.as_i64().is_some_and(|n| range.contains(&n));
+        if self.value.is_some_and(|value| !is_within(value)) {
+            faults.push(self.fault(expected));
+        }
     }
 
     /// Demands an absolute path.

@@ -22,7 +22,9 @@ mod state;
 
 pub use config::Config;
 pub use fault::{ConfigError, Fault};
-pub use oci_spec::runtime::{Hook, Spec};
+pub use oci_spec::runtime::{
+    Hook, LinuxDeviceCgroup as DeviceRule, LinuxDeviceType as DeviceType, Spec,
+};
 pub use state::{State, Status};
 
 /// The newest version of the runtime specification whose documents krun reads and writes.

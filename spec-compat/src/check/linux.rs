@@ -21,6 +21,27 @@ pub(super) fn check(linux: &Field<'_>, faults: &mut Vec<Fault>) {
     for device in linux.child("devices").elements(faults) {
         device.child("path").absolute_path(faults);
     }
+    for rule in linux.child("resources").child("devices").elements(faults) {
+        device_rule(&rule, faults);
+    }
+}
+
+fn device_rule(rule: &Field<'_>, faults: &mut Vec<Fault>) {
+    const TYPE: &str = "one of a, b, c";
+    const ACCESS: &str = "some of r, w, m";
+    const NUMBER: &str = "a device number, or -1 for all";
+    let kind = rule.child("type");
+    if kind.text(TYPE, faults).is_some_and(|text| !["a", "b", "c"].contains(&text)) {
+        faults.push(kind.fault(TYPE));
+    }
+    let access = rule.child("access");
+    let is_access = |text: &str| !text.is_empty() && text.chars().all(|c| "rwm".contains(c));
+    if access.required_text(ACCESS, faults).is_some_and(|text| !is_access(text)) {
+        faults.push(access.fault(ACCESS));
+    }
+    for name in ["major", "minor"] {
+        rule.child(name).integer(-1..=i64::from(u32::MAX), NUMBER, faults);
+    }
 }
 
 fn namespaces(field: &Field<'_>, faults: &mut Vec<Fault>) {

@@ -83,6 +83,26 @@ const BAD_VALUES: &[(&str, &str, &str)] = &[
         r#"linux.namespaces[1].type: found "pid", expected each namespace once"#,
     ),
     (
+        "/linux/resources",
+        r#"{"devices": [{"type": "u", "access": "rwm"}]}"#,
+        r#"linux.resources.devices[0].type: found "u", expected one of a, b, c"#,
+    ),
+    (
+        "/linux/resources",
+        r#"{"devices": [{"access": "r"}, {"allow": true}]}"#,
+        "linux.resources.devices[1].access: found nothing, expected some of r, w, m",
+    ),
+    (
+        "/linux/resources",
+        r#"{"devices": [{"access": "rx"}]}"#,
+        r#"linux.resources.devices[0].access: found "rx", expected some of r, w, m"#,
+    ),
+    (
+        "/linux/resources",
+        r#"{"devices": [{"access": "r", "major": -1, "minor": -2}]}"#,
+        "linux.resources.devices[0].minor: found -2, expected a device number, or -1 for all",
+    ),
+    (
         "/linux/rootfsPropagation",
         r#""public""#,
         r#"linux.rootfsPropagation: found "public", expected one of shared, slave, private, unbindable, or these with r in front"#,
