@@ -3,6 +3,7 @@
 //! Each function takes owned or borrowed descriptors and gives a `Result`; what a caller
 //! may rely on is said at the function. All else in krun is `#![forbid(unsafe_code)]`.
 
+mod bpf;
 mod child;
 mod device;
 mod disposition;
@@ -11,6 +12,7 @@ mod keyring;
 mod mount;
 mod signal;
 
+pub use bpf::{attach_device_program, load_device_program};
 pub use child::spawn;
 pub use device::{kkm_identity, kvm_api_version};
 pub use disposition::reset_sigpipe;
