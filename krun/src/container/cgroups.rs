@@ -37,6 +37,14 @@ pub(crate) enum CgroupError {
     /// A frozen cgroup would freeze whatever enters it, for ever.
     #[error("container's cgroup unexpectedly frozen")]
     Frozen,
+    /// The kernel does not make the directory.
+    #[error("make cgroup {path}")]
+    Make {
+        /// The cgroup.
+        path: PathBuf,
+        /// What Linux said.
+        source: io::Error,
+    },
     /// The kernel does not give the directory up.
     #[error("remove cgroup {path}")]
     Remove {

@@ -1,6 +1,7 @@
 //! A container: its name, its recorded state, its process, its cgroups.
 
 pub(crate) mod cgroups;
+pub(crate) mod devices;
 pub(crate) mod freezer;
 pub(crate) mod id;
 pub(crate) mod limits;

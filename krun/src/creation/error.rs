@@ -7,6 +7,7 @@ use libcontainer::error::LibcontainerError;
 use spec_compat::ConfigError;
 
 use crate::container::cgroups::CgroupError;
+use crate::container::devices;
 use crate::container::id::IdError;
 use crate::container::store::StoreError;
 use crate::own_binary::OwnBinaryError;
@@ -25,6 +26,12 @@ pub(crate) enum CreateError {
     /// The cgroup is not usable.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    /// A rule about devices cannot be obeyed.
+    #[error(transparent)]
+    DeviceRule(#[from] devices::Conflict),
+    /// The rules about devices cannot be enforced.
+    #[error(transparent)]
+    DeviceRules(#[from] devices::DeviceRulesError),
     /// The host's policy cannot be read, or denies the container.
     #[error(transparent)]
     Policy(#[from] PolicyError),

@@ -9,6 +9,7 @@ mod hook_order;
 mod own_dev;
 mod transform;
 mod unfinished;
+mod version_2;
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ use self::unfinished::Unfinished;
 pub(crate) use self::unfinished::reap_children;
 use crate::cli::{CreateOptions, Global};
 use crate::container::cgroups;
+use crate::container::devices;
 use crate::container::id::ContainerId;
 use crate::container::pidfd_socket::{self, PidfdSocket};
 use crate::container::process::ProcessName;
@@ -129,6 +131,7 @@ pub(crate) fn create(
 struct Plan<'a> {
     options: &'a CreateOptions,
     bundle: bundle::Bundle,
+    devices: devices::Decision,
     decision: Decision,
     runs_on: RunsOn,
     own_path: PathBuf,
@@ -149,10 +152,7 @@ impl<'a> Plan<'a> {
         for warning in bundle.config.warnings() {
             tracing::warn!("{warning}");
         }
-        if cgroups::is_version_2() && bundle.config.has_device_rules() {
-            // Version 2 has no files for them; libcontainer needs a BPF library we leave out.
-            tracing::warn!("the device rules (linux.resources.devices) are not enforced yet");
-        }
+        let devices = devices::decide(&bundle.config)?;
         demand_open(options.preserve_fds)?;
         let pidfd_socket =
             PidfdSocket::connect(options.pidfd_socket.as_deref(), pidfd_socket::CONTAINER)
@@ -161,7 +161,7 @@ impl<'a> Plan<'a> {
         let programs = decision.programs.clone();
         let runs_on = RunsOn::open(decision.mode, programs, global, &bundle.config)?;
         let own_path = own_binary::path()?;
-        Ok(Self { options, bundle, decision, runs_on, own_path, pidfd_socket })
+        Ok(Self { options, bundle, devices, decision, runs_on, own_path, pidfd_socket })
     }
 
     /// Makes the container; what it makes is noted in `unfinished` first.
@@ -183,6 +183,9 @@ impl<'a> Plan<'a> {
         let directory = unfinished.entry().directory().to_path_buf();
         let mut record = self.new_record(id, cgroups);
         unfinished.entry().save(&record, lock)?;
+        if cgroups::is_version_2() {
+            version_2::prepare(&record.cgroups, &self.devices)?;
+        }
         let gate = start_gate::create(&directory).map_err(CreateError::Gate)?;
         self.write_config(unfinished.entry(), &cgroup)?;
         if !self.bundle.config.mounts_on("/dev") {
@@ -195,6 +198,7 @@ impl<'a> Plan<'a> {
         let rootfs = self.bundle.rootfs.clone();
         let pidfd_socket = self.pidfd_socket.take();
         let copied_up = copy_up::destinations(self.bundle.config.document());
+        let devices = self.devices.clone();
         let result = self.build(id, &directory, console, &gate, &record);
         log.send_causes_to(None);
         let reports = start_gate::drain(&gate);
@@ -208,6 +212,7 @@ impl<'a> Plan<'a> {
         let process = ProcessName::of(pid).map_err(CreateError::Process)?;
         record.process = Some(process);
         record.cgroups.retain(|directory| directory.exists());
+        devices::take_back(&devices, &record.cgroups)?;
         unfinished.entry().save(&record, lock)?;
         let told = pidfd_socket.map_or(Ok(()), |socket| socket.send(process));
         told.map_err(CreateError::PidfdSocket)?;
@@ -244,6 +249,7 @@ impl<'a> Plan<'a> {
             bundle: &self.bundle.directory,
             rootfs: &self.bundle.rootfs,
             cgroup,
+            devices: (!cgroups::is_version_2()).then_some(&self.devices),
             mode: self.decision.mode,
             own_path: &self.own_path,
             gate: &start_gate::path(directory),

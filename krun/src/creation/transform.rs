@@ -9,6 +9,8 @@
 //! * `linux.cgroupsPath` is always there: libcontainer's own default is `/:youki:<id>`;
 //! * `linux.rootfsPropagation` loses its `r`, which libcontainer does not know and always
 //!   means;
+//! * `linux.resources.devices`, where libcontainer enforces it, is what the rules come to, or it would
+//!   take none for leave to do everything;
 //! * `process.env` has a `HOME`, or libcontainer would ask the C library, which loads
 //!   libraries, here out of the container. The workload's environment is made elsewhere;
 //! * `process.user.umask` is always there, or it would be the caller's;
@@ -22,6 +24,7 @@ use serde_json::{Map, Value, json};
 use spec_compat::Config;
 
 use super::{copy_up, hook_order};
+use crate::container::devices::Decision;
 use crate::policy::Mode;
 use crate::workload::native;
 
@@ -32,6 +35,8 @@ pub(super) struct Inputs<'a> {
     pub(super) bundle: &'a Path,
     pub(super) rootfs: &'a Path,
     pub(super) cgroup: &'a Path,
+    /// The rules libcontainer is to enforce, if it can.
+    pub(super) devices: Option<&'a Decision>,
     pub(super) mode: Mode,
     pub(super) own_path: &'a Path,
     pub(super) gate: &'a Path,
@@ -48,6 +53,9 @@ pub(super) fn for_libcontainer(inputs: &Inputs<'_>) -> Value {
     let mut document = inputs.config.document().clone();
     document["root"]["path"] = json!(inputs.rootfs);
     change_linux(&mut document["linux"], inputs.cgroup);
+    if let Some(decision) = inputs.devices {
+        document["linux"]["resources"]["devices"] = decision.document();
+    }
     process_for_libcontainer(inputs.config, inputs.mode, &mut document["process"]);
     replace_hooks(&mut document, inputs);
     for mount in document.get_mut("mounts").and_then(Value::as_array_mut).into_iter().flatten() {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use spec_compat::Config;
 
 use super::{Inputs, for_libcontainer};
+use crate::container::devices;
 use crate::policy::Mode;
 
 /// A minimal document with `changes` put at the top, transformed.
@@ -28,6 +29,7 @@ fn transformed_for(mode: Mode, changes: &Value) -> Value {
         bundle: Path::new("/bundle"),
         rootfs: Path::new("/bundle/rootfs"),
         cgroup: Path::new("/web"),
+        devices: Some(&devices::decide(&config).unwrap()),
         mode,
         own_path: Path::new("/opt/krun"),
         gate: Path::new("/run/krun/web/exec.fifo"),
@@ -49,6 +51,18 @@ fn paths_and_the_cgroup_are_filled_in() {
     assert_eq!(document["mounts"][1]["source"], "proc");
     assert_eq!(document["process"]["env"], json!(["HOME=/"]));
     assert_eq!(document["process"]["user"]["umask"], 0o022);
+}
+
+#[test]
+fn without_rules_for_devices_everything_is_denied_but_what_every_container_has() {
+    let document = transformed(&json!({ "linux": { "resources": { "pids": { "limit": 9 } } } }));
+
+    let resources = &document["linux"]["resources"];
+    assert_eq!(resources["pids"]["limit"], 9);
+    let rules = resources["devices"].as_array().unwrap();
+    assert_eq!(rules[0], json!({ "allow": false, "type": "a", "access": "rwm" }));
+    let null = json!({ "allow": true, "type": "c", "access": "rwm", "major": 1, "minor": 3 });
+    assert!(rules.contains(&null), "{rules:?}");
 }
 
 #[test]
