@@ -162,7 +162,7 @@ pub(crate) fn remove(directories: &[PathBuf]) -> Result<(), CgroupError> {
     }
 }
 
-fn remove_tree(directory: &Path) -> Result<(), CgroupError> {
+pub(super) fn remove_tree(directory: &Path) -> Result<(), CgroupError> {
     for child in children(directory) {
         remove_tree(&child)?;
     }

@@ -5,6 +5,7 @@ pub(crate) mod devices;
 pub(crate) mod freezer;
 pub(crate) mod id;
 pub(crate) mod limits;
+pub(crate) mod memberships;
 pub(crate) mod oom;
 pub(crate) mod pidfd_socket;
 pub(crate) mod process;

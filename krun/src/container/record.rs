@@ -24,6 +24,9 @@ pub(crate) struct Record {
     /// The container's directory in every cgroup hierarchy.
     #[serde(default)]
     pub(crate) cgroups: Vec<PathBuf>,
+    /// Its directories in hierarchies without limits.
+    #[serde(default)]
+    pub(crate) memberships: Vec<PathBuf>,
     /// How its programs run, and the rule that says so.
     #[serde(default)]
     pub(crate) mode: Mode,

@@ -4,6 +4,7 @@ use hooks::Point;
 use spec_compat::Status;
 
 use super::cgroups::{self, CgroupError};
+use super::memberships;
 use super::record::Record;
 use super::store::{Entry, StoreError};
 
@@ -28,6 +29,7 @@ pub(crate) fn remove(entry: &Entry, record: &Record, insist: Insist) -> Result<(
         Err(error) => tracing::warn!("{error}"),
         Ok(()) => {}
     }
+    memberships::remove(&record.memberships);
     entry.remove()?;
     let state = record.state(Status::Stopped).to_hook_json();
     if let Err(error) = hooks::run(Point::Poststop, &record.poststop, &state, &[]) {

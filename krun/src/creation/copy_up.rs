@@ -9,26 +9,22 @@
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use procfs::process::Process;
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
-    chmodat, chownat, fstatfs, major, minor, mkdirat, mknodat, openat2, readlinkat, statat,
-    symlinkat, utimensat,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
+    chmodat, chownat, mkdirat, mknodat, openat2, readlinkat, statat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
 use serde_json::Value;
 
+use super::in_container;
+
 const OPTION: &str = "tmpcopyup";
-/// `TMPFS_MAGIC` of `linux/magic.h`.
-const TMPFS: i64 = 0x0102_1994;
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-/// Anywhere below a root, whose `/` it is.
-const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 /// One step down, through no link and into no mount.
 const ONE_DOWN: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_XDEV);
@@ -40,41 +36,33 @@ pub(super) fn remove_option(mount: &mut Value) {
     }
 }
 
+/// Whether a mount has the option.
+pub(super) fn is_wanted(mount: &Value) -> bool {
+    mount["options"].as_array().is_some_and(|all| all.iter().any(|option| option == OPTION))
+}
+
 /// Where the mounts with the option are in the container.
 pub(super) fn destinations(document: &Value) -> Vec<PathBuf> {
     let mounts = document["mounts"].as_array().into_iter().flatten();
-    let asks = |mount: &&Value| {
-        mount["options"].as_array().is_some_and(|all| all.iter().any(|option| option == OPTION))
-    };
-    mounts.filter(asks).filter_map(|mount| mount["destination"].as_str()).map(Into::into).collect()
+    mounts
+        .filter(|mount| is_wanted(mount))
+        .filter_map(|mount| mount["destination"].as_str())
+        .map(Into::into)
+        .collect()
 }
 
 /// Copies what `rootfs` has at `destination` into the tmpfs that is mounted there in the container
 /// whose first process is `pid`.
 pub(super) fn fill(rootfs: &Path, pid: i32, destination: &Path) -> io::Result<()> {
-    let open = |root: &Path| {
-        let root = openat2(CWD, root, DIRECTORY, Mode::empty(), ResolveFlags::empty())?;
-        openat2(root, destination, DIRECTORY, Mode::empty(), IN_ROOT)
-    };
-    let source = match open(rootfs) {
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+    let source = match in_container::open_below(rootfs, destination, DIRECTORY) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(());
+        }
         source => source?,
     };
-    let target = open(Path::new(&format!("/proc/{pid}/root")))?;
-    // Something else may have been mounted over it, even a tmpfs of the host's.
-    let device = statat(&target, c"", AtFlags::EMPTY_PATH)?.st_dev;
-    if fstatfs(&target)?.f_type != TMPFS || is_mounted_here(device)? {
-        return Ok(());
-    }
+    let Some(target) = in_container::own_tmpfs(pid, destination)? else { return Ok(()) };
     copy_content(&source, &target)?;
     copy_attributes(&statat(&source, c"", AtFlags::EMPTY_PATH)?, &target, c".")
-}
-
-/// Whether the file system is krun's own too: then it is not the container's new one.
-fn is_mounted_here(device: u64) -> io::Result<bool> {
-    let name = format!("{}:{}", major(device), minor(device));
-    let mounts = Process::myself().and_then(|own| own.mountinfo()).map_err(io::Error::other)?;
-    Ok(mounts.into_iter().any(|mount| mount.majmin == name))
 }
 
 fn copy_content(source: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
@@ -161,15 +149,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::{DIRECTORY, copy_content, destinations, is_mounted_here, remove_option};
-
-    #[test]
-    fn a_file_system_of_the_hosts_is_known() {
-        let root = rustix::fs::stat("/proc/self").unwrap();
-
-        assert!(is_mounted_here(root.st_dev).unwrap());
-        assert!(!is_mounted_here(rustix::fs::makedev(4000, 1)).unwrap());
-    }
+    use super::{DIRECTORY, copy_content, destinations, remove_option};
 
     #[test]
     fn only_the_mounts_that_ask_for_it_are_named() {

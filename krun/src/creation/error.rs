@@ -113,6 +113,12 @@ pub(crate) enum CreateError {
         /// Why not.
         source: io::Error,
     },
+    /// The container's part of the cgroup hierarchies cannot be mounted.
+    #[error("mount cgroup")]
+    CgroupMount(#[source] io::Error),
+    /// Options that libcontainer leaves undone cannot be set.
+    #[error("change the options of a mount")]
+    MountChanges(#[source] io::Error),
     /// The start gate cannot be made.
     #[error("make the start gate")]
     Gate(#[source] io::Error),

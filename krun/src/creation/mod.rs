@@ -1,12 +1,16 @@
 //! Making a container: everything between `krun create` and a program that waits for start.
 
 mod bundle;
-mod cgroup_mounts;
+mod cgroup_mount;
 mod copy_up;
 mod descriptors;
 mod error;
 mod hook_order;
+mod in_container;
+mod later_mounts;
+mod mount_changes;
 mod own_dev;
+mod tmpfs_mode;
 mod transform;
 mod unfinished;
 mod version_2;
@@ -25,9 +29,11 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use spec_compat::{Config, Status};
 
+use self::cgroup_mount::Part;
 pub(crate) use self::descriptors::demand_open;
 pub(crate) use self::error::{CreateError, init_words};
 pub(crate) use self::hook_order::HookOrder;
+use self::later_mounts::LaterMounts;
 pub(crate) use self::transform::process_for_libcontainer;
 use self::unfinished::Unfinished;
 pub(crate) use self::unfinished::reap_children;
@@ -35,6 +41,7 @@ use crate::cli::{CreateOptions, Global};
 use crate::container::cgroups;
 use crate::container::devices;
 use crate::container::id::ContainerId;
+use crate::container::memberships::{self, Visit};
 use crate::container::pidfd_socket::{self, PidfdSocket};
 use crate::container::process::ProcessName;
 use crate::container::record::Record;
@@ -181,13 +188,17 @@ impl<'a> Plan<'a> {
         unfinished.note_cgroups(cgroups.clone());
 
         let directory = unfinished.entry().directory().to_path_buf();
-        let mut record = self.new_record(id, cgroups);
+        let memberships = memberships::directories(&cgroup)?;
+        unfinished.note_memberships(memberships.clone());
+        let all: Vec<_> = cgroups.iter().chain(&memberships).cloned().collect();
+        let parts = cgroup_mount::parts(&all).map_err(CreateError::CgroupMount)?;
+        let mut record = self.new_record(id, cgroups, memberships);
         unfinished.entry().save(&record, lock)?;
         if cgroups::is_version_2() {
             version_2::prepare(&record.cgroups, &self.devices)?;
         }
         let gate = start_gate::create(&directory).map_err(CreateError::Gate)?;
-        self.write_config(unfinished.entry(), &cgroup)?;
+        self.write_config(unfinished.entry(), &cgroup, &parts)?;
         if !self.bundle.config.mounts_on("/dev") {
             own_dev::clear(&self.bundle.rootfs).map_err(CreateError::OwnDev)?;
         }
@@ -195,31 +206,36 @@ impl<'a> Plan<'a> {
         log.send_causes_to(gate.try_clone().ok());
         let gate = Rc::new(gate);
         let cwd = self.bundle.config.process().cwd().clone();
-        let rootfs = self.bundle.rootfs.clone();
         let pidfd_socket = self.pidfd_socket.take();
-        let copied_up = copy_up::destinations(self.bundle.config.document());
         let devices = self.devices.clone();
+        let bundle = &self.bundle;
+        let later = LaterMounts::of(bundle.config.document(), &bundle.rootfs, parts);
+        let visit = Visit::begin(&record.memberships);
         let result = self.build(id, &directory, console, &gate, &record);
+        drop(visit);
         log.send_causes_to(None);
         let reports = start_gate::drain(&gate);
         let container = result.map_err(|error| init_error(&error, &reports, &cwd))?;
 
         let pid = container.pid().ok_or(CreateError::NoProcess)?.as_raw();
-        for destination in copied_up {
-            let copied = copy_up::fill(&rootfs, pid, &destination);
-            copied.map_err(|source| CreateError::CopyUp { destination, source })?;
-        }
+        later.carry_out(pid)?;
         let process = ProcessName::of(pid).map_err(CreateError::Process)?;
         record.process = Some(process);
         record.cgroups.retain(|directory| directory.exists());
         devices::take_back(&devices, &record.cgroups)?;
+        record.memberships.retain(|directory| directory.exists());
         unfinished.entry().save(&record, lock)?;
         let told = pidfd_socket.map_or(Ok(()), |socket| socket.send(process));
         told.map_err(CreateError::PidfdSocket)?;
         Ok(record)
     }
 
-    fn new_record(&self, id: &ContainerId, cgroups: Vec<PathBuf>) -> Record {
+    fn new_record(
+        &self,
+        id: &ContainerId,
+        cgroups: Vec<PathBuf>,
+        memberships: Vec<PathBuf>,
+    ) -> Record {
         let config = &self.bundle.config;
         let annotations = config.spec().annotations().clone().unwrap_or_default();
         Record {
@@ -230,6 +246,7 @@ impl<'a> Plan<'a> {
             annotations: annotations.into_iter().collect::<BTreeMap<_, _>>(),
             process: None,
             cgroups,
+            memberships,
             mode: self.decision.mode,
             rule: self.decision.rule.clone(),
             has_pid_namespace: config.has_new_pid_namespace(),
@@ -240,7 +257,12 @@ impl<'a> Plan<'a> {
     }
 
     /// Writes what libcontainer reads in place of the bundle's `config.json`, and keeps that.
-    fn write_config(&self, entry: &Entry, cgroup: &Path) -> Result<(), CreateError> {
+    fn write_config(
+        &self,
+        entry: &Entry,
+        cgroup: &Path,
+        parts: &[Part],
+    ) -> Result<(), CreateError> {
         let directory = entry.directory();
         let kept = self.bundle.config.document().to_string();
         replace_file(&entry.bundle_json(), kept.as_bytes()).map_err(CreateError::WriteConfig)?;
@@ -254,7 +276,10 @@ impl<'a> Plan<'a> {
             own_path: &self.own_path,
             gate: &start_gate::path(directory),
         });
-        cgroup_mounts::replace(&mut document, cgroup)?;
+        tmpfs_mode::complete(&mut document["mounts"], &self.bundle.rootfs);
+        if !cgroups::is_version_2() {
+            cgroup_mount::spell_out(&mut document["mounts"], parts);
+        }
         replace_file(&directory.join("config.json"), document.to_string().as_bytes())
             .map_err(CreateError::WriteConfig)
     }

@@ -14,7 +14,7 @@
 //! * `process.env` has a `HOME`, or libcontainer would ask the C library, which loads
 //!   libraries, here out of the container. The workload's environment is made elsewhere;
 //! * `process.user.umask` is always there, or it would be the caller's;
-//! * mounts lose `tmpcopyup`, which libcontainer does not know;
+//! * mounts lose `tmpcopyup` and `nosymfollow`, which libcontainer does not know;
 //! * hooks are krun's stand-ins, or gone where krun runs them itself.
 
 use std::path::Path;
@@ -23,7 +23,7 @@ use hooks::Point;
 use serde_json::{Map, Value, json};
 use spec_compat::Config;
 
-use super::{copy_up, hook_order};
+use super::{copy_up, hook_order, mount_changes};
 use crate::container::devices::Decision;
 use crate::policy::Mode;
 use crate::workload::native;
@@ -60,6 +60,7 @@ pub(super) fn for_libcontainer(inputs: &Inputs<'_>) -> Value {
     replace_hooks(&mut document, inputs);
     for mount in document.get_mut("mounts").and_then(Value::as_array_mut).into_iter().flatten() {
         make_source_absolute(mount, inputs.bundle);
+        mount_changes::remove_options(mount);
         copy_up::remove_option(mount);
     }
     document

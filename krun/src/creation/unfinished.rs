@@ -6,21 +6,22 @@ use std::path::PathBuf;
 
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
-use crate::container::cgroups;
 use crate::container::store::Entry;
+use crate::container::{cgroups, memberships};
 
 /// What has been made so far. Dropping it removes all of it.
 #[derive(Debug)]
 pub(super) struct Unfinished {
     entry: Entry,
     cgroups: Vec<PathBuf>,
+    memberships: Vec<PathBuf>,
     is_finished: bool,
 }
 
 impl Unfinished {
     /// A container of which there is only the directory.
     pub(super) fn new(entry: Entry) -> Self {
-        Self { entry, cgroups: Vec::new(), is_finished: false }
+        Self { entry, cgroups: Vec::new(), memberships: Vec::new(), is_finished: false }
     }
 
     pub(super) fn entry(&self) -> &Entry {
@@ -30,6 +31,11 @@ impl Unfinished {
     /// From now on there may be cgroups. Nobody else may be in them.
     pub(super) fn note_cgroups(&mut self, cgroups: Vec<PathBuf>) {
         self.cgroups = cgroups;
+    }
+
+    /// And directories in hierarchies without limits.
+    pub(super) fn note_memberships(&mut self, memberships: Vec<PathBuf>) {
+        self.memberships = memberships;
     }
 
     /// The container is complete.
@@ -47,6 +53,7 @@ impl Drop for Unfinished {
         if let Err(error) = cgroups::remove(&self.cgroups) {
             tracing::warn!("{error}");
         }
+        memberships::remove(&self.memberships);
         if let Err(error) = self.entry.remove() {
             tracing::warn!("{error}");
         }

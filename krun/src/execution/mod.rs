@@ -24,6 +24,7 @@ use tempfile::TempDir;
 
 pub(crate) use self::error::ExecError;
 use crate::cli::{Exec, Global};
+use crate::container::memberships::Visit;
 use crate::container::pidfd_socket::{self, PidfdSocket};
 use crate::container::process::ProcessName;
 use crate::container::record::Record;
@@ -111,8 +112,10 @@ impl Plan<'_> {
         let preserved = i32::from(self.arguments.preserve_fds);
         let ignore_paused = self.arguments.ignore_paused;
         let below = self.arguments.cgroup.first().cloned();
+        let memberships = self.record.memberships.clone();
         let workload = self.workload(&gate);
         log.send_causes_to(gate.try_clone().ok());
+        let visit = Visit::begin(&memberships);
         let result = ContainerBuilder::new(id, SyscallType::default())
             .with_executor(workload)
             .with_root_path(&directory)
@@ -126,6 +129,7 @@ impl Plan<'_> {
                     .with_sub_cgroup(below)
                     .build()
             });
+        drop(visit);
         log.send_causes_to(None);
         let reports = start_gate::drain(&gate);
         if let Some(fault) = reports.fault {

@@ -18,5 +18,5 @@ pub use device::{kkm_identity, kvm_api_version};
 pub use disposition::reset_sigpipe;
 pub use filter::load_seccomp_filter;
 pub use keyring::join_session_keyring;
-pub use mount::make_read_only;
+pub use mount::{MountAttributes, Propagation, make_read_only, set_attributes};
 pub use signal::send_signal;

@@ -23,6 +23,7 @@ fn record() -> Record {
         annotations: BTreeMap::new(),
         process: None,
         cgroups: Vec::new(),
+        memberships: Vec::new(),
         mode: Mode::Vm,
         rule: "default".into(),
         has_pid_namespace: true,

@@ -1,0 +1,172 @@
+//! The hierarchies without limits that runc puts a container into and libcontainer does not.
+//!
+//! These are systemd's own (`name=systemd`), those of controllers that libcontainer does not know,
+//! and the one of version 2 on a hybrid host. A process that stayed outside would see, and where they
+//! are mounted reach, the host's. libcontainer's processes are made by krun's, and inherit its places:
+//! so krun itself enters for that long. As with runc it is no fault if a hierarchy refuses.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use procfs::process::{MountInfo, Process};
+
+use super::cgroups::{self, CgroupError};
+
+/// The controllers that libcontainer sees to.
+const LIBCONTAINERS: [&str; 12] = [
+    "blkio",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "devices",
+    "freezer",
+    "hugetlb",
+    "memory",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "pids",
+];
+
+/// Where a hybrid host has version 2.
+const UNIFIED: &str = "/sys/fs/cgroup/unified";
+
+/// The directories in these hierarchies of a cgroup at `path`, whether they exist or not.
+pub(crate) fn directories(path: &Path) -> Result<Vec<PathBuf>, CgroupError> {
+    if cgroups::is_version_2() {
+        return Ok(Vec::new());
+    }
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    let mounts = Process::myself()?.mountinfo()?.into_iter().filter(is_left_out);
+    Ok(mounts.map(|mount| mount.mount_point.join(relative)).collect())
+}
+
+fn is_left_out(mount: &MountInfo) -> bool {
+    match (mount.fs_type.as_str(), mount.super_options.get("name")) {
+        ("cgroup", Some(name)) => name.as_deref() == Some("systemd"),
+        ("cgroup", None) => {
+            !LIBCONTAINERS.iter().any(|controller| mount.super_options.contains_key(*controller))
+        }
+        ("cgroup2", _) => mount.mount_point == Path::new(UNIFIED),
+        _ => false,
+    }
+}
+
+/// This process's stay in a container's directories, which ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    /// Where the process was before.
+    homes: Vec<PathBuf>,
+}
+
+impl Visit {
+    /// Enters the directories, and makes them.
+    pub(crate) fn begin(directories: &[PathBuf]) -> Self {
+        let mut visit = Self { homes: Vec::new() };
+        for directory in directories {
+            let home = home(directory);
+            match home.and_then(|home| make_and_enter(directory).map(|()| home)) {
+                Ok(home) => visit.homes.push(home),
+                Err(error) => tracing::debug!("{}: not entered: {error}", directory.display()),
+            }
+        }
+        visit
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        for home in &self.homes {
+            if let Err(error) = enter(home) {
+                tracing::warn!("go back to cgroup {}: {error}", home.display());
+            }
+        }
+    }
+}
+
+fn make_and_enter(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    enter(directory)
+}
+
+fn enter(directory: &Path) -> io::Result<()> {
+    // 0 is whoever writes it.
+    fs::write(directory.join("cgroup.procs"), "0")
+}
+
+/// Where this process is in the hierarchy that `directory` belongs to.
+fn home(directory: &Path) -> io::Result<PathBuf> {
+    let own = Process::myself().map_err(io::Error::other)?;
+    let mounts = own.mountinfo().map_err(io::Error::other)?;
+    let mount = mounts.into_iter().find(|mount| {
+        mount.fs_type.starts_with("cgroup") && directory.starts_with(&mount.mount_point)
+    });
+    let mount = mount.ok_or(io::ErrorKind::NotFound)?;
+    let places = own.cgroups().map_err(io::Error::other)?;
+    let place = places.into_iter().find(|place| match mount.fs_type.as_str() {
+        "cgroup2" => place.hierarchy == 0,
+        _ => place.controllers.iter().any(|name| has_option(&mount, name)),
+    });
+    let path = PathBuf::from(place.ok_or(io::ErrorKind::NotFound)?.pathname);
+    // What is mounted need not be the whole hierarchy.
+    let below = path.strip_prefix(&mount.root).map_err(io::Error::other)?;
+    Ok(mount.mount_point.join(below))
+}
+
+/// Whether `/proc/self/cgroup` means this mount by `name`.
+fn has_option(mount: &MountInfo, name: &str) -> bool {
+    match name.strip_prefix("name=") {
+        Some(name) => {
+            mount.super_options.get("name").is_some_and(|one| one.as_deref() == Some(name))
+        }
+        None => mount.super_options.contains_key(name),
+    }
+}
+
+/// Removes the directories, in which nobody is any more, as far as they can be.
+pub(crate) fn remove(directories: &[PathBuf]) {
+    for directory in directories {
+        if let Err(error) = cgroups::remove_tree(directory) {
+            tracing::debug!("{error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use procfs::process::MountInfo;
+
+    use super::{has_option, is_left_out};
+
+    fn mount(kind: &str, directory: &str, options: &str) -> MountInfo {
+        let line = format!(
+            "31 25 0:27 / /sys/fs/cgroup/{directory} rw,relatime - {kind} cgroup {options}"
+        );
+        MountInfo::from_line(&line).unwrap()
+    }
+
+    #[test]
+    fn what_libcontainer_leaves_out_is_known() {
+        for (kind, directory, options, expected) in [
+            ("cgroup", "systemd", "rw,xattr,name=systemd", true),
+            ("cgroup", "openrc", "rw,name=openrc", false),
+            ("cgroup", "rdma", "rw,rdma", true),
+            ("cgroup", "cpu,cpuacct", "rw,cpu,cpuacct", false),
+            ("cgroup2", "unified", "rw,nsdelegate", true),
+            ("cgroup2", "elsewhere", "rw", false),
+            ("tmpfs", "systemd", "rw,name=systemd", false),
+        ] {
+            assert_eq!(is_left_out(&mount(kind, directory, options)), expected, "{directory}");
+        }
+    }
+
+    #[test]
+    fn a_mount_is_found_by_the_name_in_proc() {
+        let systemd = mount("cgroup", "systemd", "rw,name=systemd");
+        let pids = mount("cgroup", "pids", "rw,pids");
+
+        assert!(has_option(&systemd, "name=systemd") && !has_option(&systemd, "pids"));
+        assert!(has_option(&pids, "pids") && !has_option(&pids, "name=pids"));
+    }
+}

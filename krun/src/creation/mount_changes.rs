@@ -1,0 +1,195 @@
+//! Options of mounts that libcontainer takes and does not carry out: propagation and `nosymfollow`.
+//!
+//! Without them a volume that is to be private would get the host's later mounts, and one that is to
+//! be shared would not. They are set when all mounts are made, before the program starts, by a
+//! thread that is in the container's mount namespace for that long.
+
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use krun_sys::{MountAttributes, Propagation};
+use nix::sched::{CloneFlags, setns, unshare};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use serde_json::Value;
+
+use super::{copy_up, in_container};
+
+/// What a mount is still to become.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    destination: PathBuf,
+    attributes: MountAttributes,
+    /// Whether the mounts below become so, too.
+    whole_tree: bool,
+}
+
+/// Takes out of a mount what libcontainer would take for the file system's own option, or do too early.
+pub(super) fn remove_options(mount: &mut Value) {
+    let waits = copy_up::is_wanted(mount);
+    if let Some(options) = mount.get_mut("options").and_then(Value::as_array_mut) {
+        options.retain(|option| {
+            !(option == "nosymfollow" || option == "symfollow" || (waits && option == "ro"))
+        });
+    }
+}
+
+/// What is to be changed, in the order of the mounts. What a later one covers cannot be reached.
+pub(super) fn wanted(document: &Value) -> Vec<Change> {
+    let mounts: &[Value] = document["mounts"].as_array().map_or(&[], Vec::as_slice);
+    let mut changes = Vec::new();
+    for (index, mount) in mounts.iter().enumerate() {
+        let covered = mounts[index + 1..].iter().any(|later| {
+            destination(mount).starts_with(destination(later))
+                && destination(later) != Path::new("")
+        });
+        if !covered {
+            changes.extend(changes_of(mount));
+        }
+    }
+    changes
+}
+
+fn destination(mount: &Value) -> &Path {
+    Path::new(mount["destination"].as_str().unwrap_or_default())
+}
+
+fn changes_of(mount: &Value) -> Vec<Change> {
+    let mut own = MountAttributes::default();
+    let mut changes = Vec::new();
+    let change = |attributes, whole_tree| Change {
+        destination: destination(mount).to_owned(),
+        attributes,
+        whole_tree,
+    };
+    let options = mount["options"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    for option in options {
+        match option {
+            "nosymfollow" => own.no_symlinks = true,
+            "symfollow" => own.no_symlinks = false,
+            "ro" => own.read_only = copy_up::is_wanted(mount),
+            "rw" => own.read_only = false,
+            _ => {
+                let recursive = option.strip_prefix('r').and_then(propagation);
+                let found = propagation(option).or(recursive);
+                let attributes = MountAttributes { propagation: found, ..Default::default() };
+                changes.extend(found.map(|_| change(attributes, recursive.is_some())));
+            }
+        }
+    }
+    if own != MountAttributes::default() {
+        changes.push(change(own, false));
+    }
+    changes
+}
+
+fn propagation(option: &str) -> Option<Propagation> {
+    match option {
+        "shared" => Some(Propagation::Shared),
+        "slave" => Some(Propagation::Slave),
+        "private" => Some(Propagation::Private),
+        "unbindable" => Some(Propagation::Unbindable),
+        _ => None,
+    }
+}
+
+/// Makes the changes in the container whose first process is `pid`.
+pub(super) fn make(changes: &[Change], pid: i32) -> io::Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let mut opened = Vec::new();
+    for change in changes {
+        match in_container::open(pid, &change.destination, OFlags::PATH) {
+            Ok(mount) => opened.push((mount, change)),
+            // Covered by another mount.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let namespace = format!("/proc/{pid}/ns/mnt");
+    let namespace = openat(CWD, namespace, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| make_inside(&namespace, &opened));
+        inside.join().map_err(|_| io::Error::other("the thread in the mount namespace panicked"))?
+    })
+}
+
+/// A mount can be changed only from within its namespace, and only a thread whose root and working
+/// directory are its own can go there.
+fn make_inside(namespace: &OwnedFd, opened: &[(OwnedFd, &Change)]) -> io::Result<()> {
+    unshare(CloneFlags::CLONE_FS)?;
+    setns(namespace, CloneFlags::CLONE_NEWNS)?;
+    for (mount, change) in opened {
+        match krun_sys::set_attributes(mount.as_fd(), change.attributes, change.whole_tree) {
+            // Not the root of a mount: covered by another.
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
+                tracing::debug!("{} is covered", change.destination.display());
+            }
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use krun_sys::{MountAttributes, Propagation};
+    use serde_json::{Value, json};
+
+    use super::{remove_options, wanted};
+
+    fn mount(destination: &str, options: &[&str]) -> Value {
+        json!({ "destination": destination, "type": "tmpfs", "options": options })
+    }
+
+    #[test]
+    fn each_option_has_its_change() {
+        let cases = [
+            (&["rbind", "rprivate", "ro"][..], Some(Propagation::Private), false, false, true),
+            (&["bind", "shared"], Some(Propagation::Shared), false, false, false),
+            (&["nosymfollow"], None, true, false, false),
+            (&["tmpcopyup", "ro"], None, false, true, false),
+        ];
+        for (options, propagation, no_symlinks, read_only, whole_tree) in cases {
+            let changes = wanted(&json!({ "mounts": [mount("/a", options)] }));
+
+            let expected = MountAttributes { propagation, no_symlinks, read_only };
+            assert_eq!(changes.len(), 1, "{options:?}");
+            assert_eq!((changes[0].attributes, changes[0].whole_tree), (expected, whole_tree));
+        }
+    }
+
+    #[test]
+    fn options_without_a_change_have_none() {
+        let mounts =
+            json!([mount("/a", &["ro", "rro", "rbind", "relatime", "nosymfollow", "symfollow"])]);
+
+        assert!(wanted(&json!({ "mounts": mounts })).is_empty());
+    }
+
+    #[test]
+    fn what_is_covered_is_left_alone() {
+        let mounts = [mount("/a/b", &["shared"]), mount("/a", &[]), mount("/a/c", &["slave"])];
+
+        let changes = wanted(&json!({ "mounts": mounts }));
+
+        assert_eq!(changes.len(), 1);
+        assert_eq!(changes[0].destination, std::path::Path::new("/a/c"));
+    }
+
+    #[test]
+    fn libcontainer_does_not_see_what_comes_later() {
+        let mut copied = mount("/a", &["ro", "tmpcopyup", "nosymfollow"]);
+        let mut plain = mount("/b", &["ro", "symfollow", "size=1m"]);
+
+        remove_options(&mut copied);
+        remove_options(&mut plain);
+
+        assert_eq!(copied["options"], json!(["tmpcopyup"]));
+        assert_eq!(plain["options"], json!(["ro", "size=1m"]));
+    }
+}
