@@ -70,6 +70,11 @@ fn the_vdso_tells_the_kernels_time() {
 }
 
 #[test]
+fn a_personality_is_told_and_inherited() {
+    guest("personality.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
 fn the_heaps_end_moves_as_on_linux() {
     guest("brk.c").assert_same_end(End::Exited(0));
 }

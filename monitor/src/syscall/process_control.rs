@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use monitor_sys::{Errno, abi::variants, guest_copy};
+use monitor_sys::{Errno, abi::variants, guest_copy, process};
 
 use super::{Answer, Args, Reply, dispatch, filtering, low_word};
 use crate::{
@@ -28,9 +28,10 @@ pub(super) const TASK_SIZE: u64 = (1 << 47) - 4096;
 
 /// What `personality` takes to only tell the current one.
 const PERSONALITY_QUERY: u32 = u32::MAX;
-/// `ADDR_NO_RANDOMIZE | MMAP_PAGE_ZERO` and their like: high bits that Linux
-/// keeps; the low byte must be 0, `PER_LINUX`.
+/// The low byte; what is above are flags such as `ADDR_NO_RANDOMIZE`.
 const PERSONALITY_KIND: u32 = 0xff;
+const PER_LINUX: u32 = 0;
+const PER_LINUX32: u32 = 8;
 
 pub(super) fn prctl(thread: &mut Thread, args: Args) -> Answer {
     let process = &thread.process;
@@ -82,12 +83,15 @@ fn device_error(thread: &Thread, error: &PlatformError) -> Errno {
     Errno::EINVAL
 }
 
-/// Personalities change how later programs are loaded; the current one is plain
-/// Linux, and flags are accepted without effect.
+/// A personality is a thread's, and children inherit it; it comes from whoever started the monitor.
+/// The host keeps the kind, which only changes what `uname` says. Flags change how programs are loaded
+/// and would change how the monitor is: they are accepted without effect.
 pub(super) fn personality(_thread: &mut Thread, args: Args) -> Answer {
     let wish = low_word(args[0]);
-    if wish != PERSONALITY_QUERY && wish & PERSONALITY_KIND != 0 {
-        return Err(Errno::EINVAL);
-    }
-    Ok(Reply::Value(0))
+    let before = match wish & PERSONALITY_KIND {
+        _ if wish == PERSONALITY_QUERY => process::personality(None)?,
+        kind @ (PER_LINUX | PER_LINUX32) => process::personality(Some(kind))?,
+        _ => return Err(Errno::EINVAL),
+    };
+    Ok(Reply::Value(u64::from(before)))
 }

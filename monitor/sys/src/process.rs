@@ -176,3 +176,14 @@ impl ExecStrings {
         result.err().unwrap_or(Errno::ENOEXEC)
     }
 }
+
+/// This thread's personality until now, and a new kind for it.
+///
+/// Flags cannot be given: some change how the kernel lays out and protects the monitor's memory.
+pub fn personality(kind: Option<u32>) -> Result<u32, Errno> {
+    const QUERY: u64 = 0xffff_ffff;
+    let wish = kind.map_or(QUERY, |kind| u64::from(kind & 0xff));
+    // SAFETY: the call takes a number, and a kind without flags changes no memory.
+    let before = unsafe { host_call::raw(libc::SYS_personality, [wish, 0, 0, 0, 0, 0]) }?;
+    u32::try_from(before).map_err(|_| Errno::EINVAL)
+}
