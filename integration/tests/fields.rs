@@ -13,6 +13,7 @@ use std::process::Command;
 use integration::bundle::Bundle;
 use integration::outcome::{self, Outcome};
 use integration::runtime::Runtime;
+use integration::sleeper::Sleeper;
 use serde_json::{Value, json};
 
 /// What a container with this change prints and how it ends, without what differs between any two.
@@ -202,4 +203,132 @@ fn a_tmpfs_has_the_mode_of_what_it_covers() {
             );
         }
     });
+}
+
+/// A change of the specification, and the system's tool that does the same to a program.
+type Field<'a> = (&'a str, Value, &'a [&'a str]);
+
+/// What the script prints in krun's container with the field, and by busybox below the tool.
+#[track_caller]
+fn assert_same_as_natively(script: &str, (pointer, value, tool): &Field<'_>) {
+    let krun = Runtime::krun().unwrap();
+    let got = run(&krun, script, |spec, _| {
+        let (section, name) = pointer.rsplit_once('/').unwrap();
+        spec.pointer_mut(section).unwrap()[name] = value.clone();
+    });
+
+    let words = [*tool, &["busybox", "sh", "-c", script]].concat();
+    assert_eq!(got.stderr(), "");
+    assert_eq!(got.stdout(), must(&words), "{value}");
+}
+
+#[test]
+fn scheduler_priority_and_personality_are_those_of_the_bundle() {
+    // The 19th and 41st words of `stat` are the nice value and the policy, of `cat` and of the shell.
+    let script = "set -- $(cat /proc/self/stat); echo ${19} ${41}; set -- $(cat /proc/$$/stat); \
+                  echo ${19} ${41}; busybox ionice -p $$; cat /proc/self/personality; \
+                  busybox uname -m; busybox sh -c 'busybox ionice; busybox uname -m'";
+    let fields: [Field<'_>; 7] = [
+        (
+            "/process/scheduler",
+            json!({"policy": "SCHED_BATCH", "nice": 3}),
+            &["chrt", "-b", "0", "nice", "-n", "3"],
+        ),
+        ("/process/scheduler", json!({"policy": "SCHED_OTHER", "nice": 5}), &["nice", "-n", "5"]),
+        ("/process/scheduler", json!({"policy": "SCHED_IDLE"}), &["chrt", "-i", "0"]),
+        (
+            "/process/scheduler",
+            json!({"policy": "SCHED_BATCH", "flags": ["SCHED_FLAG_RESET_ON_FORK"]}),
+            &["chrt", "-R", "-b", "0"],
+        ),
+        (
+            "/process/ioPriority",
+            json!({"class": "IOPRIO_CLASS_BE", "priority": 6}),
+            &["ionice", "-c", "2", "-n", "6"],
+        ),
+        (
+            "/process/ioPriority",
+            json!({"class": "IOPRIO_CLASS_IDLE", "priority": 0}),
+            &["ionice", "-c", "3"],
+        ),
+        ("/linux/personality", json!({"domain": "LINUX32"}), &["setarch", "linux32"]),
+    ];
+    for field in &fields {
+        assert_same_as_natively(script, field);
+    }
+}
+
+#[test]
+fn a_time_namespace_has_the_offsets_of_the_bundle() {
+    let krun = Runtime::krun().unwrap();
+    let offsets = json!({"boottime": {"secs": 9_000_000}, "monotonic": {"secs": 7, "nanosecs": 5}});
+
+    let got = run(&krun, "cat /proc/self/timens_offsets", |spec, _| {
+        spec["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "time"}));
+        spec["linux"]["timeOffsets"] = offsets.clone();
+    });
+
+    let words: Vec<_> = got.stdout().split_whitespace().map(str::to_owned).collect();
+    assert_eq!(words, ["monotonic", "7", "5", "boottime", "9000000", "0"], "{got:?}");
+}
+
+#[test]
+fn limits_sysctls_and_paths_are_those_of_the_bundle() {
+    let script = "cat /proc/self/limits /proc/1/limits /proc/sys/net/ipv4/ip_forward \
+                  /proc/sys/kernel/shmmax /proc/self/oom_score_adj; ls /etc /data; \
+                  touch /data/x 2>&1; cat /proc/keys";
+
+    assert_same(script, |spec, _| {
+        let limit =
+            |kind: &str| json!({"type": format!("RLIMIT_{kind}"), "soft": 4096, "hard": 8192});
+        let limits = ["NOFILE", "CORE", "FSIZE", "NPROC", "MSGQUEUE", "SIGPENDING", "CPU", "LOCKS"];
+        spec["process"]["rlimits"] = limits.map(limit).into_iter().collect();
+        spec["process"]["oomScoreAdj"] = json!(123);
+        spec["root"]["readonly"] = json!(false);
+        spec["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1", "kernel.shmmax": "12345"});
+        spec["linux"]["maskedPaths"] = json!(["/etc", "/proc/keys", "/nosuch", "/proc/nosuch/x"]);
+        spec["linux"]["readonlyPaths"] = json!(["/data", "/nosuch"]);
+    });
+}
+
+#[test]
+fn every_program_of_a_container_has_its_oom_score() {
+    let both = [Runtime::runc().unwrap(), Runtime::krun().unwrap()].map(|runtime| {
+        Sleeper::changed(runtime, |spec| spec["process"]["oomScoreAdj"] = json!(123))
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("process.json");
+
+    for score in [json!(77), Value::Null] {
+        let section = json!({
+            "args": ["cat", "/proc/self/oom_score_adj"], "cwd": "/", "env": ["PATH=/bin"],
+            "user": {"uid": 0, "gid": 0}, "oomScoreAdj": score
+        });
+        fs::write(&file, section.to_string()).unwrap();
+        let [expected, got] = both
+            .each_ref()
+            .map(|sleeper| sleeper.exec(&["--process", file.to_str().unwrap(), "web"], None));
+        assert_eq!(expected.stdout(), "123\n");
+        assert_eq!(got, expected);
+    }
+    both.into_iter().for_each(Sleeper::finish);
+}
+
+#[test]
+fn what_cannot_be_had_is_refused_by_name() {
+    let deadline = json!({
+        "policy": "SCHED_DEADLINE", "runtime": 10_000_000, "deadline": 20_000_000, "period": 20_000_000
+    });
+    let cases = [
+        ("/process/scheduler", deadline, "SCHED_FLAG_RESET_ON_FORK"),
+        ("/process/selinuxLabel", json!("a:b:c:s0"), "selinux label is specified in config"),
+    ];
+    for (pointer, value, words) in cases {
+        let got = run(&Runtime::krun().unwrap(), "true", |spec, _| {
+            let (section, name) = pointer.rsplit_once('/').unwrap();
+            spec.pointer_mut(section).unwrap()[name] = value.clone();
+        });
+
+        assert!(!got.is_success() && got.stderr().contains(words), "{got:?}");
+    }
 }

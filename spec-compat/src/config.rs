@@ -43,7 +43,9 @@ impl Config {
             return Err(ConfigError::Faults(faults));
         }
         add_defaults(&mut document);
-        let warnings = drop_unknown_capabilities(&mut document);
+        rename_scheduler_flags(&mut document);
+        let mut warnings = drop_unknown_capabilities(&mut document);
+        warnings.extend(drop_personality_flags(&mut document));
         let spec = serde_path_to_error::deserialize(&document).map_err(|error| shape(&error))?;
         Ok(Self { document, spec, warnings })
     }
@@ -186,6 +188,29 @@ fn add_defaults(document: &mut Value) {
             }
         }
     }
+}
+
+/// The flags of a scheduler that the typed form calls by another name than the specification.
+const SCHEDULER_FLAGS: [(&str, &str); 2] = [
+    ("SCHED_FLAG_RESET_ON_FORK", "SCHED_RESET_ON_FORK"),
+    ("SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_D_L_OVERRUN"),
+];
+
+fn rename_scheduler_flags(document: &mut Value) {
+    let flags = document.pointer_mut("/process/scheduler/flags").and_then(Value::as_array_mut);
+    for flag in flags.into_iter().flatten() {
+        if let Some((_, name)) = SCHEDULER_FLAGS.iter().find(|(name, _)| flag == name) {
+            *flag = (*name).into();
+        }
+    }
+}
+
+/// The specification has the field and no flag for it; runc ignores them with a warning.
+fn drop_personality_flags(document: &mut Value) -> Option<String> {
+    let personality = document.pointer_mut("/linux/personality").and_then(Value::as_object_mut)?;
+    let flags = personality.remove("flags")?;
+    let is_empty = flags.as_array().is_some_and(Vec::is_empty);
+    (!is_empty).then(|| format!("ignoring unsupported personality flags: {flags}"))
 }
 
 /// The specification: what cannot be mapped to the kernel "MUST be logged as a warning".

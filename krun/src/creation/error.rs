@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use libcontainer::error::LibcontainerError;
 use spec_compat::ConfigError;
 
+use super::LabelError;
 use crate::container::cgroups::CgroupError;
 use crate::container::devices;
 use crate::container::id::IdError;
@@ -35,6 +36,9 @@ pub(crate) enum CreateError {
     /// The host's policy cannot be read, or denies the container.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// A program is to have a label.
+    #[error(transparent)]
+    Label(#[from] LabelError),
     /// There is no monitor, or it cannot do what is asked.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -7,6 +7,7 @@ mod descriptors;
 mod error;
 mod hook_order;
 mod in_container;
+mod labels;
 mod later_mounts;
 mod mount_changes;
 mod own_dev;
@@ -33,6 +34,7 @@ use self::cgroup_mount::Part;
 pub(crate) use self::descriptors::demand_open;
 pub(crate) use self::error::{CreateError, init_words};
 pub(crate) use self::hook_order::HookOrder;
+pub(crate) use self::labels::{LabelError, demand_none as demand_no_label};
 use self::later_mounts::LaterMounts;
 pub(crate) use self::transform::process_for_libcontainer;
 use self::unfinished::Unfinished;
@@ -159,6 +161,7 @@ impl<'a> Plan<'a> {
         for warning in bundle.config.warnings() {
             tracing::warn!("{warning}");
         }
+        labels::demand_none(&bundle.config)?;
         let devices = devices::decide(&bundle.config)?;
         demand_open(options.preserve_fds)?;
         let pidfd_socket =

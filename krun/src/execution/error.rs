@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use spec_compat::ConfigError;
 
 use crate::container::store::StoreError;
-use crate::creation::CreateError;
+use crate::creation::{CreateError, LabelError};
 use crate::own_binary::OwnBinaryError;
 use crate::workload::monitor::OpenError;
 
@@ -53,6 +53,9 @@ pub(crate) enum ExecError {
     /// As in `create`.
     #[error(transparent)]
     Create(#[from] CreateError),
+    /// The program is to have a label.
+    #[error(transparent)]
+    Label(#[from] LabelError),
     /// There is no monitor, or it cannot do what is asked.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -30,7 +30,9 @@ use crate::container::process::ProcessName;
 use crate::container::record::Record;
 use crate::container::start_gate;
 use crate::container::store::{Entry, replace_file};
-use crate::creation::{Console, demand_open, init_words, process_for_libcontainer, reap_children};
+use crate::creation::{
+    Console, demand_no_label, demand_open, init_words, process_for_libcontainer, reap_children,
+};
 use crate::error_chain;
 use crate::log::Log;
 use crate::signals::SignalNumber;
@@ -60,6 +62,7 @@ pub(crate) fn execute(
     if config.has_user_namespace() {
         return Err(ExecError::UserNamespace);
     }
+    demand_no_label(&config)?;
     console.demand_right(&config)?;
     demand_open(arguments.preserve_fds)?;
     let socket = PidfdSocket::connect(arguments.pidfd_socket.as_deref(), pidfd_socket::FURTHER)

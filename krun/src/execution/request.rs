@@ -19,6 +19,7 @@ pub(super) fn config(entry: &Entry, arguments: &Exec) -> Result<Config, ExecErro
     let kept = fs::read(entry.bundle_json()).map_err(ExecError::Kept)?;
     let mut document: Value =
         serde_json::from_slice(&kept).map_err(|error| ExecError::Kept(error.into()))?;
+    let score = document["process"]["oomScoreAdj"].take();
     let name = if let Some(path) = &arguments.process {
         document["process"] = read_process(path)?;
         format!("--process {}", path.display())
@@ -26,6 +27,8 @@ pub(super) fn config(entry: &Entry, arguments: &Exec) -> Result<Config, ExecErro
         change(&mut document["process"], arguments)?;
         "exec".to_owned()
     };
+    // As with runc: all programs of a container weigh the same. None is null.
+    document["process"]["oomScoreAdj"] = score;
     Config::parse(document.to_string().as_bytes())
         .map_err(|source| ExecError::Config { name, source })
 }

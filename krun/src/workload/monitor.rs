@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
 
+use libcontainer::oci_spec::runtime::{LinuxSchedulerFlag, LinuxSchedulerPolicy};
 use monitor_launch::{Action, Descriptors, Device as PassedDevice, LAUNCH_VARIABLE, LaunchRecord};
 use nix::fcntl::AtFlags;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -50,6 +51,12 @@ pub(crate) enum OpenError {
     /// A native program cannot have what is asked for.
     #[error("{0}")]
     Native(&'static str),
+    /// The kernel would let the monitor start neither threads nor processes.
+    #[error(
+        "process.scheduler: found SCHED_DEADLINE, expected SCHED_FLAG_RESET_ON_FORK with it: without, \
+         Linux lets a program start no thread and no process, and a virtual machine needs some"
+    )]
+    Deadline,
 }
 
 impl Monitor {
@@ -59,6 +66,9 @@ impl Monitor {
         binary: Option<&Path>,
         release_suffix: bool,
     ) -> Result<Self, OpenError> {
+        if must_stay_alone(config) {
+            return Err(OpenError::Deadline);
+        }
         let device = Rc::new(device::open()?);
         let binary = Rc::new(monitor_binary::open_monitor(binary)?);
         let profile = config.seccomp_profile();
@@ -132,6 +142,14 @@ impl Monitor {
     fn device(&self) -> BorrowedFd<'_> {
         self.device.descriptor.as_fd()
     }
+}
+
+/// Whether the program's scheduler forbids it threads and children, as `sched(7)` says.
+fn must_stay_alone(config: &Config) -> bool {
+    let Some(scheduler) = config.process().scheduler() else { return false };
+    let flags = scheduler.flags().as_deref().unwrap_or_default();
+    *scheduler.policy() == LinuxSchedulerPolicy::SchedDeadline
+        && !flags.contains(&LinuxSchedulerFlag::SchedResetOnFork)
 }
 
 /// Calls `start` with the program's arguments and the environment the monitor wants: the

@@ -166,6 +166,32 @@ fn null_means_absence_as_go_writes_it() {
 }
 
 #[test]
+fn a_scheduler_has_the_flags_of_the_specification() {
+    let scheduler = json!({
+        "policy": "SCHED_DEADLINE", "flags": ["SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_DL_OVERRUN"],
+    });
+
+    let config = with("/process/scheduler", scheduler).unwrap();
+
+    let flags = config.process().scheduler().as_ref().unwrap().flags().as_ref().unwrap();
+    assert_eq!(flags.len(), 2);
+}
+
+#[test]
+fn flags_of_a_personality_are_dropped_with_a_warning() {
+    for (flags, warnings) in [
+        (json!([]), &[][..]),
+        (json!(["X"]), &[r#"ignoring unsupported personality flags: ["X"]"#][..]),
+    ] {
+        let config =
+            with("/linux/personality", json!({ "domain": "LINUX32", "flags": flags })).unwrap();
+
+        assert_eq!(config.warnings(), warnings);
+        assert_eq!(config.document().pointer("/linux/personality/flags"), None);
+    }
+}
+
+#[test]
 fn an_unknown_capability_is_dropped_with_a_warning() {
     let lists = json!({ "bounding": ["CAP_CHOWN", "CAP_FROM_THE_FUTURE"], "effective": ["CAP_FROM_THE_FUTURE"] });
 
