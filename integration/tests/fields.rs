@@ -11,26 +11,27 @@ use std::path::Path;
 use std::process::Command;
 
 use integration::bundle::Bundle;
-use integration::outcome::{self, Outcome};
+use integration::outcome::{self, End, Outcome};
 use integration::runtime::Runtime;
 use integration::sleeper::Sleeper;
 use serde_json::{Value, json};
 
 /// What a container with this change prints and how it ends, without what differs between any two.
 fn run(runtime: &Runtime, script: &str, change: impl Fn(&mut Value, &Path)) -> Outcome {
-    let mut bundle = Bundle::with_args(&["sh", "-c", script]).unwrap();
+    let mut bundle = Bundle::with_args(&["sh", "-c", script]).expect("a bundle can be made");
     let directory = bundle.path().to_owned();
-    bundle.change(|spec| change(spec, &directory)).unwrap();
+    bundle.change(|spec| change(spec, &directory)).expect("the test can be prepared");
     let arguments = ["run".as_ref(), "--bundle".as_ref(), directory.as_os_str(), "web".as_ref()];
-    let mut outcome = runtime.call(arguments).unwrap();
+    let mut outcome = runtime.call(arguments).expect("the test can be prepared");
     let cgroup = bundle.footprint.cgroup().to_owned();
-    let words = [(directory.to_str().unwrap(), "BUNDLE"), (cgroup.as_str(), "CGROUP")];
+    let words =
+        [(directory.to_str().expect("its name is text"), "BUNDLE"), (cgroup.as_str(), "CGROUP")];
     let mut text = outcome.stdout();
     for (word, name) in words {
         text = text.replace(word, name);
     }
     outcome.stdout = text.into_bytes();
-    bundle.footprint.ensure_nothing_is_left().unwrap();
+    bundle.footprint.ensure_nothing_is_left().expect("nothing is left");
     outcome
 }
 
@@ -46,7 +47,8 @@ fn assert_same_but_for(
     left: impl Fn(&str) -> String,
     change: impl Fn(&mut Value, &Path),
 ) {
-    let runtimes = [Runtime::runc().unwrap(), Runtime::krun().unwrap()];
+    let runtimes =
+        [Runtime::runc().expect("runc is installed"), Runtime::krun().expect("krun is built")];
     let [expected, got] = runtimes.map(|runtime| {
         let mut outcome = run(&runtime, script, &change);
         let lines: Vec<_> = outcome.stdout().lines().map(&left).collect();
@@ -72,7 +74,7 @@ fn without_number(word: &str) -> &str {
 }
 
 fn add_mount(spec: &mut Value, mount: Value) {
-    spec["mounts"].as_array_mut().unwrap().push(mount);
+    spec["mounts"].as_array_mut().expect("it is a list").push(mount);
 }
 
 #[test]
@@ -109,27 +111,34 @@ struct SharedMount<'a>(&'a Path);
 
 impl<'a> SharedMount<'a> {
     fn make(path: &'a Path) -> Self {
-        fs::create_dir_all(path).unwrap();
-        let place = path.to_str().unwrap();
+        fs::create_dir_all(path).expect("the test can be prepared");
+        let place = path.to_str().expect("its name is text");
         must(&["mount", "-t", "tmpfs", "tmpfs", place]);
         must(&["mount", "--make-shared", place]);
-        fs::write(path.join("file"), "text\n").unwrap();
-        std::os::unix::fs::symlink("file", path.join("link")).unwrap();
-        fs::create_dir(path.join("below")).unwrap();
-        must(&["mount", "-t", "tmpfs", "tmpfs", path.join("below").to_str().unwrap()]);
+        fs::write(path.join("file"), "text\n").expect("the test can be prepared");
+        std::os::unix::fs::symlink("file", path.join("link")).expect("the test can be prepared");
+        fs::create_dir(path.join("below")).expect("the test can be prepared");
+        must(&[
+            "mount",
+            "-t",
+            "tmpfs",
+            "tmpfs",
+            path.join("below").to_str().expect("its name is text"),
+        ]);
         Self(path)
     }
 }
 
 impl Drop for SharedMount<'_> {
     fn drop(&mut self) {
-        must(&["umount", "--recursive", self.0.to_str().unwrap()]);
+        must(&["umount", "--recursive", self.0.to_str().expect("its name is text")]);
     }
 }
 
 #[track_caller]
 fn must(words: &[&str]) -> String {
-    let outcome = outcome::run(Command::new(words[0]).args(&words[1..]), None).unwrap();
+    let outcome = outcome::run(Command::new(words[0]).args(&words[1..]), None)
+        .expect("the test can be prepared");
     assert!(outcome.is_success(), "{words:?}: {outcome:?}");
     outcome.stdout()
 }
@@ -211,10 +220,10 @@ type Field<'a> = (&'a str, Value, &'a [&'a str]);
 /// What the script prints in krun's container with the field, and by busybox below the tool.
 #[track_caller]
 fn assert_same_as_natively(script: &str, (pointer, value, tool): &Field<'_>) {
-    let krun = Runtime::krun().unwrap();
+    let krun = Runtime::krun().expect("krun is built");
     let got = run(&krun, script, |spec, _| {
-        let (section, name) = pointer.rsplit_once('/').unwrap();
-        spec.pointer_mut(section).unwrap()[name] = value.clone();
+        let (section, name) = pointer.rsplit_once('/').expect("the test can be prepared");
+        spec.pointer_mut(section).expect("the test can be prepared")[name] = value.clone();
     });
 
     let words = [*tool, &["busybox", "sh", "-c", script]].concat();
@@ -331,4 +340,80 @@ fn what_cannot_be_had_is_refused_by_name() {
 
         assert!(!got.is_success() && got.stderr().contains(words), "{got:?}");
     }
+}
+
+/// Gives the container a user namespace whose root is an ordinary user of the host.
+fn add_user_namespace(spec: &mut Value, directory: &Path) {
+    const ROOT: u32 = 100_000;
+    let mapping = json!([{"containerID": 0, "hostID": ROOT, "size": 65536}]);
+    spec["linux"]["uidMappings"] = mapping.clone();
+    spec["linux"]["gidMappings"] = mapping;
+    spec["linux"]["namespaces"].as_array_mut().expect("it is a list").push(json!({"type": "user"}));
+    // The directory is a temporary one, which only its owner may enter.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(directory, mode).expect("the test can be prepared");
+    must(&[
+        "chown",
+        "-hR",
+        "100000:100000",
+        directory.join("rootfs").to_str().expect("its name is text"),
+    ]);
+}
+
+/// What tells one user namespace, and the rights in it, from another.
+const WHO: &str = "id; cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups; \
+                   cat /proc/self/cgroup; ls -ln / | while read mode _ user group _; do \
+                   echo $mode $user $group; done; while read line; do case $line in \
+                   Cap*) echo $line;; esac; done < /proc/self/status; touch /tmp/x 2>&1; true";
+
+#[test]
+fn a_container_with_a_user_namespace_is_as_with_runc() {
+    for (uid, groups) in [(0, json!([])), (1000, json!([5, 6]))] {
+        assert_same(WHO, |spec, directory| {
+            add_user_namespace(spec, directory);
+            spec["process"]["user"] = json!({"uid": uid, "gid": uid, "additionalGids": groups});
+        });
+    }
+}
+
+#[test]
+fn exec_goes_into_the_containers_user_namespace() {
+    let both = [Runtime::runc().unwrap(), Runtime::krun().unwrap()].map(|runtime| {
+        let mut bundle = Bundle::with_args(&["sleep", "1000"]).unwrap();
+        let directory = bundle.path().to_owned();
+        let change = |spec: &mut Value| {
+            add_user_namespace(spec, &directory);
+            add_mount(
+                spec,
+                json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts",
+                       "options": ["newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]}),
+            );
+        };
+        bundle.change(change).unwrap();
+        runtime.create(bundle.path(), "web").unwrap();
+        runtime.must(["start", "web"]).unwrap();
+        Sleeper { runtime, bundle }
+    });
+
+    for options in [&[][..], &["--user", "1000:1001"], &["--additional-gids", "7"]] {
+        let script = format!("{WHO}; exit 7");
+        let words = [options, &["web", "sh", "-c", &script]].concat();
+        let [expected, got] = both.each_ref().map(|sleeper| {
+            let mut outcome = sleeper.exec(&words, None);
+            let cgroup = sleeper.bundle.footprint.cgroup();
+            outcome.stdout = outcome.stdout().replace(cgroup, "CGROUP").into_bytes();
+            outcome
+        });
+        assert_eq!(got.end, End::Exited(7), "{options:?}: {got:?}");
+        let difference = outcome::difference(&expected, &got);
+        assert!(difference.is_none(), "{options:?}: {}", difference.unwrap_or_default());
+    }
+    let [expected, got] =
+        both.each_ref().map(|sleeper| sleeper.exec(&["web", "nosuchprogram"], None));
+    assert_eq!(got.end, expected.end);
+    assert!(got.stderr().contains("executable file not found in $PATH"), "{got:?}");
+    // runc wants a terminal of its own for this.
+    let terminal = both[1].exec(&["--tty", "web", "tty"], None);
+    assert_eq!(terminal.stdout().trim(), "/dev/pts/0", "{terminal:?}");
+    both.into_iter().for_each(Sleeper::finish);
 }

@@ -90,7 +90,7 @@ fn make_and_enter(directory: &Path) -> io::Result<()> {
     enter(directory)
 }
 
-fn enter(directory: &Path) -> io::Result<()> {
+pub(crate) fn enter(directory: &Path) -> io::Result<()> {
     // 0 is whoever writes it.
     fs::write(directory.join("cgroup.procs"), "0")
 }

@@ -22,9 +22,6 @@ pub(crate) enum ExecError {
     /// runc's words.
     #[error("cannot exec in a paused container (use --ignore-paused to override)")]
     Paused,
-    /// libcontainer joins every namespace but this one, and would start it beside the container.
-    #[error("exec into a container with a user namespace (linux.namespaces) is not supported yet")]
-    UserNamespace,
     /// There is nothing to start.
     #[error("process args cannot be empty: name a program behind the container, or use --process")]
     NoProgram,

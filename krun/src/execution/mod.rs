@@ -6,6 +6,7 @@
 
 mod error;
 mod request;
+mod user_namespace;
 
 use std::cell::OnceCell;
 use std::ffi::CString;
@@ -59,9 +60,6 @@ pub(crate) fn execute(
     let record = entry.load()?;
     let init = demand_running(entry, &record, arguments)?;
     let config = request::config(entry, arguments)?;
-    if config.has_user_namespace() {
-        return Err(ExecError::UserNamespace);
-    }
     demand_no_label(&config)?;
     console.demand_right(&config)?;
     demand_open(arguments.preserve_fds)?;
@@ -116,34 +114,44 @@ impl Plan<'_> {
         let ignore_paused = self.arguments.ignore_paused;
         let below = self.arguments.cgroup.first().cloned();
         let memberships = self.record.memberships.clone();
+        let cgroups = self.record.cgroups.clone();
+        let user_namespace = self.config.has_user_namespace().then_some(self.init);
         let workload = self.workload(&gate);
         log.send_causes_to(gate.try_clone().ok());
         let visit = Visit::begin(&memberships);
-        let result = ContainerBuilder::new(id, SyscallType::default())
-            .with_executor(workload)
-            .with_root_path(&directory)
-            .map(|builder| builder.with_console_socket(socket).with_preserved_fds(preserved))
-            .and_then(|builder| {
-                builder
-                    .as_tenant()
-                    .with_process(Some(&process))
-                    .with_detach(true)
-                    .with_ignore_paused(ignore_paused)
-                    .with_sub_cgroup(below)
-                    .build()
-            });
+        let build = |is_beside: bool| {
+            ContainerBuilder::new(id, SyscallType::default())
+                .with_executor(workload)
+                .with_root_path(&directory)
+                .map(|builder| builder.with_console_socket(socket).with_preserved_fds(preserved))
+                .and_then(|builder| {
+                    builder
+                        .as_tenant()
+                        .with_process(Some(&process))
+                        .with_detach(true)
+                        .with_ignore_paused(ignore_paused)
+                        .with_sub_cgroup(below)
+                        .as_sibling(is_beside)
+                        .build()
+                })
+                .map(i32::from)
+                .map_err(|error| error_chain::text(&error))
+        };
+        let result = match user_namespace {
+            Some(init) => user_namespace::build_inside(init, &cgroups, || build(true)),
+            None => build(false),
+        };
         drop(visit);
         log.send_causes_to(None);
         let reports = start_gate::drain(&gate);
         if let Some(fault) = reports.fault {
             return Err(ExecError::Program(fault));
         }
-        let pid = result.map_err(|error| {
-            let text = error_chain::text(&error);
+        let pid = result.map_err(|text: String| {
             let cwd = cwd.display().to_string();
             ExecError::Program(init_words(&text, reports.cause.as_deref(), &cwd))
         })?;
-        ProcessName::of(pid.as_raw()).map_err(ExecError::Process)
+        ProcessName::of(pid).map_err(ExecError::Process)
     }
 
     /// The process section as libcontainer is to see it.

@@ -1,4 +1,4 @@
-//! Every `unsafe` of krun: seven system calls that no crate offers in a safe form.
+//! Every `unsafe` of krun: eight system calls that no crate offers in a safe form.
 //!
 //! Each function takes owned or borrowed descriptors and gives a `Result`; what a caller
 //! may rely on is said at the function. All else in krun is `#![forbid(unsafe_code)]`.
@@ -8,6 +8,7 @@ mod child;
 mod device;
 mod disposition;
 mod filter;
+mod fork;
 mod keyring;
 mod mount;
 mod signal;
@@ -17,6 +18,7 @@ pub use child::spawn;
 pub use device::{kkm_identity, kvm_api_version};
 pub use disposition::reset_sigpipe;
 pub use filter::load_seccomp_filter;
+pub use fork::fork_to;
 pub use keyring::join_session_keyring;
 pub use mount::{MountAttributes, Propagation, make_read_only, set_attributes};
 pub use signal::send_signal;
