@@ -25,7 +25,7 @@ use nix::sys::signal::SigSet;
 use spec_compat::{Config, Hook, State};
 
 use super::monitor::{Monitor, OpenError};
-use super::native::{self, Native};
+use super::native::Native;
 use super::{environment, program};
 use crate::cli::Global;
 use crate::container::start_gate;
@@ -67,10 +67,7 @@ impl RunsOn {
         config: &Config,
     ) -> Result<Self, OpenError> {
         match mode {
-            Mode::Native => {
-                native::demand_possible(config).map_err(OpenError::Native)?;
-                Ok(Self::Host(Native::prepare(config, programs)?))
-            }
+            Mode::Native => Ok(Self::Host(Native::prepare(config, programs)?)),
             Mode::Vm => Monitor::open(config, global.km.as_deref(), !global.no_release_suffix)
                 .map(Self::Monitor),
         }

@@ -48,9 +48,6 @@ pub(crate) enum OpenError {
     /// The seccomp profile cannot be enforced.
     #[error(transparent)]
     Filter(#[from] FilterError),
-    /// A native program cannot have what is asked for.
-    #[error("{0}")]
-    Native(&'static str),
     /// The kernel would let the monitor start neither threads nor processes.
     #[error(
         "process.scheduler: found SCHED_DEADLINE, expected SCHED_FLAG_RESET_ON_FORK with it: without, \

@@ -26,8 +26,6 @@ use crate::policy;
 const LENT: [Capability; 2] = [Capability::CAP_SYS_ADMIN, Capability::CAP_SETPCAP];
 /// The sets of `process.capabilities` that this is about.
 const LENT_IN: [&str; 3] = ["bounding", "effective", "permitted"];
-/// Where the kernel shows that SELinux is in force.
-const SELINUX: &str = "/sys/fs/selinux/enforce";
 
 /// What a program without a monitor is started with.
 #[derive(Clone, Debug)]
@@ -127,18 +125,6 @@ pub(crate) fn lend_rights(config: &Config, process: &mut Value) {
             }
         }
     }
-}
-
-/// Refuses what krun does for virtual machines only so far, or not at all.
-pub(crate) fn demand_possible(config: &Config) -> Result<(), &'static str> {
-    let label = config.process().selinux_label().as_deref().unwrap_or_default();
-    if !label.is_empty() && Path::new(SELINUX).exists() {
-        return Err(
-            "process.selinuxLabel is not put on native programs yet: have the policy run it \
-                    in virtual machines, or the engine without SELinux",
-        );
-    }
-    Ok(())
 }
 
 /// The policy named programs: this is the one that will run, whatever the container looks like.
