@@ -11,7 +11,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use self::request::{Limits, Size, UnknownSize};
+pub(crate) use self::request::{Limits, Size, UnknownSize, given};
+pub(crate) use self::version_2::{io_weight, weight as cpu_weight};
 
 /// Why limits were not changed. None of them is then.
 #[derive(Debug, thiserror::Error)]

@@ -58,7 +58,7 @@ pub(crate) struct BlockIo {
 }
 
 /// A number that is not 0.
-pub(super) fn given<T: Default + PartialEq>(value: Option<T>) -> Option<T> {
+pub(crate) fn given<T: Default + PartialEq>(value: Option<T>) -> Option<T> {
     value.filter(|value| *value != T::default())
 }
 

@@ -47,13 +47,22 @@ fn cpu(cpu: &Cpu, read: &impl Fn(&str) -> Option<String>) -> Vec<Setting> {
     settings
 }
 
-/// Shares (2 to 262144) as a weight (1 to 10000), as libcontainer has it in `create`.
-fn weight(shares: u64) -> u64 {
-    1 + shares.clamp(2, 262_144).saturating_sub(2) * 9999 / 262_142
+/// Shares (2 to 262144) as a weight (1 to 10000), as runc has it since 1.4, and libcontainer in
+/// `create`: both ends and both defaults, 1024 and 100, meet.
+pub(crate) fn weight(shares: u64) -> u64 {
+    const MOST: f64 = 10_000.0;
+    let shares = u32::try_from(shares).unwrap_or(u32::MAX);
+    if shares <= 2 {
+        return 1;
+    }
+    let log = f64::from(shares).log2();
+    let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
+    let weight = 10_f64.powf(exponent).ceil().min(MOST);
+    format!("{weight}").parse().expect("a whole number from 1 to 10000")
 }
 
 /// A weight from 10 to 1000 as one from 1 to 10000.
-fn io_weight(weight: u16) -> u64 {
+pub(crate) fn io_weight(weight: u16) -> u64 {
     1 + u64::from(weight).saturating_sub(10) * 9999 / 990
 }
 
@@ -114,6 +123,8 @@ mod tests {
     fn shares_and_weights_reach_both_ends_of_their_scales() {
         for (text, file, value) in [
             (r#"{"cpu": {"shares": 2}}"#, "cpu.weight", "1"),
+            (r#"{"cpu": {"shares": 512}}"#, "cpu.weight", "59"),
+            (r#"{"cpu": {"shares": 1024}}"#, "cpu.weight", "100"),
             (r#"{"cpu": {"shares": 262144}}"#, "cpu.weight", "10000"),
             (r#"{"blockIO": {"weight": 10}}"#, "io.weight", "1"),
             (r#"{"blockIO": {"weight": 1000}}"#, "io.weight", "10000"),
