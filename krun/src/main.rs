@@ -15,6 +15,7 @@ mod log;
 mod own_binary;
 mod policy;
 mod signals;
+mod systemd;
 mod version;
 mod workload;
 

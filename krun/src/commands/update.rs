@@ -9,6 +9,8 @@ use spec_compat::Status;
 use super::VerbError;
 use crate::cli::{Global, Update};
 use crate::container::limits::{self, Limits, LimitsError, Size, UnknownSize};
+use crate::container::record::Record;
+use crate::systemd::{self, SystemdError};
 
 /// Why no limit was changed.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,9 @@ pub(crate) enum UpdateError {
     /// The cgroup refuses.
     #[error(transparent)]
     Limits(#[from] LimitsError),
+    /// The limits hold until systemd reads its units anew.
+    #[error(transparent)]
+    Systemd(#[from] SystemdError),
 }
 
 pub(super) fn update(global: &Global, arguments: &Update) -> Result<(), VerbError> {
@@ -52,7 +57,19 @@ pub(super) fn update(global: &Global, arguments: &Update) -> Result<(), VerbErro
         Some(path) => read(path)?,
         None => from_options(arguments)?,
     };
-    Ok(limits::change(&record.cgroups, &limits).map_err(UpdateError::from)?)
+    Ok(change(&record, &limits)?)
+}
+
+/// systemd writes what it is told into the files, rounded, hence once more.
+fn change(record: &Record, limits: &Limits) -> Result<(), UpdateError> {
+    limits::change(&record.cgroups, limits)?;
+    if let Some(unit) = &record.unit {
+        let files = record.cgroups.iter().map(|directory| directory.join("cpu.max"));
+        let cpu_max = files.map(fs::read_to_string).find_map(Result::ok).unwrap_or_default();
+        systemd::set_limits(unit, limits, &cpu_max)?;
+        limits::change(&record.cgroups, limits)?;
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<Limits, UpdateError> {

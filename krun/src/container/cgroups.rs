@@ -28,9 +28,6 @@ pub(crate) enum CgroupError {
     /// The bundle asks for a place outside of the hierarchy.
     #[error("linux.cgroupsPath: found {0:?}, expected a path without \"..\"")]
     Escapes(PathBuf),
-    /// systemd is asked for, and is not there.
-    #[error("systemd cgroups are not supported yet: remove --systemd-cgroup")]
-    Systemd,
     /// runc's words.
     #[error("container's cgroup is not empty: {0} process(es) found")]
     NotEmpty(usize),

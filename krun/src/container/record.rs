@@ -27,6 +27,9 @@ pub(crate) struct Record {
     /// Its directories in hierarchies without limits.
     #[serde(default)]
     pub(crate) memberships: Vec<PathBuf>,
+    /// The scope that systemd made of it, with `--systemd-cgroup`.
+    #[serde(default)]
+    pub(crate) unit: Option<String>,
     /// How its programs run, and the rule that says so.
     #[serde(default)]
     pub(crate) mode: Mode,

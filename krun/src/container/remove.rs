@@ -7,6 +7,7 @@ use super::cgroups::{self, CgroupError};
 use super::memberships;
 use super::record::Record;
 use super::store::{Entry, StoreError};
+use crate::systemd::{self, SystemdError};
 
 /// Why something of a container is left.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +15,9 @@ pub(crate) enum RemoveError {
     /// A cgroup is still in use.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    /// systemd keeps its scope.
+    #[error(transparent)]
+    Systemd(#[from] SystemdError),
     /// The container's directory cannot be removed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -21,11 +25,11 @@ pub(crate) enum RemoveError {
 
 /// Removes all of a container whose program has ended.
 ///
-/// A cgroup that cannot be removed keeps the container's name taken, so that the user can
+/// A cgroup or scope that cannot be removed keeps the container's name taken, so that the user can
 /// try again, except where `insist` says that the name matters more.
 pub(crate) fn remove(entry: &Entry, record: &Record, insist: Insist) -> Result<(), RemoveError> {
-    match cgroups::remove(&record.cgroups) {
-        Err(error) if insist == Insist::No => return Err(error.into()),
+    match remove_cgroups(record) {
+        Err(error) if insist == Insist::No => return Err(error),
         Err(error) => tracing::warn!("{error}"),
         Ok(()) => {}
     }
@@ -35,6 +39,15 @@ pub(crate) fn remove(entry: &Entry, record: &Record, insist: Insist) -> Result<(
     if let Err(error) = hooks::run(Point::Poststop, &record.poststop, &state, &[]) {
         // The specification: log a warning, and go on as if the hook had succeeded.
         tracing::warn!("{error}");
+    }
+    Ok(())
+}
+
+/// Processes first: systemd would give them one and a half minutes to end.
+fn remove_cgroups(record: &Record) -> Result<(), RemoveError> {
+    cgroups::remove(&record.cgroups)?;
+    if let Some(unit) = &record.unit {
+        systemd::stop(unit)?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::container::id::IdError;
 use crate::container::store::StoreError;
 use crate::own_binary::OwnBinaryError;
 use crate::policy::PolicyError;
+use crate::systemd::SystemdError;
 use crate::workload::monitor::OpenError;
 
 /// Why a container could not be made.
@@ -33,6 +34,12 @@ pub(crate) enum CreateError {
     /// The rules about devices cannot be enforced.
     #[error(transparent)]
     DeviceRules(#[from] devices::DeviceRulesError),
+    /// systemd does not make the cgroup.
+    #[error(transparent)]
+    Systemd(#[from] SystemdError),
+    /// The limits cannot be told to systemd.
+    #[error("linux.resources")]
+    Limits(#[source] serde_json::Error),
     /// The host's policy cannot be read, or denies the container.
     #[error(transparent)]
     Policy(#[from] PolicyError),

@@ -11,6 +11,7 @@ mod labels;
 mod later_mounts;
 mod mount_changes;
 mod own_dev;
+mod place;
 mod tmpfs_mode;
 mod transform;
 mod unfinished;
@@ -36,6 +37,7 @@ pub(crate) use self::error::{CreateError, init_words};
 pub(crate) use self::hook_order::HookOrder;
 pub(crate) use self::labels::{LabelError, demand_none as demand_no_label};
 use self::later_mounts::LaterMounts;
+use self::place::Place;
 pub(crate) use self::transform::process_for_libcontainer;
 use self::unfinished::Unfinished;
 pub(crate) use self::unfinished::reap_children;
@@ -138,6 +140,7 @@ pub(crate) fn create(
 /// Everything that can be found out and opened before anything is made.
 #[derive(Debug)]
 struct Plan<'a> {
+    by_systemd: bool,
     options: &'a CreateOptions,
     bundle: bundle::Bundle,
     devices: devices::Decision,
@@ -149,9 +152,6 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     fn make(global: &Global, options: &'a CreateOptions) -> Result<Self, CreateError> {
-        if global.systemd_cgroup {
-            return Err(cgroups::CgroupError::Systemd.into());
-        }
         let bundle = bundle::Bundle::open(options.bundle.as_deref())?;
         let policy = Policy::read(global.policy_dir.as_deref())?;
         let decision = policy.decide(&bundle.config, &bundle.rootfs)?;
@@ -171,7 +171,8 @@ impl<'a> Plan<'a> {
         let programs = decision.programs.clone();
         let runs_on = RunsOn::open(decision.mode, programs, global, &bundle.config)?;
         let own_path = own_binary::path()?;
-        Ok(Self { options, bundle, devices, decision, runs_on, own_path, pidfd_socket })
+        let by_systemd = global.systemd_cgroup;
+        Ok(Self { by_systemd, options, bundle, devices, decision, runs_on, own_path, pidfd_socket })
     }
 
     /// Makes the container; what it makes is noted in `unfinished` first.
@@ -183,9 +184,8 @@ impl<'a> Plan<'a> {
         console: Console<'_>,
         unfinished: &mut Unfinished,
     ) -> Result<Record, CreateError> {
-        let linux = self.bundle.config.spec().linux().as_ref();
-        let asked = linux.and_then(|linux| linux.cgroups_path().as_deref());
-        let cgroup = cgroups::path_below_hierarchies(asked, id.as_str())?;
+        let place = Place::of(&self.bundle.config, id, self.by_systemd)?;
+        let cgroup = place.path()?;
         let cgroups = cgroups::directories(&cgroup)?;
         cgroups::demand_unused(&cgroups)?;
         unfinished.note_cgroups(cgroups.clone());
@@ -195,8 +195,9 @@ impl<'a> Plan<'a> {
         unfinished.note_memberships(memberships.clone());
         let all: Vec<_> = cgroups.iter().chain(&memberships).cloned().collect();
         let parts = cgroup_mount::parts(&all).map_err(CreateError::CgroupMount)?;
-        let mut record = self.new_record(id, cgroups, memberships);
+        let mut record = self.new_record(id, cgroups, memberships, place.unit());
         unfinished.entry().save(&record, lock)?;
+        let standing = place.make(id, &self.bundle.config, unfinished)?;
         if cgroups::is_version_2() {
             version_2::prepare(&record.cgroups, &self.devices)?;
         }
@@ -221,6 +222,7 @@ impl<'a> Plan<'a> {
         let container = result.map_err(|error| init_error(&error, &reports, &cwd))?;
 
         let pid = container.pid().ok_or(CreateError::NoProcess)?.as_raw();
+        drop(standing);
         later.carry_out(pid)?;
         let process = ProcessName::of(pid).map_err(CreateError::Process)?;
         record.process = Some(process);
@@ -238,6 +240,7 @@ impl<'a> Plan<'a> {
         id: &ContainerId,
         cgroups: Vec<PathBuf>,
         memberships: Vec<PathBuf>,
+        unit: Option<&str>,
     ) -> Record {
         let config = &self.bundle.config;
         let annotations = config.spec().annotations().clone().unwrap_or_default();
@@ -250,6 +253,7 @@ impl<'a> Plan<'a> {
             process: None,
             cgroups,
             memberships,
+            unit: unit.map(str::to_owned),
             mode: self.decision.mode,
             rule: self.decision.rule.clone(),
             has_pid_namespace: config.has_new_pid_namespace(),

@@ -8,6 +8,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::container::store::Entry;
 use crate::container::{cgroups, memberships};
+use crate::systemd;
 
 /// What has been made so far. Dropping it removes all of it.
 #[derive(Debug)]
@@ -15,13 +16,14 @@ pub(super) struct Unfinished {
     entry: Entry,
     cgroups: Vec<PathBuf>,
     memberships: Vec<PathBuf>,
+    unit: Option<String>,
     is_finished: bool,
 }
 
 impl Unfinished {
     /// A container of which there is only the directory.
     pub(super) fn new(entry: Entry) -> Self {
-        Self { entry, cgroups: Vec::new(), memberships: Vec::new(), is_finished: false }
+        Self { entry, cgroups: Vec::new(), memberships: Vec::new(), unit: None, is_finished: false }
     }
 
     pub(super) fn entry(&self) -> &Entry {
@@ -36,6 +38,11 @@ impl Unfinished {
     /// And directories in hierarchies without limits.
     pub(super) fn note_memberships(&mut self, memberships: Vec<PathBuf>) {
         self.memberships = memberships;
+    }
+
+    /// From now on there is this unit of systemd's.
+    pub(super) fn note_unit(&mut self, unit: &str) {
+        self.unit = Some(unit.to_owned());
     }
 
     /// The container is complete.
@@ -54,6 +61,9 @@ impl Drop for Unfinished {
             tracing::warn!("{error}");
         }
         memberships::remove(&self.memberships);
+        if let Some(Err(error)) = self.unit.as_deref().map(systemd::stop) {
+            tracing::warn!("{error}");
+        }
         if let Err(error) = self.entry.remove() {
             tracing::warn!("{error}");
         }

@@ -1,4 +1,4 @@
-//! Every `unsafe` of krun: eight system calls that no crate offers in a safe form.
+//! Every `unsafe` of krun: the system calls that no crate offers in a safe form.
 //!
 //! Each function takes owned or borrowed descriptors and gives a `Result`; what a caller
 //! may rely on is said at the function. All else in krun is `#![forbid(unsafe_code)]`.
@@ -11,6 +11,7 @@ mod filter;
 mod fork;
 mod keyring;
 mod mount;
+mod placeholder;
 mod signal;
 
 pub use bpf::{attach_device_program, load_device_program};
@@ -21,4 +22,5 @@ pub use filter::load_seccomp_filter;
 pub use fork::fork_to;
 pub use keyring::join_session_keyring;
 pub use mount::{MountAttributes, Propagation, make_read_only, set_attributes};
+pub use placeholder::Placeholder;
 pub use signal::send_signal;

@@ -22,6 +22,7 @@ fn record() -> Record {
         created: "2026-01-02T03:04:05Z".into(),
         annotations: BTreeMap::new(),
         process: None,
+        unit: None,
         cgroups: Vec::new(),
         memberships: Vec::new(),
         mode: Mode::Vm,

@@ -1,0 +1,101 @@
+//! Which cgroup a new container gets, and who makes it.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+use spec_compat::Config;
+
+use super::error::CreateError;
+use super::unfinished::Unfinished;
+use crate::container::cgroups;
+use crate::container::id::ContainerId;
+use crate::container::limits::Limits;
+use crate::systemd::{Scope, Standing, SystemdError};
+
+/// A container's place among the cgroups.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// A path that libcontainer makes.
+    Path(PathBuf),
+    /// A unit that systemd makes.
+    Scope(Scope),
+}
+
+impl Place {
+    pub(super) fn of(
+        config: &Config,
+        id: &ContainerId,
+        by_systemd: bool,
+    ) -> Result<Self, CreateError> {
+        let linux = config.spec().linux().as_ref();
+        let asked = linux.and_then(|linux| linux.cgroups_path().as_deref());
+        if by_systemd {
+            if !cgroups::is_version_2() {
+                return Err(SystemdError::Version1.into());
+            }
+            let asked = asked.map(|path| path.to_string_lossy());
+            Ok(Self::Scope(Scope::parse(asked.as_deref(), id.as_str())?))
+        } else {
+            Ok(Self::Path(cgroups::path_below_hierarchies(asked, id.as_str())?))
+        }
+    }
+
+    /// The path below every hierarchy.
+    pub(super) fn path(&self) -> Result<PathBuf, CreateError> {
+        match self {
+            Self::Path(path) => Ok(path.clone()),
+            Self::Scope(scope) => Ok(scope.cgroup()?),
+        }
+    }
+
+    pub(super) fn unit(&self) -> Option<&str> {
+        match self {
+            Self::Path(_) => None,
+            Self::Scope(scope) => Some(scope.unit()),
+        }
+    }
+
+    /// Has systemd make its part. It lasts for as long as what this gives, or somebody in it.
+    pub(super) fn make(
+        &self,
+        id: &ContainerId,
+        config: &Config,
+        unfinished: &mut Unfinished,
+    ) -> Result<Option<Standing>, CreateError> {
+        let Self::Scope(scope) = self else { return Ok(None) };
+        let resources = without_nulls(config.document()["linux"]["resources"].clone());
+        let limits = if resources.is_null() {
+            Limits::default()
+        } else {
+            serde_json::from_value(resources).map_err(CreateError::Limits)?
+        };
+        let standing = scope.start(id.as_str(), &limits)?;
+        unfinished.note_unit(scope.unit());
+        Ok(Some(standing))
+    }
+}
+
+/// What is `null` is not there, as for everybody who reads a `config.json`.
+fn without_nulls(mut value: Value) -> Value {
+    if let Some(members) = value.as_object_mut() {
+        members.retain(|_, member| !member.is_null());
+        for member in members.values_mut() {
+            *member = without_nulls(member.take());
+        }
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::without_nulls;
+
+    #[test]
+    fn a_null_is_not_there() {
+        let value = json!({"memory": null, "cpu": {"quota": null, "shares": 5}});
+
+        assert_eq!(without_nulls(value), json!({"cpu": {"shares": 5}}));
+    }
+}

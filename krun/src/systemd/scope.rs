@@ -1,0 +1,228 @@
+//! A container's scope: its name and place, its beginning, its limits, its end.
+
+use std::path::PathBuf;
+
+use krun_sys::Placeholder;
+
+use super::SystemdError;
+use super::body::{Body, Value};
+use super::connection::Connection;
+use super::properties::{self, Property};
+use crate::container::limits::Limits;
+
+/// Where containers go that nobody has a place for.
+const DEFAULT_SLICE: &str = "system.slice";
+/// How the name of a slice ends.
+const SLICE: &str = ".slice";
+/// The root's own slice.
+const ROOT_SLICE: &str = "-.slice";
+
+const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+/// How a job ends that did what it should.
+const DONE: &str = "done";
+
+/// What to do with jobs for the same unit that wait: this one takes their place.
+const REPLACE: &str = "replace";
+
+/// The place `slice:prefix:name`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scope {
+    slice: String,
+    unit: String,
+}
+
+impl Scope {
+    /// Where the bundle wants the container called `id`.
+    pub(crate) fn parse(asked: Option<&str>, id: &str) -> Result<Self, SystemdError> {
+        let (slice, prefix, name) = match asked.filter(|asked| !asked.is_empty()) {
+            None => ("", "krun", id),
+            Some(asked) => {
+                three_parts(asked).ok_or_else(|| SystemdError::Path(asked.to_owned()))?
+            }
+        };
+        if name.is_empty() || name.strip_suffix(SLICE).is_some() {
+            return Err(SystemdError::NotAScope(asked.unwrap_or_default().to_owned()));
+        }
+        let slice = if slice.is_empty() { DEFAULT_SLICE } else { slice };
+        Ok(Self { slice: slice.to_owned(), unit: format!("{prefix}-{name}.scope") })
+    }
+
+    /// The name of the unit.
+    pub(crate) fn unit(&self) -> &str {
+        &self.unit
+    }
+
+    /// Its cgroup below every hierarchy: `a-b.slice` lies in `a.slice`.
+    pub(crate) fn cgroup(&self) -> Result<PathBuf, SystemdError> {
+        let invalid = || SystemdError::Slice(self.slice.clone());
+        let mut path = PathBuf::from("/");
+        if self.slice != ROOT_SLICE {
+            let stem = self.slice.strip_suffix(SLICE).ok_or_else(invalid)?;
+            let mut name = String::new();
+            for part in stem.split('-') {
+                if part.is_empty() || part.contains('/') {
+                    return Err(invalid());
+                }
+                name.push_str(part);
+                path.push(format!("{name}.slice"));
+                name.push('-');
+            }
+        }
+        if self.unit.contains('/') {
+            return Err(SystemdError::NotAScope(self.unit.clone()));
+        }
+        path.push(&self.unit);
+        Ok(path)
+    }
+
+    /// Has systemd make it, with these limits, around a placeholder.
+    pub(crate) fn start(&self, id: &str, limits: &Limits) -> Result<Standing, SystemdError> {
+        let mut systemd = Connection::open()?;
+        let placeholder = Placeholder::start().map_err(SystemdError::Placeholder)?;
+        let list = self.properties(id, placeholder.pid(), limits);
+        let list = known(&mut systemd, list)?;
+        let body = Body::default().text(&self.unit).text(REPLACE);
+        let body = body.properties(pairs(&list)).no_further_units();
+        let answer = match systemd.call("StartTransientUnit", &body) {
+            Err(SystemdError::Refused { name, .. }) if name == UNIT_EXISTS => {
+                // One that failed is kept until it is forgotten; one that is in use stays.
+                forget_failure(&mut systemd, &self.unit)?;
+                systemd.call("StartTransientUnit", &body)
+            }
+            answer => answer,
+        }?;
+        let result = systemd.wait_for_job(&answer)?;
+        if result == DONE {
+            Ok(Standing { _placeholder: placeholder })
+        } else {
+            forget_failure(&mut systemd, &self.unit)?;
+            Err(SystemdError::Job { unit: self.unit.clone(), result })
+        }
+    }
+
+    fn properties(&self, id: &str, pid: i32, limits: &Limits) -> Vec<Property> {
+        let text = |name, text: &str| (name, Value::Text(text.to_owned()));
+        let yes = |name| (name, Value::Flag(true));
+        let fixed = [
+            text("Description", &format!("krun container {id}")),
+            text("Slice", &self.slice),
+            // What is in the cgroup and below is the container's, not systemd's.
+            yes("Delegate"),
+            yes("CPUAccounting"),
+            yes("MemoryAccounting"),
+            yes("IOAccounting"),
+            yes("TasksAccounting"),
+            // Or a host that shuts down would end the containers before their engine.
+            ("DefaultDependencies", Value::Flag(false)),
+            ("PIDs", Value::Processes(pid.try_into().into_iter().collect())),
+        ];
+        let fixed = fixed.into_iter().map(|(name, value)| Property { name, value, since: None });
+        fixed.chain(properties::of(limits, "")).collect()
+    }
+}
+
+/// A scope in which nobody may be yet but the placeholder, which ends with this.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    _placeholder: Placeholder,
+}
+
+/// Tells systemd the limits that a scope has from now on. `cpu_max` is what that file holds.
+pub(crate) fn set_limits(unit: &str, limits: &Limits, cpu_max: &str) -> Result<(), SystemdError> {
+    let list = properties::of(limits, cpu_max);
+    if list.is_empty() {
+        return Ok(());
+    }
+    let mut systemd = Connection::open()?;
+    let list = known(&mut systemd, list)?;
+    // Until the next boot, as the unit itself.
+    let body = Body::default().text(unit).flag(true).properties(pairs(&list));
+    systemd.call("SetUnitProperties", &body).map(drop)
+}
+
+/// Makes systemd forget a scope whose processes have ended. That it has forgotten it by itself is
+/// no fault.
+pub(crate) fn stop(unit: &str) -> Result<(), SystemdError> {
+    let mut systemd = Connection::open()?;
+    match systemd.call("StopUnit", &Body::default().text(unit).text(REPLACE)) {
+        Ok(answer) => drop(systemd.wait_for_job(&answer)?),
+        Err(SystemdError::Refused { name, .. }) if name == NO_SUCH_UNIT => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    forget_failure(&mut systemd, unit)
+}
+
+fn forget_failure(systemd: &mut Connection, unit: &str) -> Result<(), SystemdError> {
+    match systemd.call("ResetFailedUnit", &Body::default().text(unit)) {
+        Err(SystemdError::Refused { name, .. }) if name == NO_SUCH_UNIT => Ok(()),
+        answer => answer.map(drop),
+    }
+}
+
+/// Without the properties that this host's systemd has not got: it would refuse all.
+fn known(systemd: &mut Connection, list: Vec<Property>) -> Result<Vec<Property>, SystemdError> {
+    if list.iter().all(|property| property.since.is_none()) {
+        return Ok(list);
+    }
+    let version = systemd.version()?;
+    Ok(list.into_iter().filter(|one| one.since.is_none_or(|since| since <= version)).collect())
+}
+
+fn pairs(list: &[Property]) -> impl Iterator<Item = (&str, &Value)> {
+    list.iter().map(|property| (property.name, &property.value))
+}
+
+fn three_parts(text: &str) -> Option<(&str, &str, &str)> {
+    let mut parts = text.split(':');
+    let three = (parts.next()?, parts.next()?, parts.next()?);
+    parts.next().is_none().then_some(three)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::Scope;
+
+    #[test]
+    fn a_scope_is_named_by_prefix_and_name_and_lies_in_its_slices() {
+        for (asked, unit, cgroup) in [
+            (None, "krun-web.scope", "/system.slice/krun-web.scope"),
+            (Some(""), "krun-web.scope", "/system.slice/krun-web.scope"),
+            (Some("system.slice:docker:7f"), "docker-7f.scope", "/system.slice/docker-7f.scope"),
+            (Some(":docker:7f"), "docker-7f.scope", "/system.slice/docker-7f.scope"),
+            (Some("-.slice:a:b"), "a-b.scope", "/a-b.scope"),
+            (
+                Some("k-pod-x_y.slice:cri:7"),
+                "cri-7.scope",
+                "/k.slice/k-pod.slice/k-pod-x_y.slice/cri-7.scope",
+            ),
+        ] {
+            let scope = Scope::parse(asked, "web").unwrap();
+
+            assert_eq!(scope.unit(), unit);
+            assert_eq!(scope.cgroup().unwrap(), Path::new(cgroup));
+        }
+    }
+
+    #[test]
+    fn what_names_no_scope_in_a_slice_is_refused() {
+        for (asked, complaint) in [
+            ("/docker/7f", "expected cgroupsPath to be of format"),
+            ("a:b:c:d", "expected cgroupsPath to be of format"),
+            ("a.slice:b:", "expected a name"),
+            ("a.slice:b:c.slice", "not a slice"),
+            ("a.slice:b:../c", "not a slice"),
+            ("a:b:c", "invalid slice name"),
+            (".slice:b:c", "invalid slice name"),
+            ("a--b.slice:b:c", "invalid slice name"),
+            ("../x.slice:b:c", "invalid slice name"),
+        ] {
+            let error = Scope::parse(Some(asked), "web").and_then(|scope| scope.cgroup());
+
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(complaint), "{asked}: {error}");
+        }
+    }
+}
