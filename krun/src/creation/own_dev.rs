@@ -16,11 +16,13 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 /// The links libcontainer makes, and what they lead to.
-const LINKS: [(&str, &[u8]); 4] = [
+const LINKS: [(&str, &[u8]); 5] = [
     ("fd", b"/proc/self/fd"),
     ("stdin", b"/proc/self/fd/0"),
     ("stdout", b"/proc/self/fd/1"),
     ("stderr", b"/proc/self/fd/2"),
+    // Where the host has it.
+    ("kcore", b"/proc/kcore"),
 ];
 
 /// The devices libcontainer makes, with their numbers.
@@ -86,12 +88,13 @@ mod tests {
         let dev = rootfs.path().join("dev");
         fs::create_dir(&dev).unwrap();
         symlink("/proc/self/fd", dev.join("fd")).unwrap();
+        symlink("/proc/kcore", dev.join("kcore")).unwrap();
         symlink("/somewhere/else", dev.join("stdin")).unwrap();
         fs::write(dev.join("stdout"), "a file").unwrap();
 
         clear(rootfs.path()).unwrap();
 
-        assert!(!dev.join("fd").is_symlink());
+        assert!(!dev.join("fd").is_symlink() && !dev.join("kcore").is_symlink());
         assert!(dev.join("stdin").is_symlink() && dev.join("stdout").is_file());
     }
 
