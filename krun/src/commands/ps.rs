@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::VerbError;
 use crate::cli::{Global, Ps, Table};
-use crate::container::cgroups;
+use crate::container::{cgroups, process};
 
 /// Why there is no table.
 #[derive(Debug, thiserror::Error)]
@@ -23,7 +23,9 @@ pub(crate) enum PsError {
 
 pub(super) fn ps(global: &Global, arguments: &Ps) -> Result<(), VerbError> {
     let record = super::store(global).find(&arguments.id)?.load()?;
-    let processes = cgroups::processes(&record.cgroups);
+    // A virtual machine's kernel thread is in the cgroup, too, and no process of the container's.
+    let mut processes = cgroups::processes(&record.cgroups);
+    processes.retain(|&pid| !process::look(pid).is_some_and(|look| look.is_of_the_kernel));
     if arguments.format == Table::Json {
         return super::print(&format!("{}\n", serde_json::json!(processes)));
     }

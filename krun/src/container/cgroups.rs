@@ -109,18 +109,26 @@ pub(crate) fn demand_unused(directories: &[PathBuf]) -> Result<(), CgroupError> 
 pub(crate) fn processes(directories: &[PathBuf]) -> Vec<i32> {
     let mut found = Vec::new();
     for directory in directories {
-        collect_processes(directory, &mut found);
+        collect(directory, "cgroup.procs", &mut found);
     }
     found.sort_unstable();
     found.dedup();
     found
 }
 
-fn collect_processes(directory: &Path, found: &mut Vec<i32>) {
-    let text = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+/// All threads in a version 2 cgroup and below.
+pub(crate) fn threads(directory: &Path) -> Vec<i32> {
+    let mut found = Vec::new();
+    collect(directory, "cgroup.threads", &mut found);
+    found.sort_unstable();
+    found
+}
+
+fn collect(directory: &Path, file: &str, found: &mut Vec<i32>) {
+    let text = fs::read_to_string(directory.join(file)).unwrap_or_default();
     found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
     for child in children(directory) {
-        collect_processes(&child, found);
+        collect(&child, file, found);
     }
 }
 

@@ -2,12 +2,18 @@
 //!
 //! Version 1: `Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst`; version 2:
 //! `cgroup.freeze` in `Documentation/admin-guide/cgroup-v2.rst`.
+//!
+//! Until Linux 6.13 every virtual machine has a kernel thread in its cgroup, which version 2 counts
+//! and does not freeze: such a cgroup is never called frozen, however still all others in it are.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use super::cgroups;
+use super::process::{self, Look};
 
 /// How long the kernel may take to freeze all processes.
 const FREEZE_LIMIT: Duration = Duration::from_secs(10);
@@ -97,7 +103,22 @@ fn has_arrived(freezer: Freezer, path: &Path) -> bool {
         return text.trim() == freezer.freeze;
     }
     let events = fs::read_to_string(path.with_file_name("cgroup.events")).unwrap_or_default();
-    events.lines().any(|line| line == "frozen 1")
+    events.lines().any(|line| line == "frozen 1") || path.parent().is_some_and(is_still)
+}
+
+/// Whether only kernel threads keep the cgroup from being called frozen.
+///
+/// The request wakes whatever sleeps, and nothing that has not followed it can go to sleep again.
+fn is_still(cgroup: &Path) -> bool {
+    let before = cgroups::threads(cgroup);
+    let looks: Vec<_> = before.iter().filter_map(|&thread| process::look(thread)).collect();
+    // Nothing was made meanwhile by somebody who was awake.
+    are_still(&looks) && before == cgroups::threads(cgroup)
+}
+
+fn are_still(looks: &[Look]) -> bool {
+    looks.iter().all(|look| look.is_of_the_kernel || look.is_asleep)
+        && looks.iter().any(|look| look.is_of_the_kernel)
 }
 
 fn find(directories: &[PathBuf]) -> impl Iterator<Item = (Freezer, PathBuf)> {
@@ -119,7 +140,8 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
-    use super::{FreezeError, freeze, is_frozen, thaw};
+    use super::{FreezeError, are_still, freeze, is_frozen, thaw};
+    use crate::container::process::Look;
 
     /// A directory that has what a cgroup's freezer has, and a kernel that obeys at once.
     fn cgroup(file: &str, text: &str) -> (tempfile::TempDir, Vec<PathBuf>) {
@@ -158,6 +180,17 @@ mod tests {
             thaw(&directories);
             assert_eq!(text(), thawed);
         }
+    }
+
+    #[test]
+    fn a_kernel_thread_is_not_waited_for_and_everybody_else_is() {
+        let [kernels, asleep, awake] = [(true, false), (false, true), (false, false)]
+            .map(|(is_of_the_kernel, is_asleep)| Look { is_of_the_kernel, is_asleep });
+
+        assert!(are_still(&[kernels, asleep]));
+        assert!(!are_still(&[kernels, asleep, awake]));
+        // Then the kernel itself says when it is.
+        assert!(!are_still(&[asleep]));
     }
 
     #[test]

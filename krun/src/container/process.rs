@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use procfs::ProcError;
-use procfs::process::{ProcState, Process as ProcfsProcess};
+use procfs::process::{ProcState, Process as ProcfsProcess, StatFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +69,22 @@ pub(crate) fn signal_whoever_is(pid: i32, signal: SignalNumber) -> io::Result<()
 fn open_handle(pid: i32) -> io::Result<OwnedFd> {
     let pid = Pid::from_raw(pid).ok_or(rustix::io::Errno::SRCH)?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// What a thread is and does at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Look {
+    pub(crate) is_of_the_kernel: bool,
+    /// In a sleep that a signal ends, stopped, or dead.
+    pub(crate) is_asleep: bool,
+}
+
+/// Looks at a thread. `None` if it is gone.
+pub(crate) fn look(thread: i32) -> Option<Look> {
+    let stat = ProcfsProcess::new(thread).and_then(|process| process.stat()).ok()?;
+    let is_of_the_kernel = stat.flags & StatFlags::PF_KTHREAD.bits() != 0;
+    let is_asleep = !matches!(stat.state(), Ok(ProcState::Running | ProcState::Waiting) | Err(_));
+    Some(Look { is_of_the_kernel, is_asleep })
 }
 
 #[cfg(test)]
