@@ -55,16 +55,19 @@ fn runc() -> Runtime {
 /// Profiles that differ in what they say about architectures and calls that they do not name.
 fn profiles() -> [Value; 3] {
     let allowed = json!({"names": [
-        "read", "write", "writev", "close", "fstat", "newfstatat", "mmap", "mprotect", "munmap", "brk",
-        "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "ioctl", "access", "execve", "exit",
-        "exit_group", "arch_prctl", "fcntl", "openat", "open", "stat", "lstat", "getcwd", "dup2", "fork",
-        "vfork", "clone", "wait4", "getpid", "getppid", "getuid", "geteuid", "getgid", "getegid", "uname",
-        "set_tid_address", "set_robust_list", "rseq", "prlimit64", "readlink", "readlinkat", "getrandom",
-        "prctl", "capget", "capset", "futex", "lseek", "poll", "sendfile", "faccessat2", "getdents64",
-        "fchdir", "chdir", "setresuid", "setresgid", "setgroups", "setuid", "setgid", "getrlimit", "nanosleep",
-        "clock_nanosleep", "sigaltstack", "gettid", "tgkill", "madvise", "sched_yield", "epoll_create1",
-        "epoll_ctl", "epoll_pwait", "eventfd2", "pipe2", "sched_getaffinity", "clone3", "close_range",
-        "fstatfs", "statfs", "dup3", "openat2", "fchown", "fchownat", "chown", "fchmod", "getgroups", "pread64", "keyctl", "umask"],
+        "read", "write", "writev", "close", "fstat", "newfstatat", "mmap", "mprotect", "munmap",
+        "brk", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "ioctl", "access", "execve",
+        "exit", "exit_group", "arch_prctl", "fcntl", "openat", "open", "stat", "lstat", "getcwd",
+        "dup2", "fork", "vfork", "clone", "wait4", "getpid", "getppid", "getuid", "geteuid",
+        "getgid", "getegid", "uname", "set_tid_address", "set_robust_list", "rseq", "prlimit64",
+        "readlink", "readlinkat", "getrandom", "prctl", "capget", "capset", "futex", "lseek",
+        "poll", "sendfile", "faccessat2", "getdents64", "fchdir", "chdir", "setresuid", "setresgid",
+        "setgroups", "setuid", "setgid", "getrlimit", "nanosleep", "clock_nanosleep", "sigaltstack",
+        "gettid", "tgkill", "madvise", "sched_yield", "epoll_create1", "epoll_ctl", "epoll_pwait",
+        "eventfd2", "pipe2", "sched_getaffinity", "clone3", "close_range", "fstatfs", "statfs",
+        "dup3", "openat2", "fchown", "fchownat", "chown", "fchmod", "getgroups", "pread64",
+        "keyctl", "umask", "memfd_create", "setpgid", "pidfd_open", "pidfd_send_signal", "waitid",
+        "socketpair", "sendmsg", "recvmsg", "ppoll", "kill"],
         "action": "SCMP_ACT_ALLOW"});
     let refused = json!({"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28});
     let both = json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]);
@@ -121,6 +124,35 @@ fn further_native_programs_have_the_profile_and_the_rights_that_runc_gives_them(
             });
             assert_eq!(first[0], first[1]);
             both.into_iter().for_each(Sleeper::finish);
+        }
+    }
+}
+
+/// A hook at `startContainer` is a program of the image: it must not have what krun was lent.
+#[test]
+fn a_hook_in_the_container_has_the_rights_of_the_program() {
+    let status = "busybox grep -E '^(Cap|NoNewPrivs|Seccomp)' /proc/self/status";
+    let script = format!("export PATH=/bin; {status} > /tmp/hook");
+    let printed = |runtime: &Runtime, profile: &Value, no_new_privileges: bool| {
+        let program = format!("cat /tmp/hook; {status}");
+        let mut bundle = Bundle::with_args(&["/bin/sh", "-c", &program]).expect("a bundle");
+        bundle
+            .change(|spec| {
+                spec["linux"]["seccomp"] = profile.clone();
+                spec["process"]["noNewPrivileges"] = json!(no_new_privileges);
+                spec["hooks"] = json!({"startContainer": [
+                    {"path": "/bin/sh", "args": ["sh", "-c", script]}
+                ]});
+            })
+            .expect("it can be changed");
+        let path = bundle.path().to_str().expect("the path is text").to_owned();
+        runtime.must(["run", "--bundle", &path, "web"]).expect("it runs").stdout()
+    };
+    for profile in profiles() {
+        for no_new_privileges in [true, false] {
+            let expected = printed(&runc(), &profile, no_new_privileges);
+            assert_eq!(expected.lines().count(), 16, "{expected}");
+            assert_eq!(printed(&native(), &profile, no_new_privileges), expected, "{profile}");
         }
     }
 }

@@ -25,7 +25,7 @@ use nix::sys::signal::SigSet;
 use spec_compat::{Config, Hook, State};
 
 use super::monitor::{Monitor, OpenError};
-use super::native::Native;
+use super::native::{self, Native};
 use super::{environment, program};
 use crate::cli::Global;
 use crate::container::start_gate;
@@ -160,12 +160,15 @@ impl Workload {
 
     fn try_to_become_program(&self) -> Result<Infallible, String> {
         let prepared = self.prepared.get().ok_or("started before it was validated")?;
+        if let RunsOn::Host(native) = &self.runs_on {
+            native.confine(prepared)?;
+        }
         let state = self.state.to_hook_json();
         hooks::run(Point::StartContainer, &self.start_hooks, &state, &prepared.variables)
             .map_err(|error| error.to_string())?;
         let executed = match &self.runs_on {
             RunsOn::Monitor(monitor) => monitor.become_it(prepared)?,
-            RunsOn::Host(native) => native.become_it(prepared)?,
+            RunsOn::Host(_) => native::become_it(prepared)?,
         };
         executed.map_err(|fault| self.fault(&fault))
     }

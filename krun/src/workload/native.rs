@@ -1,9 +1,9 @@
 //! A program on the host's kernel, as runc runs it, where the host's policy says so.
 //!
-//! krun loads the workload's seccomp profile itself, as its last deed before the program: libcontainer
-//! forgets it for further programs, and what is done in between would have to be in the profile. Unless
-//! the program may not gain privileges anyway, that needs `CAP_SYS_ADMIN`, which is lent to this process
-//! until then.
+//! krun loads the workload's seccomp profile itself, as its last deed before the container's hooks and
+//! the program: libcontainer forgets it for further programs, and what is done in between would have to be
+//! in the profile. Unless the program may not gain privileges anyway, that needs `CAP_SYS_ADMIN`, which is
+//! lent to this process until then.
 
 use std::convert::Infallible;
 use std::ffi::CString;
@@ -64,22 +64,22 @@ impl Native {
         Ok(Self { programs, profile: Some(profile) })
     }
 
-    /// Becomes the program. The outer fault is the host's, the inner one the program's.
-    pub(super) fn become_it(
-        &self,
-        prepared: &Prepared,
-    ) -> Result<Result<Infallible, String>, String> {
+    /// Gives this process the program's rights and no more. Hooks that run after this are the
+    /// container's own programs.
+    pub(super) fn confine(&self, prepared: &Prepared) -> Result<(), String> {
         if let Some(programs) = &self.programs {
             demand_one_of(programs, &prepared.program)?;
         }
-        let program = CString::new(prepared.program.as_os_str().as_bytes()).map_err(host)?;
-        krun_sys::reset_sigpipe().map_err(host)?;
-        if let Some(profile) = &self.profile {
-            profile.load()?;
-        }
-        let executed = nix::unistd::execve(&program, &prepared.arguments, &prepared.environment);
-        Ok(executed.map_err(|errno| errno.desc().to_lowercase()))
+        self.profile.as_ref().map_or(Ok(()), Profile::load)
     }
+}
+
+/// Becomes the program. The outer fault is the host's, the inner one the program's.
+pub(super) fn become_it(prepared: &Prepared) -> Result<Result<Infallible, String>, String> {
+    let program = CString::new(prepared.program.as_os_str().as_bytes()).map_err(host)?;
+    krun_sys::reset_sigpipe().map_err(host)?;
+    let executed = nix::unistd::execve(&program, &prepared.arguments, &prepared.environment);
+    Ok(executed.map_err(|errno| errno.desc().to_lowercase()))
 }
 
 impl Profile {
