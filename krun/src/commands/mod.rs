@@ -83,9 +83,9 @@ pub(crate) enum VerbError {
     /// The host's policy cannot be read, or denies it.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// `policy test`.
+    /// `policy test` is given a file that is no `config.json`.
     #[error(transparent)]
-    PolicyTest(#[from] policy::PolicyTestError),
+    PolicyTest(CreateError),
     /// `run-hook`.
     #[error(transparent)]
     RunHook(#[from] run_hook::RunHookError),

@@ -65,16 +65,17 @@ pub(crate) fn path_below_hierarchies(
     Ok(Path::new("/").join(path))
 }
 
-/// The directories a cgroup at `path` has, whether they exist or not.
-pub(crate) fn directories(path: &Path) -> Result<Vec<PathBuf>, CgroupError> {
+/// The hierarchies that this process sees, of whatever kind.
+pub(crate) fn hierarchies() -> Result<Vec<MountInfo>, CgroupError> {
+    let mounts = Process::myself()?.mountinfo()?.into_iter();
+    Ok(mounts.filter(|mount| mount.fs_type.starts_with("cgroup")).collect())
+}
+
+/// The directories a cgroup at `path` has in these, whether they exist or not.
+pub(crate) fn directories(hierarchies: &[MountInfo], path: &Path) -> Vec<PathBuf> {
     let relative = path.strip_prefix("/").unwrap_or(path);
-    let mut directories = Vec::new();
-    for mount in Process::myself()?.mountinfo()? {
-        if is_hierarchy(&mount) {
-            directories.push(mount.mount_point.join(relative));
-        }
-    }
-    Ok(directories)
+    let mounts = hierarchies.iter().filter(|mount| is_hierarchy(mount));
+    mounts.map(|mount| mount.mount_point.join(relative)).collect()
 }
 
 /// Whether containers are put into the hierarchy mounted here.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use procfs::process::{MountInfo, Process};
 
-use super::cgroups::{self, CgroupError};
+use super::cgroups;
 
 /// The controllers that libcontainer sees to.
 const LIBCONTAINERS: [&str; 12] = [
@@ -32,14 +32,14 @@ const LIBCONTAINERS: [&str; 12] = [
 /// Where a hybrid host has version 2.
 const UNIFIED: &str = "/sys/fs/cgroup/unified";
 
-/// The directories in these hierarchies of a cgroup at `path`, whether they exist or not.
-pub(crate) fn directories(path: &Path) -> Result<Vec<PathBuf>, CgroupError> {
+/// The directories that a cgroup at `path` has in such ones of these hierarchies, whether they exist or not.
+pub(crate) fn directories(hierarchies: &[MountInfo], path: &Path) -> Vec<PathBuf> {
     if cgroups::is_version_2() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let relative = path.strip_prefix("/").unwrap_or(path);
-    let mounts = Process::myself()?.mountinfo()?.into_iter().filter(is_left_out);
-    Ok(mounts.map(|mount| mount.mount_point.join(relative)).collect())
+    let mounts = hierarchies.iter().filter(|mount| is_left_out(mount));
+    mounts.map(|mount| mount.mount_point.join(relative)).collect()
 }
 
 fn is_left_out(mount: &MountInfo) -> bool {
@@ -61,11 +61,11 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    /// Enters the directories, and makes them.
-    pub(crate) fn begin(directories: &[PathBuf]) -> Self {
+    /// Enters the directories, which are in these hierarchies, and makes them.
+    pub(crate) fn begin(hierarchies: &[MountInfo], directories: &[PathBuf]) -> Self {
         let mut visit = Self { homes: Vec::new() };
         for directory in directories {
-            let home = home(directory);
+            let home = home(hierarchies, directory);
             match home.and_then(|home| make_and_enter(directory).map(|()| home)) {
                 Ok(home) => visit.homes.push(home),
                 Err(error) => tracing::debug!("{}: not entered: {error}", directory.display()),
@@ -96,17 +96,13 @@ pub(crate) fn enter(directory: &Path) -> io::Result<()> {
 }
 
 /// Where this process is in the hierarchy that `directory` belongs to.
-fn home(directory: &Path) -> io::Result<PathBuf> {
-    let own = Process::myself().map_err(io::Error::other)?;
-    let mounts = own.mountinfo().map_err(io::Error::other)?;
-    let mount = mounts.into_iter().find(|mount| {
-        mount.fs_type.starts_with("cgroup") && directory.starts_with(&mount.mount_point)
-    });
+fn home(hierarchies: &[MountInfo], directory: &Path) -> io::Result<PathBuf> {
+    let mount = hierarchies.iter().find(|mount| directory.starts_with(&mount.mount_point));
     let mount = mount.ok_or(io::ErrorKind::NotFound)?;
-    let places = own.cgroups().map_err(io::Error::other)?;
+    let places = Process::myself().and_then(|own| own.cgroups()).map_err(io::Error::other)?;
     let place = places.into_iter().find(|place| match mount.fs_type.as_str() {
         "cgroup2" => place.hierarchy == 0,
-        _ => place.controllers.iter().any(|name| has_option(&mount, name)),
+        _ => place.controllers.iter().any(|name| has_option(mount, name)),
     });
     let path = PathBuf::from(place.ok_or(io::ErrorKind::NotFound)?.pathname);
     // What is mounted need not be the whole hierarchy.

@@ -26,17 +26,21 @@ impl Bundle {
         let given = directory.unwrap_or(Path::new("."));
         let directory = absolute_directory(given)
             .map_err(|source| CreateError::Bundle { path: given.into(), source })?;
-        let path = directory.join("config.json");
-        let bytes =
-            read(&path).map_err(|source| CreateError::ReadConfig { path: path.clone(), source })?;
-        let config = Config::parse(&bytes)
-            .map_err(|source: ConfigError| CreateError::Config { path, source })?;
+        let config = read_config(&directory.join("config.json"))?;
         let rootfs = directory.join(config.rootfs());
         match demand_directory(&rootfs) {
             Ok(()) => Ok(Self { directory, config, rootfs }),
             Err(source) => Err(CreateError::Rootfs { path: rootfs, source }),
         }
     }
+}
+
+/// Reads a `config.json`, and gives all its faults at once.
+pub(crate) fn read_config(path: &Path) -> Result<Config, CreateError> {
+    let bytes =
+        read(path).map_err(|source| CreateError::ReadConfig { path: path.into(), source })?;
+    Config::parse(&bytes)
+        .map_err(|source: ConfigError| CreateError::Config { path: path.into(), source })
 }
 
 fn absolute_directory(path: &Path) -> io::Result<PathBuf> {

@@ -8,7 +8,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use procfs::process::{MountInfo, Process};
+use procfs::process::MountInfo;
 use rustix::fs::symlinkat;
 use rustix::io::Errno;
 use serde_json::{Value, json};
@@ -27,14 +27,8 @@ pub(super) struct Part {
     directory: PathBuf,
 }
 
-/// The parts that a container with these directories has.
-pub(super) fn parts(directories: &[PathBuf]) -> io::Result<Vec<Part>> {
-    let own = Process::myself().map_err(io::Error::other)?;
-    let mounts = own.mountinfo().map_err(io::Error::other)?;
-    Ok(parts_in(&mounts.0, directories))
-}
-
-fn parts_in(mounts: &[MountInfo], directories: &[PathBuf]) -> Vec<Part> {
+/// The parts that a container with these directories has of what is mounted here.
+pub(super) fn parts(mounts: &[MountInfo], directories: &[PathBuf]) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for mount in mounts {
         let is_hierarchy =
@@ -109,7 +103,7 @@ mod tests {
     use procfs::process::MountInfo;
     use serde_json::json;
 
-    use super::{Part, links, parts_in, spell_out};
+    use super::{Part, links, parts, spell_out};
 
     fn part(name: &str) -> Part {
         Part { name: name.into(), directory: format!("/sys/fs/cgroup/{name}/web").into() }
@@ -128,7 +122,7 @@ mod tests {
         let directories = ["unified", "pids", "cpu,cpuacct"]
             .map(|name| PathBuf::from(format!("/sys/fs/cgroup/{name}/web")));
 
-        assert_eq!(parts_in(&mounts, &directories), [part("pids"), part("cpu,cpuacct")]);
+        assert_eq!(parts(&mounts, &directories), [part("pids"), part("cpu,cpuacct")]);
     }
 
     #[test]

@@ -31,6 +31,7 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use spec_compat::{Config, Status};
 
+pub(crate) use self::bundle::read_config;
 use self::cgroup_mount::Part;
 pub(crate) use self::descriptors::demand_open;
 pub(crate) use self::error::{CreateError, init_words};
@@ -186,15 +187,16 @@ impl<'a> Plan<'a> {
     ) -> Result<Record, CreateError> {
         let place = Place::of(&self.bundle.config, id, self.by_systemd)?;
         let cgroup = place.path()?;
-        let cgroups = cgroups::directories(&cgroup)?;
+        let hierarchies = cgroups::hierarchies()?;
+        let cgroups = cgroups::directories(&hierarchies, &cgroup);
         cgroups::demand_unused(&cgroups)?;
         unfinished.note_cgroups(cgroups.clone());
 
         let directory = unfinished.entry().directory().to_path_buf();
-        let memberships = memberships::directories(&cgroup)?;
+        let memberships = memberships::directories(&hierarchies, &cgroup);
         unfinished.note_memberships(memberships.clone());
         let all: Vec<_> = cgroups.iter().chain(&memberships).cloned().collect();
-        let parts = cgroup_mount::parts(&all).map_err(CreateError::CgroupMount)?;
+        let parts = cgroup_mount::parts(&hierarchies, &all);
         let mut record = self.new_record(id, cgroups, memberships, place.unit());
         unfinished.entry().save(&record, lock)?;
         let standing = place.make(id, &self.bundle.config, unfinished)?;
@@ -214,7 +216,7 @@ impl<'a> Plan<'a> {
         let devices = self.devices.clone();
         let bundle = &self.bundle;
         let later = LaterMounts::of(bundle.config.document(), &bundle.rootfs, parts);
-        let visit = Visit::begin(&record.memberships);
+        let visit = Visit::begin(&hierarchies, &record.memberships);
         let result = self.build(id, &directory, console, &gate, &record);
         drop(visit);
         log.send_causes_to(None);

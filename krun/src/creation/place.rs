@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use serde_json::Value;
 use spec_compat::Config;
 
 use super::error::CreateError;
@@ -63,7 +62,7 @@ impl Place {
         unfinished: &mut Unfinished,
     ) -> Result<Option<Standing>, CreateError> {
         let Self::Scope(scope) = self else { return Ok(None) };
-        let resources = without_nulls(config.document()["linux"]["resources"].clone());
+        let resources = config.document()["linux"]["resources"].clone();
         let limits = if resources.is_null() {
             Limits::default()
         } else {
@@ -72,30 +71,5 @@ impl Place {
         let standing = scope.start(id.as_str(), &limits)?;
         unfinished.note_unit(scope.unit());
         Ok(Some(standing))
-    }
-}
-
-/// What is `null` is not there, as for everybody who reads a `config.json`.
-fn without_nulls(mut value: Value) -> Value {
-    if let Some(members) = value.as_object_mut() {
-        members.retain(|_, member| !member.is_null());
-        for member in members.values_mut() {
-            *member = without_nulls(member.take());
-        }
-    }
-    value
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::without_nulls;
-
-    #[test]
-    fn a_null_is_not_there() {
-        let value = json!({"memory": null, "cpu": {"quota": null, "shares": 5}});
-
-        assert_eq!(without_nulls(value), json!({"cpu": {"shares": 5}}));
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use spec_compat::ConfigError;
 
+use crate::container::cgroups::CgroupError;
 use crate::container::store::StoreError;
 use crate::creation::{CreateError, LabelError};
 use crate::own_binary::OwnBinaryError;
@@ -59,6 +60,9 @@ pub(crate) enum ExecError {
     /// krun's binary cannot be kept from a native container.
     #[error(transparent)]
     OwnBinary(#[from] OwnBinaryError),
+    /// This host's cgroups cannot be found.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
     /// The caller's socket does not take the descriptor.
     #[error("--pidfd-socket")]
     PidfdSocket(#[source] io::Error),

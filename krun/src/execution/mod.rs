@@ -25,6 +25,7 @@ use tempfile::TempDir;
 
 pub(crate) use self::error::ExecError;
 use crate::cli::{Exec, Global};
+use crate::container::cgroups;
 use crate::container::memberships::Visit;
 use crate::container::pidfd_socket::{self, PidfdSocket};
 use crate::container::process::ProcessName;
@@ -114,11 +115,11 @@ impl Plan<'_> {
         let ignore_paused = self.arguments.ignore_paused;
         let below = self.arguments.cgroup.first().cloned();
         let memberships = self.record.memberships.clone();
-        let cgroups = self.record.cgroups.clone();
+        let directories = self.record.cgroups.clone();
         let user_namespace = self.config.has_user_namespace().then_some(self.init);
         let workload = self.workload(&gate);
         log.send_causes_to(gate.try_clone().ok());
-        let visit = Visit::begin(&memberships);
+        let visit = Visit::begin(&cgroups::hierarchies()?, &memberships);
         let build = |is_beside: bool| {
             ContainerBuilder::new(id, SyscallType::default())
                 .with_executor(workload)
@@ -138,7 +139,7 @@ impl Plan<'_> {
                 .map_err(|error| error_chain::text(&error))
         };
         let result = match user_namespace {
-            Some(init) => user_namespace::build_inside(init, &cgroups, || build(true)),
+            Some(init) => user_namespace::build_inside(init, &directories, || build(true)),
             None => build(false),
         };
         drop(visit);

@@ -2,13 +2,15 @@
 //!
 //! systemd makes a scope around processes that exist already, and removes it with the last of them.
 //! Until a container has a process of its own, this one stands for it.
-#![expect(unsafe_code, reason = "fork(2) has no safe form")]
 
 use std::io;
 
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, getpid};
+use nix::unistd::{Pid, getpid, getppid, pause};
+
+use crate::fork::fork_to;
 
 /// A child that does nothing. It ends when this is dropped, or with the caller.
 #[derive(Debug)]
@@ -24,12 +26,7 @@ impl Placeholder {
     /// Whatever `fork(2)` says.
     pub fn start() -> io::Result<Self> {
         let parent = getpid();
-        // SAFETY: the child calls prctl, getppid, pause and _exit only, all of which are
-        // async-signal-safe, so that no lock of another thread's can be in its way.
-        match unsafe { nix::unistd::fork() }? {
-            ForkResult::Parent { child } => Ok(Self { pid: child }),
-            ForkResult::Child => wait_for_the_end_of(parent),
-        }
+        fork_to(|| wait_for_the_end_of(parent)).map(|pid| Self { pid })
     }
 
     /// Its number.
@@ -38,15 +35,13 @@ impl Placeholder {
     }
 }
 
-fn wait_for_the_end_of(parent: Pid) -> ! {
-    // SAFETY: PR_SET_PDEATHSIG takes one number, of a signal, and no pointer.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+fn wait_for_the_end_of(parent: Pid) {
+    // If it is refused, there is a process too many when the parent is killed, and nothing worse.
+    let _ = set_pdeathsig(Signal::SIGKILL);
     // A parent that ended before the request sends no signal.
-    while nix::unistd::getppid() == parent {
-        nix::unistd::pause();
+    while getppid() == parent {
+        pause();
     }
-    // SAFETY: `_exit` ends this process at once and touches no memory of ours.
-    unsafe { libc::_exit(0) }
 }
 
 impl Drop for Placeholder {
