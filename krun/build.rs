@@ -1,4 +1,5 @@
-//! Tells krun which commit it is built from, for `krun --version`.
+//! Tells krun which commit it is built from, for `krun --version`, and has it linked at a fixed address
+//! (docs/adr/0007-krun-at-a-fixed-address.md).
 
 use std::process::Command;
 
@@ -6,6 +7,9 @@ fn main() {
     println!("cargo::rerun-if-env-changed=KRUN_COMMIT");
     println!("cargo::rerun-if-changed=../.git/HEAD");
     println!("cargo::rerun-if-changed=../.git/refs/heads");
+    for argument in ["-static", "-no-pie"] {
+        println!("cargo::rustc-link-arg-bins={argument}");
+    }
     let commit = std::env::var("KRUN_COMMIT").ok().or_else(git_commit);
     println!("cargo::rustc-env=KRUN_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
 }
