@@ -90,13 +90,18 @@ fn make_and_enter(directory: &Path) -> io::Result<()> {
     enter(directory)
 }
 
+/// Puts this process, which has one thread only, into the cgroup.
+///
+/// On version 1 a thread that moves itself alone is spared the wait that [`super::forerunner`] tells of.
 pub(crate) fn enter(directory: &Path) -> io::Result<()> {
+    let threads = directory.join("tasks");
+    let file = if threads.exists() { threads } else { directory.join("cgroup.procs") };
     // 0 is whoever writes it.
-    fs::write(directory.join("cgroup.procs"), "0")
+    fs::write(file, "0")
 }
 
 /// Where this process is in the hierarchy that `directory` belongs to.
-fn home(hierarchies: &[MountInfo], directory: &Path) -> io::Result<PathBuf> {
+pub(super) fn home(hierarchies: &[MountInfo], directory: &Path) -> io::Result<PathBuf> {
     let mount = hierarchies.iter().find(|mount| directory.starts_with(&mount.mount_point));
     let mount = mount.ok_or(io::ErrorKind::NotFound)?;
     let places = Process::myself().and_then(|own| own.cgroups()).map_err(io::Error::other)?;

@@ -2,6 +2,7 @@
 
 pub(crate) mod cgroups;
 pub(crate) mod devices;
+pub(crate) mod forerunner;
 pub(crate) mod freezer;
 pub(crate) mod id;
 pub(crate) mod limits;

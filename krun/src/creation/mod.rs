@@ -21,6 +21,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
+use std::mem;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -29,6 +30,7 @@ use hooks::Point;
 use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
+use procfs::process::MountInfo;
 use spec_compat::{Config, Status};
 
 pub(crate) use self::bundle::read_config;
@@ -45,6 +47,7 @@ pub(crate) use self::unfinished::reap_children;
 use crate::cli::{CreateOptions, Global};
 use crate::container::cgroups;
 use crate::container::devices;
+use crate::container::forerunner::Forerunner;
 use crate::container::id::ContainerId;
 use crate::container::memberships::{self, Visit};
 use crate::container::pidfd_socket::{self, PidfdSocket};
@@ -120,7 +123,9 @@ pub(crate) fn create(
     console: Console<'_>,
 ) -> Result<Created, CreateError> {
     let id = ContainerId::parse(id)?;
-    let plan = Plan::make(global, options)?;
+    let hierarchies = cgroups::hierarchies()?;
+    let forerunner = Forerunner::send(&hierarchies);
+    let plan = Plan::make(global, options, hierarchies)?;
     console.demand_right(&plan.bundle.config)?;
     let pid_file = options.pid_file.as_deref().map(std::path::absolute).transpose();
     let pid_file = pid_file.map_err(CreateError::PidFile)?;
@@ -129,6 +134,7 @@ pub(crate) fn create(
     let (entry, lock) = Store::new(root).reserve(&id)?;
     let mut unfinished = Unfinished::new(entry);
     let record = plan.carry_out(log, &id, &lock, console, &mut unfinished)?;
+    drop(forerunner);
     if let (Some(path), Some(process)) = (&pid_file, record.process) {
         replace_file(path, process.pid.to_string().as_bytes()).map_err(CreateError::PidFile)?;
     }
@@ -141,6 +147,7 @@ pub(crate) fn create(
 /// Everything that can be found out and opened before anything is made.
 #[derive(Debug)]
 struct Plan<'a> {
+    hierarchies: Vec<MountInfo>,
     by_systemd: bool,
     options: &'a CreateOptions,
     bundle: bundle::Bundle,
@@ -152,7 +159,11 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn make(global: &Global, options: &'a CreateOptions) -> Result<Self, CreateError> {
+    fn make(
+        global: &Global,
+        options: &'a CreateOptions,
+        hierarchies: Vec<MountInfo>,
+    ) -> Result<Self, CreateError> {
         let bundle = bundle::Bundle::open(options.bundle.as_deref())?;
         let policy = Policy::read(global.policy_dir.as_deref())?;
         let decision = policy.decide(&bundle.config, &bundle.rootfs)?;
@@ -173,7 +184,17 @@ impl<'a> Plan<'a> {
         let runs_on = RunsOn::open(decision.mode, programs, global, &bundle.config)?;
         let own_path = own_binary::path()?;
         let by_systemd = global.systemd_cgroup;
-        Ok(Self { by_systemd, options, bundle, devices, decision, runs_on, own_path, pidfd_socket })
+        Ok(Self {
+            hierarchies,
+            by_systemd,
+            options,
+            bundle,
+            devices,
+            decision,
+            runs_on,
+            own_path,
+            pidfd_socket,
+        })
     }
 
     /// Makes the container; what it makes is noted in `unfinished` first.
@@ -187,7 +208,7 @@ impl<'a> Plan<'a> {
     ) -> Result<Record, CreateError> {
         let place = Place::of(&self.bundle.config, id, self.by_systemd)?;
         let cgroup = place.path()?;
-        let hierarchies = cgroups::hierarchies()?;
+        let hierarchies = mem::take(&mut self.hierarchies);
         let cgroups = cgroups::directories(&hierarchies, &cgroup);
         cgroups::demand_unused(&cgroups)?;
         unfinished.note_cgroups(cgroups.clone());

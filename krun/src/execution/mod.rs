@@ -12,6 +12,7 @@ use std::cell::OnceCell;
 use std::ffi::CString;
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::mem;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -20,12 +21,14 @@ use std::rc::Rc;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::container::{ContainerStatus, State as LibcontainerState};
 use libcontainer::syscall::syscall::SyscallType;
+use procfs::process::MountInfo;
 use spec_compat::{Config, Status};
 use tempfile::TempDir;
 
 pub(crate) use self::error::ExecError;
 use crate::cli::{Exec, Global};
 use crate::container::cgroups;
+use crate::container::forerunner::Forerunner;
 use crate::container::memberships::Visit;
 use crate::container::pidfd_socket::{self, PidfdSocket};
 use crate::container::process::ProcessName;
@@ -45,6 +48,7 @@ use crate::workload::executor::{RunsOn, Workload};
 struct Plan<'a> {
     arguments: &'a Exec,
     record: &'a Record,
+    hierarchies: Vec<MountInfo>,
     config: Config,
     runs_on: RunsOn,
     init: ProcessName,
@@ -60,6 +64,8 @@ pub(crate) fn execute(
 ) -> Result<ProcessName, ExecError> {
     let record = entry.load()?;
     let init = demand_running(entry, &record, arguments)?;
+    let hierarchies = cgroups::hierarchies()?;
+    let _forerunner = Forerunner::send(&hierarchies);
     let config = request::config(entry, arguments)?;
     demand_no_label(&config)?;
     console.demand_right(&config)?;
@@ -67,7 +73,7 @@ pub(crate) fn execute(
     let socket = PidfdSocket::connect(arguments.pidfd_socket.as_deref(), pidfd_socket::FURTHER)
         .map_err(ExecError::PidfdSocket)?;
     let runs_on = RunsOn::open(record.mode, None, global, &config)?;
-    let plan = Plan { arguments, record: &record, config, runs_on, init };
+    let plan = Plan { arguments, record: &record, hierarchies, config, runs_on, init };
     let started = plan.carry_out(log, entry.directory(), console);
     started.and_then(|process| tell(socket, process)).inspect_err(|_| reap_children())
 }
@@ -97,7 +103,7 @@ fn demand_running(
 
 impl Plan<'_> {
     fn carry_out(
-        self,
+        mut self,
         log: &Log,
         container: &Path,
         console: Console<'_>,
@@ -117,9 +123,10 @@ impl Plan<'_> {
         let memberships = self.record.memberships.clone();
         let directories = self.record.cgroups.clone();
         let user_namespace = self.config.has_user_namespace().then_some(self.init);
+        let hierarchies = mem::take(&mut self.hierarchies);
         let workload = self.workload(&gate);
         log.send_causes_to(gate.try_clone().ok());
-        let visit = Visit::begin(&cgroups::hierarchies()?, &memberships);
+        let visit = Visit::begin(&hierarchies, &memberships);
         let build = |is_beside: bool| {
             ContainerBuilder::new(id, SyscallType::default())
                 .with_executor(workload)
