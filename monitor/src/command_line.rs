@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use monitor_launch::{Action, DeviceKind, LAUNCH_VARIABLE, LaunchRecord};
+use monitor_launch::{Action, CAN_RUN, DeviceKind, LAUNCH_VARIABLE, LaunchRecord};
 use monitor_sys::{auxiliary, descriptors};
 
 use crate::{
@@ -85,7 +85,8 @@ fn launched(descriptor: i32, mut environment: Vec<Vec<u8>>) -> anyhow::Result<u8
     };
     drop(room);
     if record.action == Action::Check {
-        return Ok(report(machine::check(device, &invocation).err()));
+        let passed = || write_line(CAN_RUN);
+        return Ok(report(machine::check(device, &invocation, passed).err()));
     }
     Ok(report(Some(machine::run(device, &invocation, host))))
 }

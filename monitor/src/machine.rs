@@ -92,12 +92,18 @@ impl Invocation {
     }
 }
 
-/// Finds out whether a program could run with this device, and runs nothing.
-pub fn check(device: OwnedFd, invocation: &Invocation) -> Result<(), StartError> {
+/// Finds out whether a program could run with this device, and runs nothing. If it could, calls `passed`
+/// before it takes anything apart.
+pub fn check(
+    device: OwnedFd,
+    invocation: &Invocation,
+    passed: impl FnOnce(),
+) -> Result<(), StartError> {
     GuestMemory::claim()?;
     Executable::open(invocation.place(), invocation.arguments.clone())?;
     let machine = KvmMachine::new(device)?;
-    machine.create_vcpu()?;
+    let _vcpu = machine.create_vcpu()?;
+    passed();
     Ok(())
 }
 

@@ -22,6 +22,8 @@ use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
 use nix::sys::signal::SigSet;
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
 use spec_compat::{Config, Hook, State};
 
 use super::monitor::{Monitor, OpenError};
@@ -82,6 +84,8 @@ pub(crate) struct Prepared {
     /// The workload's variables as text, for hooks.
     variables: Vec<String>,
     pub(super) environment: Vec<CString>,
+    /// The child that has checked it, and may still have to end.
+    checking: Option<Pid>,
 }
 
 impl Executor for Workload {
@@ -113,9 +117,10 @@ impl Workload {
         // `create` blocked them; a program must not inherit that.
         SigSet::all().thread_unblock().map_err(|errno| errno.desc().to_owned())?;
         self.leave_keyring()?;
-        let prepared = self.prepare()?;
+        let mut prepared = self.prepare()?;
         if let RunsOn::Monitor(monitor) = &self.runs_on {
-            monitor.check(&prepared)?.map_err(|fault| self.fault(&fault))?;
+            let checking = monitor.check(&prepared)?.map_err(|fault| self.fault(&fault))?;
+            prepared.checking = Some(checking);
         }
         self.prepared.set(prepared).map_err(|_| "validated twice".to_owned())
     }
@@ -141,6 +146,7 @@ impl Workload {
             arguments: c_strings(&self.arguments)?,
             environment: c_strings(&variables)?,
             variables,
+            checking: None,
         })
     }
 
@@ -160,6 +166,10 @@ impl Workload {
 
     fn try_to_become_program(&self) -> Result<Infallible, String> {
         let prepared = self.prepared.get().ok_or("started before it was validated")?;
+        if let Some(checking) = prepared.checking {
+            // Or it would be a child of the program's, which knows nothing of it.
+            waitpid(checking, None).map_err(|errno| errno.desc().to_owned())?;
+        }
         if let RunsOn::Host(native) = &self.runs_on {
             native.confine(prepared)?;
         }

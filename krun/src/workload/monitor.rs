@@ -4,16 +4,19 @@
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
 
 use libcontainer::oci_spec::runtime::{LinuxSchedulerFlag, LinuxSchedulerPolicy};
-use monitor_launch::{Action, Descriptors, Device as PassedDevice, LAUNCH_VARIABLE, LaunchRecord};
+use monitor_launch::{
+    Action, CAN_RUN, Descriptors, Device as PassedDevice, LAUNCH_VARIABLE, LaunchRecord,
+};
 use nix::fcntl::AtFlags;
 use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
 use rustix::io::{FdFlags, fcntl_setfd};
 use spec_compat::Config;
 
@@ -75,7 +78,9 @@ impl Monitor {
 
     /// Finds out whether the program can be run. The outer fault is the host's, the inner one the
     /// program's.
-    pub(super) fn check(&self, prepared: &Prepared) -> Result<Result<(), String>, String> {
+    ///
+    /// What checks it may end after that, and is to be waited for.
+    pub(super) fn check(&self, prepared: &Prepared) -> Result<Result<Pid, String>, String> {
         let record = self.record(Action::Check, prepared)?;
         let _inherited = self.inherited(&record)?;
         let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(host)?;
@@ -84,19 +89,14 @@ impl Monitor {
         });
         let child = child.map_err(|error| host(error.to_string()))?;
         drop(writer);
-        let mut said = Vec::new();
-        File::from(reader)
-            .take(TOLD)
-            .read_to_end(&mut said)
-            .map_err(|error| host(error.to_string()))?;
-        let said = String::from_utf8_lossy(&said);
-        let first_line = said.lines().next().unwrap_or_default();
-        let status = waitpid(child, None).map_err(host)?;
-        if let WaitStatus::Signaled(_, signal, _) = status {
+        let said = first_line(reader).map_err(|error| host(error.to_string()))?;
+        if said == CAN_RUN {
+            return Ok(Ok(child));
+        }
+        if let WaitStatus::Signaled(_, signal, _) = waitpid(child, None).map_err(host)? {
             return Ok(Err(format!("the monitor was killed by {signal} in its check")));
         }
-        let can_run = status == WaitStatus::Exited(child, 0);
-        Ok(if can_run { Ok(()) } else { Err(first_line.to_owned()) })
+        Ok(Err(said))
     }
 
     /// Becomes the monitor; comes back with an error like those of `check`.
@@ -162,6 +162,13 @@ fn with_launch_variable<T>(
     let mut environment = vec![variable];
     environment.extend(prepared.environment.iter().map(CString::as_c_str));
     start(&arguments, &environment)
+}
+
+/// What is said up to the end of the line, or of the process that says it.
+fn first_line(reader: OwnedFd) -> io::Result<String> {
+    let mut said = Vec::new();
+    BufReader::new(File::from(reader).take(TOLD)).read_until(b'\n', &mut said)?;
+    Ok(String::from_utf8_lossy(&said).trim_end_matches('\n').to_owned())
 }
 
 /// A fault that is not the program's.

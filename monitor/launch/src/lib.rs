@@ -19,3 +19,8 @@ pub use version::{DecodeError, VERSION};
 /// Only the first position counts, so that a guest's variable of this name
 /// means nothing.
 pub const LAUNCH_VARIABLE: &str = "KM_LAUNCH";
+
+/// The line on standard error by which [`Action::Check`] says that the program can be run. It comes
+/// before the end of the process, which takes longer than all of the check: Linux takes the virtual
+/// machine apart.
+pub const CAN_RUN: &str = "can run";
