@@ -106,6 +106,11 @@ def wait(what, condition, seconds=60):
     raise AssertionError(f"{what}: not within {seconds} s")
 
 
+def share(items):
+    """What of a long list this run takes: all, or the first of every three, as SUITE_SHARE says."""
+    return list(items)[:: {"all": 1, "third": 3}[os.environ["SUITE_SHARE"]]]
+
+
 def in_parallel(workers, function, items):
     """Calls a function with each of the items, several at once. What it raises ends the suite."""
     items = collections.deque(items)

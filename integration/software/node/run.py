@@ -52,4 +52,4 @@ split = words.index("--") if "--" in words else len(words)
 tests = sorted(files(words[:split]) - files(words[split + 1:]))
 if not tests:
     sys.exit(f"no tests in {TESTS}")
-lib.in_parallel(AT_ONCE, run, tests)
+lib.in_parallel(AT_ONCE, run, lib.share(tests))

@@ -115,4 +115,4 @@ elif __name__ == "__main__":
     import lib
 
     limit = int(sys.argv[1])
-    lib.in_parallel(AT_ONCE, lambda module: run_in_process(module, limit), sys.argv[2:])
+    lib.in_parallel(AT_ONCE, lambda module: run_in_process(module, limit), lib.share(sys.argv[2:]))

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use rustix::mount::MountFlags;
 use tempfile::TempDir;
 
-use super::{image, spec};
+use super::{Share, image, spec};
 use crate::built;
 use crate::footprint::Footprint;
 use crate::outcome::{self, End};
@@ -33,8 +33,8 @@ pub(super) struct Container {
 }
 
 impl Container {
-    /// A container of this image for a suite, whose output goes to this directory.
-    pub(super) fn new(suite: &str, image: &Path, out: &Path) -> Result<Self> {
+    /// A container of this image for a share of a suite, whose output goes to this directory.
+    pub(super) fn new(suite: &str, share: Share, image: &Path, out: &Path) -> Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("krun-suite-")
             .permissions(Permissions::from_mode(0o755))
@@ -53,7 +53,7 @@ impl Container {
             go_tests: &image::go_tests()?,
             results: &out.join("results"),
         };
-        let spec = spec::of(suite, footprint.cgroup(), &mounts)?;
+        let spec = spec::of(suite, share, footprint.cgroup(), &mounts)?;
         fs::write(dir.path().join("config.json"), serde_json::to_vec_pretty(&spec)?)?;
         Ok(Self { footprint, dir, out: out.to_owned() })
     }

@@ -13,11 +13,12 @@ mod results;
 mod spec;
 mod verdict;
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::built;
 use crate::outcome::End;
@@ -27,6 +28,38 @@ use results::Results;
 
 /// A suite that runs longer hangs. Two of these fit into what the test runner gives a test.
 const TIME_LIMIT: Duration = Duration::from_mins(10);
+
+/// The variable that says how much of the long suites runs: `all` or, without it, `third`.
+const SHARE: &str = "KRUN_SUITES";
+
+/// How much of the suites that are lists of files or programs is run. Those that are one program are
+/// always run whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Share {
+    /// As much as `make test` has time for.
+    Third,
+    /// What `make suites` runs.
+    All,
+}
+
+impl Share {
+    fn asked() -> Result<Self> {
+        match std::env::var(SHARE).as_deref() {
+            Err(std::env::VarError::NotPresent) | Ok("third") => Ok(Self::Third),
+            Ok("all") => Ok(Self::All),
+            other => bail!("{SHARE}: found {other:?}, expected \"all\" or \"third\""),
+        }
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Third => "third",
+            Self::All => "all",
+        })
+    }
+}
 
 /// The directory of the suites, the image's recipe and the known failures.
 pub fn directory() -> PathBuf {
@@ -58,11 +91,12 @@ pub fn compare(suite: &str) -> Result<String> {
     let known = KnownFailures::read(&directory(), &suites()?)?;
     let image = image::find()?;
     let out = built::target_dir()?.join("software/out").join(suite);
+    let share = Share::asked()?;
 
-    let runc = run(&Runtime::runc()?, suite, &image, &out.join("runc"))?;
-    let krun = run(&Runtime::krun()?, suite, &image, &out.join("krun"))?;
+    let runc = run(&Runtime::runc()?, suite, share, &image, &out.join("runc"))?;
+    let krun = run(&Runtime::krun()?, suite, share, &image, &out.join("krun"))?;
 
-    let verdict = verdict::compare(&runc, &krun, &known.of(suite));
+    let verdict = verdict::compare(share, &runc, &krun, &known.of(suite));
     let log = out.join("krun/log");
     ensure!(
         verdict.problems.is_empty(),
@@ -70,12 +104,18 @@ pub fn compare(suite: &str) -> Result<String> {
         verdict.problems.join("\n"),
         log::tail(&log)
     );
-    Ok(format!("{suite}: {verdict}"))
+    Ok(format!("{suite}, {share}: {verdict}"))
 }
 
 /// Runs a suite to its end by one runtime, and returns what its tests said.
-fn run(runtime: &Runtime, suite: &str, image: &Path, out: &Path) -> Result<Results> {
-    let container = container::Container::new(suite, image, out)?;
+fn run(
+    runtime: &Runtime,
+    suite: &str,
+    share: Share,
+    image: &Path,
+    out: &Path,
+) -> Result<Results> {
+    let container = container::Container::new(suite, share, image, out)?;
     let end = container.run(runtime, TIME_LIMIT)?;
     let name = runtime.program().display();
     let tail = || log::tail(&container.log());

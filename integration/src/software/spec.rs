@@ -6,7 +6,7 @@ use anyhow::Result;
 use rustix::thread::CapabilitySet;
 use serde_json::{Value, json};
 
-use super::directory;
+use super::{Share, directory};
 
 /// What is started: the suite, once the loopback interface is up.
 const START: &str = r#"ip link set lo up && exec "$0""#;
@@ -41,7 +41,7 @@ pub(super) struct Mounts<'a> {
 }
 
 /// The specification of a suite's container, with these directories bound into it.
-pub(super) fn of(suite: &str, cgroup: &str, bound: &Mounts) -> Result<Value> {
+pub(super) fn of(suite: &str, share: Share, cgroup: &str, bound: &Mounts) -> Result<Value> {
     let capabilities = capabilities()?;
     let namespaces = ["pid", "ipc", "uts", "mount", "network"];
     Ok(json!({
@@ -50,7 +50,7 @@ pub(super) fn of(suite: &str, cgroup: &str, bound: &Mounts) -> Result<Value> {
             "args": ["/bin/sh", "-c", START, format!("/suite/suites/{suite}")],
             "env": [
                 "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/go/bin",
-                "HOME=/root", "LC_ALL=C.UTF-8", "TERM=dumb"
+                "HOME=/root", "LC_ALL=C.UTF-8", "TERM=dumb", format!("SUITE_SHARE={share}")
             ],
             "cwd": "/work",
             "user": {"uid": 0, "gid": 0},
