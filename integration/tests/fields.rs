@@ -7,6 +7,7 @@
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
@@ -198,7 +199,7 @@ fn a_tmpfs_has_the_mode_of_what_it_covers() {
         }
     };
     assert_same_but_for(script, left, |spec, directory| {
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o2750);
+        let mode = PermissionsExt::from_mode(0o2750);
         fs::set_permissions(directory.join("rootfs/data"), mode).unwrap();
         fs::create_dir_all(directory.join("rootfs/new")).unwrap();
         for (destination, options) in [
@@ -330,6 +331,11 @@ fn what_cannot_be_had_is_refused_by_name() {
     });
     let cases = [
         ("/process/scheduler", deadline, "SCHED_FLAG_RESET_ON_FORK"),
+        (
+            "/mounts/0/uidMappings",
+            json!([{"containerID": 0, "hostID": 1, "size": 1}]),
+            "id-mapped mounts are only supported for bind-mounts",
+        ),
         ("/process/selinuxLabel", json!("a:b:c:s0"), "selinux label is specified in config"),
     ];
     for (pointer, value, words) in cases {
@@ -350,7 +356,7 @@ fn add_user_namespace(spec: &mut Value, directory: &Path) {
     spec["linux"]["gidMappings"] = mapping;
     spec["linux"]["namespaces"].as_array_mut().expect("it is a list").push(json!({"type": "user"}));
     // The directory is a temporary one, which only its owner may enter.
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    let mode = PermissionsExt::from_mode(0o755);
     fs::set_permissions(directory, mode).expect("the test can be prepared");
     must(&[
         "chown",
@@ -358,6 +364,84 @@ fn add_user_namespace(spec: &mut Value, directory: &Path) {
         "100000:100000",
         directory.join("rootfs").to_str().expect("its name is text"),
     ]);
+}
+
+/// Adds a bind mount of `source` in which the owners 1000 and 1001 are 5 and 6, or another file's.
+fn add_mapped_mount(spec: &mut Value, destination: &str, source: &Path, options: &[&str]) {
+    let mapping = |from, to| json!([{"containerID": from, "hostID": to, "size": 1}]);
+    add_mount(
+        spec,
+        json!({"destination": destination, "type": "bind", "source": source, "options": options,
+               "uidMappings": mapping(1000, 5), "gidMappings": mapping(1001, 6)}),
+    );
+}
+
+/// The owners that a kernel shows where 1000:1001 is mapped, and where nothing is. This runc does not
+/// know the fields, and the others that are installed do not run on hosts of this kind.
+#[test]
+fn owners_in_a_mount_are_mapped_as_the_bundle_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let source = directory.path().join("shared");
+    let _shared = SharedMount::make(&source);
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    fs::write(source.join("below/file"), "").unwrap();
+    for path in [&file, &source.join("file"), &source.join("below/file")] {
+        chown(path, Some(1000), Some(1001)).unwrap();
+    }
+    let script = "stat -c %u:%g file; cd /; stat -c '%n %u:%g' one/file one/below/file all/file all/below/file \
+                  both/file both/below/file both/new disk; touch disk 2>&1";
+
+    let got = run(&Runtime::krun().unwrap(), script, |spec, _| {
+        add_mapped_mount(spec, "/one", &source, &["rbind", "idmap"]);
+        add_mapped_mount(spec, "/all", &source, &["rbind", "ridmap"]);
+        add_mapped_mount(spec, "/both", &source, &["rbind", "ridmap"]);
+        let options = json!(["mode=755"]);
+        add_mount(
+            spec,
+            json!({"destination": "/both/new", "type": "tmpfs", "source": "tmpfs", "options": options}),
+        );
+        add_mapped_mount(spec, "/disk", &file, &["bind", "ro"]);
+        spec["process"]["cwd"] = json!("/one");
+    });
+
+    let lines = "5:6\none/file 5:6\none/below/file 1000:1001\nall/file 5:6\nall/below/file 5:6\n\
+                 both/file 5:6\nboth/below/file 5:6\nboth/new 0:0\ndisk 5:6\n\
+                 touch: disk: Read-only file system\n";
+    assert_eq!((got.stdout().as_str(), got.stderr().as_str()), (lines, ""));
+}
+
+#[test]
+fn owners_in_a_mount_are_mapped_as_in_the_containers_user_namespace() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    chown(&file, Some(1000), Some(1001)).unwrap();
+
+    let script = "stat -c %u:%g /volume /volume/file; touch /volume/new; stat -c %u:%g /volume/new";
+    let got = run(&Runtime::krun().unwrap(), script, |spec, bundle| {
+        add_user_namespace(spec, bundle);
+        let options = json!(["bind", "idmap"]);
+        add_mount(
+            spec,
+            json!({"destination": "/volume", "source": directory.path(), "options": options}),
+        );
+    });
+
+    assert_eq!((got.stdout().as_str(), got.stderr().as_str()), ("0:0\n1000:1001\n0:0\n", ""));
+    assert_eq!(fs::metadata(directory.path().join("new")).unwrap().uid(), 0);
+}
+
+#[test]
+fn a_file_system_whose_owners_cannot_be_mapped_is_told() {
+    let got = run(&Runtime::krun().unwrap(), "true", |spec, _| {
+        add_mapped_mount(spec, "/kernel", Path::new("/sys/kernel"), &["bind"]);
+    });
+
+    let words =
+        "failed to set MOUNT_ATTR_IDMAP on /sys/kernel: Invalid argument (maybe the filesystem";
+    assert!(!got.is_success() && got.stderr().contains(words), "{got:?}");
 }
 
 /// What tells one user namespace, and the rights in it, from another.

@@ -10,7 +10,7 @@ use spec_compat::OCI_VERSION;
 use super::VerbError;
 use crate::cli::RunHook;
 use crate::container::start_gate;
-use crate::creation::HookOrder;
+use crate::creation::{self, HookOrder, Order, ReplaceError};
 use crate::error_chain;
 
 /// Why a hook failed.
@@ -22,6 +22,9 @@ pub(crate) enum RunHookError {
     /// The state does not come.
     #[error("read the container's state")]
     State(#[source] io::Error),
+    /// Mounts do not get their mappings.
+    #[error(transparent)]
+    Mounts(#[from] ReplaceError),
     /// The hook itself.
     #[error("error running {point} hook #{index}: {failure}")]
     Failed {
@@ -37,8 +40,12 @@ pub(crate) enum RunHookError {
 /// A failure of the hook is told through the start gate, and only there: it is up to the
 /// `create` that waits at the gate to log it.
 pub(super) fn run_hook(arguments: &RunHook) -> Result<ExitCode, VerbError> {
-    let order: HookOrder = serde_json::from_str(&arguments.order).map_err(RunHookError::from)?;
-    match (run(&order), start_gate::open_both_ways(&order.gate)) {
+    let order: Order = serde_json::from_str(&arguments.order).map_err(RunHookError::from)?;
+    let gate = match &order {
+        Order::Hook(order) => &order.gate,
+        Order::Mounts(order) => &order.gate,
+    };
+    match (carry_out(&order), start_gate::open_both_ways(gate)) {
         (Ok(()), _) => Ok(ExitCode::SUCCESS),
         (Err(error), Ok(gate)) => {
             start_gate::report_fault(&gate, &error_chain::text(&error));
@@ -48,10 +55,20 @@ pub(super) fn run_hook(arguments: &RunHook) -> Result<ExitCode, VerbError> {
     }
 }
 
-fn run(order: &HookOrder) -> Result<(), RunHookError> {
+fn carry_out(order: &Order) -> Result<(), RunHookError> {
     let mut text = String::new();
     io::stdin().read_to_string(&mut text).map_err(RunHookError::State)?;
-    let mut state: Value = serde_json::from_str(&text)?;
+    let state: Value = serde_json::from_str(&text)?;
+    match order {
+        Order::Hook(order) => run(order, state),
+        Order::Mounts(order) => {
+            let pid = state["pid"].as_i64().and_then(|pid| pid.try_into().ok()).unwrap_or(0);
+            Ok(creation::map_owners(order, pid)?)
+        }
+    }
+}
+
+fn run(order: &HookOrder, mut state: Value) -> Result<(), RunHookError> {
     state["bundle"] = order.bundle.display().to_string().into();
     state["ociVersion"] = OCI_VERSION.into();
     let point = Point::named(&order.point).unwrap_or(Point::CreateRuntime);

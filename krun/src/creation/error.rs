@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use libcontainer::error::LibcontainerError;
 use spec_compat::ConfigError;
 
-use super::LabelError;
+use super::{LabelError, MappingError};
 use crate::container::cgroups::CgroupError;
 use crate::container::devices;
 use crate::container::id::IdError;
@@ -46,6 +46,9 @@ pub(crate) enum CreateError {
     /// A program is to have a label.
     #[error(transparent)]
     Label(#[from] LabelError),
+    /// A mount is to have a mapping that it cannot have.
+    #[error(transparent)]
+    Mapping(#[from] MappingError),
     /// There is no monitor, or it cannot do what is asked.
     #[error(transparent)]
     Open(#[from] OpenError),

@@ -11,7 +11,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use spec_compat::Hook;
 
+use super::owner_mappings::MappingOrder;
+use super::transform::Inputs;
+
 /// What `krun run-hook` is to do; its one argument, as JSON.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Order {
+    /// To run a hook.
+    Hook(HookOrder),
+    /// To do what libcontainer has left undone to mounts.
+    Mounts(MappingOrder),
+}
+
+/// A hook, and what is to be corrected.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct HookOrder {
     /// The point's name.
@@ -41,11 +54,20 @@ pub(super) fn stand_ins(
         bundle: bundle.into(),
         gate: gate.into(),
     };
-    let stand_in = |order: HookOrder| {
-        json!({
-            "path": own_path,
-            "args": ["krun", "run-hook", json!(order).to_string()],
-        })
-    };
+    let stand_in = |order| stand_in(own_path, &Order::Hook(order));
     hooks.into_iter().enumerate().map(order).map(stand_in).collect()
+}
+
+/// The hook that gives mounts other owners.
+pub(super) fn map_owners(inputs: &Inputs<'_>) -> Value {
+    let order = MappingOrder {
+        mounts: inputs.mapped.to_vec(),
+        rootfs: inputs.rootfs.into(),
+        gate: inputs.gate.into(),
+    };
+    stand_in(inputs.own_path, &Order::Mounts(order))
+}
+
+fn stand_in(own_path: &Path, order: &Order) -> Value {
+    json!({ "path": own_path, "args": ["krun", "run-hook", json!(order).to_string()] })
 }

@@ -11,6 +11,7 @@ mod labels;
 mod later_mounts;
 mod mount_changes;
 mod own_dev;
+mod owner_mappings;
 mod place;
 mod tmpfs_mode;
 mod transform;
@@ -31,15 +32,18 @@ use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use procfs::process::MountInfo;
+use rustix::process::geteuid;
 use spec_compat::{Config, Status};
 
 pub(crate) use self::bundle::read_config;
 use self::cgroup_mount::Part;
 pub(crate) use self::descriptors::demand_open;
 pub(crate) use self::error::{CreateError, init_words};
-pub(crate) use self::hook_order::HookOrder;
+pub(crate) use self::hook_order::{HookOrder, Order};
 pub(crate) use self::labels::{LabelError, demand_none as demand_no_label};
 use self::later_mounts::LaterMounts;
+use self::owner_mappings::MappedMount;
+pub(crate) use self::owner_mappings::{MappingError, ReplaceError, carry_out as map_owners};
 use self::place::Place;
 pub(crate) use self::transform::process_for_libcontainer;
 use self::unfinished::Unfinished;
@@ -152,6 +156,7 @@ struct Plan<'a> {
     options: &'a CreateOptions,
     bundle: bundle::Bundle,
     devices: devices::Decision,
+    mapped: Vec<MappedMount>,
     decision: Decision,
     runs_on: RunsOn,
     own_path: PathBuf,
@@ -175,6 +180,7 @@ impl<'a> Plan<'a> {
         }
         labels::demand_none(&bundle.config)?;
         let devices = devices::decide(&bundle.config)?;
+        let mapped = owner_mappings::wanted(&bundle.config, geteuid().is_root())?;
         demand_open(options.preserve_fds)?;
         let pidfd_socket =
             PidfdSocket::connect(options.pidfd_socket.as_deref(), pidfd_socket::CONTAINER)
@@ -190,6 +196,7 @@ impl<'a> Plan<'a> {
             options,
             bundle,
             devices,
+            mapped,
             decision,
             runs_on,
             own_path,
@@ -305,6 +312,7 @@ impl<'a> Plan<'a> {
             mode: self.decision.mode,
             own_path: &self.own_path,
             gate: &start_gate::path(directory),
+            mapped: &self.mapped,
         });
         tmpfs_mode::complete(&mut document["mounts"], &self.bundle.rootfs);
         if !cgroups::is_version_2() {

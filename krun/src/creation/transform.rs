@@ -14,8 +14,10 @@
 //! * `process.env` has a `HOME`, or libcontainer would ask the C library, which loads
 //!   libraries, here out of the container. The workload's environment is made elsewhere;
 //! * `process.user.umask` is always there, or it would be the caller's;
-//! * mounts lose `tmpcopyup` and `nosymfollow`, which libcontainer does not know;
-//! * hooks are krun's stand-ins, or gone where krun runs them itself.
+//! * mounts lose `tmpcopyup` and `nosymfollow`, which libcontainer does not know, and mappings of
+//!   owners, which it refuses;
+//! * hooks are krun's stand-ins, or gone where krun runs them itself; before the first of them krun
+//!   sees to those mappings.
 
 use std::path::Path;
 
@@ -23,7 +25,8 @@ use hooks::Point;
 use serde_json::{Map, Value, json};
 use spec_compat::Config;
 
-use super::{copy_up, hook_order, mount_changes};
+use super::owner_mappings::MappedMount;
+use super::{copy_up, hook_order, mount_changes, owner_mappings};
 use crate::container::devices::Decision;
 use crate::policy::Mode;
 use crate::workload::native;
@@ -40,6 +43,7 @@ pub(super) struct Inputs<'a> {
     pub(super) mode: Mode,
     pub(super) own_path: &'a Path,
     pub(super) gate: &'a Path,
+    pub(super) mapped: &'a [MappedMount],
 }
 
 /// runc's default, whatever the caller's is.
@@ -62,6 +66,7 @@ pub(super) fn for_libcontainer(inputs: &Inputs<'_>) -> Value {
         make_source_absolute(mount, inputs.bundle);
         mount_changes::remove_options(mount);
         copy_up::remove_option(mount);
+        owner_mappings::remove(mount);
     }
     document
 }
@@ -116,9 +121,12 @@ fn replace_hooks(document: &mut Value, inputs: &Inputs<'_>) {
     let mut stand_ins = Map::new();
     for point in STAND_IN_POINTS {
         let hooks = inputs.config.hooks(point.name());
-        if !hooks.is_empty() {
-            let list =
-                hook_order::stand_ins(point, hooks, inputs.bundle, inputs.own_path, inputs.gate);
+        let mut list =
+            hook_order::stand_ins(point, hooks, inputs.bundle, inputs.own_path, inputs.gate);
+        if point == Point::Prestart && !inputs.mapped.is_empty() {
+            list.insert(0, hook_order::map_owners(inputs));
+        }
+        if !list.is_empty() {
             stand_ins.insert(point.name().into(), list.into());
         }
     }

@@ -21,6 +21,6 @@ pub use disposition::reset_sigpipe;
 pub use filter::load_seccomp_filter;
 pub use fork::fork_to;
 pub use keyring::join_session_keyring;
-pub use mount::{MountAttributes, Propagation, make_read_only, set_attributes};
+pub use mount::{MountAttributes, Propagation, make_read_only, map_owners, set_attributes};
 pub use placeholder::Placeholder;
 pub use signal::send_signal;

@@ -39,6 +39,22 @@ pub fn make_read_only(mount: BorrowedFd<'_>) -> io::Result<()> {
     set(mount, &attributes, 0)
 }
 
+/// Has owners in a detached mount be as in a user namespace whose owners are those of the file system.
+/// With `whole_tree` this goes for the mounts below it, too.
+pub fn map_owners(
+    mount: BorrowedFd<'_>,
+    namespace: BorrowedFd<'_>,
+    whole_tree: bool,
+) -> io::Result<()> {
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: u64::try_from(namespace.as_raw_fd()).map_err(io::Error::other)?,
+    };
+    set(mount, &attributes, if whole_tree { libc::AT_RECURSIVE } else { 0 })
+}
+
 /// Changes a mount of this thread's mount namespace, by a descriptor of its root, and with
 /// `whole_tree` those below it.
 ///

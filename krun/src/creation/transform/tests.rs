@@ -33,6 +33,7 @@ fn transformed_for(mode: Mode, changes: &Value) -> Value {
         mode,
         own_path: Path::new("/opt/krun"),
         gate: Path::new("/run/krun/web/exec.fifo"),
+        mapped: &[],
     })
 }
 
