@@ -64,12 +64,23 @@ pub(super) fn update(global: &Global, arguments: &Update) -> Result<(), VerbErro
 fn change(record: &Record, limits: &Limits) -> Result<(), UpdateError> {
     limits::change(&record.cgroups, limits)?;
     if let Some(unit) = &record.unit {
-        let files = record.cgroups.iter().map(|directory| directory.join("cpu.max"));
-        let cpu_max = files.map(fs::read_to_string).find_map(Result::ok).unwrap_or_default();
-        systemd::set_limits(unit, limits, &cpu_max)?;
+        systemd::set_limits(unit, limits, &cpu_max(&record.cgroups))?;
         limits::change(&record.cgroups, limits)?;
     }
     Ok(())
+}
+
+/// Quota and period, as version 2 has them in one file and version 1 in two.
+fn cpu_max(cgroups: &[PathBuf]) -> String {
+    let read = |file: &str| {
+        let mut texts = cgroups.iter().map(|directory| fs::read_to_string(directory.join(file)));
+        texts.find_map(Result::ok).map(|text| text.trim().to_owned())
+    };
+    let halves = || {
+        let (quota, period) = (read("cpu.cfs_quota_us")?, read("cpu.cfs_period_us")?);
+        Some(format!("{quota} {period}"))
+    };
+    read("cpu.max").or_else(halves).unwrap_or_default()
 }
 
 fn read(path: &Path) -> Result<Limits, UpdateError> {

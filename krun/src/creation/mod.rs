@@ -227,7 +227,7 @@ impl<'a> Plan<'a> {
         let parts = cgroup_mount::parts(&hierarchies, &all);
         let mut record = self.new_record(id, cgroups, memberships, place.unit());
         unfinished.entry().save(&record, lock)?;
-        let standing = place.make(id, &self.bundle.config, unfinished)?;
+        let standing = place.make(id, &self.bundle.config, &self.devices, unfinished)?;
         if cgroups::is_version_2() {
             version_2::prepare(&record.cgroups, &self.devices)?;
         }

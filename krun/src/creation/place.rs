@@ -7,9 +7,10 @@ use spec_compat::Config;
 use super::error::CreateError;
 use super::unfinished::Unfinished;
 use crate::container::cgroups;
+use crate::container::devices::Decision;
 use crate::container::id::ContainerId;
 use crate::container::limits::Limits;
-use crate::systemd::{Scope, Standing, SystemdError};
+use crate::systemd::{Scope, Standing, Wanted};
 
 /// A container's place among the cgroups.
 #[derive(Debug)]
@@ -29,9 +30,6 @@ impl Place {
         let linux = config.spec().linux().as_ref();
         let asked = linux.and_then(|linux| linux.cgroups_path().as_deref());
         if by_systemd {
-            if !cgroups::is_version_2() {
-                return Err(SystemdError::Version1.into());
-            }
             let asked = asked.map(|path| path.to_string_lossy());
             Ok(Self::Scope(Scope::parse(asked.as_deref(), id.as_str())?))
         } else {
@@ -59,6 +57,7 @@ impl Place {
         &self,
         id: &ContainerId,
         config: &Config,
+        devices: &Decision,
         unfinished: &mut Unfinished,
     ) -> Result<Option<Standing>, CreateError> {
         let Self::Scope(scope) = self else { return Ok(None) };
@@ -68,7 +67,10 @@ impl Place {
         } else {
             serde_json::from_value(resources).map_err(CreateError::Limits)?
         };
-        let standing = scope.start(id.as_str(), &limits)?;
+        let annotations = config.spec().annotations().iter().flatten();
+        let annotations = annotations.map(|(name, text)| (name.as_str(), text.as_str()));
+        let wanted = Wanted::new(limits, devices, annotations)?;
+        let standing = scope.start(id.as_str(), &wanted)?;
         unfinished.note_unit(scope.unit());
         Ok(Some(standing))
     }

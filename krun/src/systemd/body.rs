@@ -10,16 +10,31 @@ pub(super) enum Value {
     Number(u64),
     Bytes(Vec<u8>),
     Processes(Vec<u32>),
+    /// Pairs of text, such as devices and what may be done with them.
+    Pairs(Vec<(String, String)>),
+    /// A number of another type, which is as long as its alignment.
+    Fixed {
+        kind: &'static str,
+        bytes: Vec<u8>,
+    },
+    /// Values of one type.
+    List {
+        kind: &'static str,
+        elements: Vec<Value>,
+    },
 }
 
 impl Value {
-    fn signature(&self) -> &'static str {
+    pub(super) fn signature(&self) -> String {
         match self {
-            Self::Text(_) => "s",
-            Self::Flag(_) => "b",
-            Self::Number(_) => "t",
-            Self::Bytes(_) => "ay",
-            Self::Processes(_) => "au",
+            Self::Text(_) => "s".to_owned(),
+            Self::Flag(_) => "b".to_owned(),
+            Self::Number(_) => "t".to_owned(),
+            Self::Bytes(_) => "ay".to_owned(),
+            Self::Processes(_) => "au".to_owned(),
+            Self::Pairs(_) => "a(ss)".to_owned(),
+            Self::Fixed { kind, .. } => (*kind).to_owned(),
+            Self::List { kind, .. } => format!("a{kind}"),
         }
     }
 }
@@ -70,7 +85,11 @@ impl Body {
     }
 
     fn put_variant(&mut self, value: &Value) {
-        self.put_signature(value.signature());
+        self.put_signature(&value.signature());
+        self.put_value(value);
+    }
+
+    fn put_value(&mut self, value: &Value) {
         match value {
             Value::Text(text) => self.put_text(text),
             Value::Flag(value) => self.put_u32(u32::from(*value)),
@@ -82,6 +101,22 @@ impl Body {
             Value::Processes(list) => {
                 self.put_array(4, |body| list.iter().for_each(|&pid| body.put_u32(pid)));
             }
+            Value::Pairs(list) => self.put_array(8, |body| {
+                for (one, other) in list {
+                    body.align(8);
+                    body.put_text(one);
+                    body.put_text(other);
+                }
+            }),
+            Value::Fixed { bytes, .. } => {
+                self.align(bytes.len());
+                self.bytes.extend(bytes);
+            }
+            Value::List { kind, elements } => self.put_array(alignment(kind), |body| {
+                for element in elements {
+                    body.put_value(element);
+                }
+            }),
         }
     }
 
@@ -126,6 +161,16 @@ impl Body {
     }
 }
 
+/// Of the elements of a list, which are text or numbers.
+fn alignment(kind: &str) -> usize {
+    match kind {
+        "y" => 1,
+        "n" | "q" => 2,
+        "x" | "t" | "d" => 8,
+        _ => 4,
+    }
+}
+
 /// Nothing that is sent comes near 4 GiB: the longest part of it is a list of limits.
 pub(super) fn as_u32(length: usize) -> u32 {
     u32::try_from(length).expect("messages are short")
@@ -142,6 +187,9 @@ mod tests {
             (Value::Number(9), b"\x01t\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"),
             (Value::Bytes(vec![5]), b"\x02ay\x00\x00\x00\x00\x00\x00\x00"),
             (Value::Processes(vec![3]), b"\x02au\x00\x00\x00\x00\x00\x00\x00"),
+            (Value::Fixed { kind: "q", bytes: vec![7, 0] }, b"\x01q\x00\x00\x00"),
+            (Value::List { kind: "s", elements: vec![] }, b"\x02as\x00"),
+            (Value::Pairs(vec![]), b"\x05a(ss)\x00"),
         ] {
             let body = Body::default().properties([("A", &value)]);
 
@@ -155,5 +203,9 @@ mod tests {
         assert_eq!(number.bytes[24..], 9_u64.to_le_bytes());
         let pids = Body::default().properties([("A", &Value::Processes(vec![3]))]);
         assert_eq!(pids.bytes[20..], [4, 0, 0, 0, 3, 0, 0, 0]);
+        let pairs = Value::Pairs(vec![("ab".to_owned(), "c".to_owned())]);
+        let pairs = Body::default().properties([("A", &pairs)]);
+        assert_eq!(pairs.bytes[24..28], [14, 0, 0, 0]);
+        assert_eq!(&pairs.bytes[32..], b"\x02\x00\x00\x00ab\x00\x00\x01\x00\x00\x00c\x00");
     }
 }

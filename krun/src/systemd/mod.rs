@@ -5,15 +5,18 @@
 //! krun, with a path that follows from its name. systemd is told its limits, too, since it writes them
 //! again whenever it reads its units anew, and is told to forget the scope in the end.
 
+mod annotations;
 mod body;
 mod connection;
+mod devices;
 mod message;
 mod properties;
 mod scope;
+mod variant;
 
 use std::io;
 
-pub(crate) use self::scope::{Scope, Standing, set_limits, stop};
+pub(crate) use self::scope::{Scope, Standing, Wanted, set_limits, stop};
 
 /// Why systemd does not do what it should.
 #[derive(Debug, thiserror::Error)]
@@ -21,12 +24,24 @@ pub(crate) enum SystemdError {
     /// Something else runs this host.
     #[error("--systemd-cgroup: there is no systemd on this host, nor a /run/systemd/system")]
     NotBooted,
-    /// There systemd writes device rules of its own into the files that hold the container's.
-    #[error(
-        "--systemd-cgroup: this host's cgroups are of version 1, where krun makes them itself: \
-         use the cgroupfs driver (native.cgroupdriver=cgroupfs)"
-    )]
-    Version1,
+    /// A property of the bundle's has no name. runc's words.
+    #[error("annotation {annotation} name incorrect: {reason}")]
+    PropertyName {
+        /// The annotation's name.
+        annotation: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A property of the bundle's has no value. runc's words.
+    #[error("annotation {annotation}={text} value parse error: {reason}")]
+    PropertyValue {
+        /// The annotation's name.
+        annotation: String,
+        /// Its value.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// It does not listen, or not to this user.
     #[error("--systemd-cgroup: connect to systemd (/run/systemd/private)")]
     Connect(#[source] io::Error),

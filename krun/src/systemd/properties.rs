@@ -12,6 +12,13 @@ const DEFAULT_PERIOD: u64 = 100_000;
 /// No limit.
 const INFINITY: u64 = u64::MAX;
 
+/// The version of the host's cgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    One,
+    Two,
+}
+
 /// A property of a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Property {
@@ -31,9 +38,32 @@ impl Property {
     }
 }
 
-/// What is to be told to systemd. `cpu_max` is what that file of the cgroup holds, if there is one:
-/// the half of it that is not asked for stays.
-pub(super) fn of(limits: &Limits, cpu_max: &str) -> Vec<Property> {
+/// What is to be told to systemd. `cpu_max` is quota and period as the file of that name holds them, if
+/// they were set before: the half of it that is not asked for stays.
+pub(super) fn of(limits: &Limits, cpu_max: &str, version: Version) -> Vec<Property> {
+    match version {
+        Version::One => of_version_1(limits, cpu_max),
+        Version::Two => of_version_2(limits, cpu_max),
+    }
+}
+
+/// The names that systemd had then, as far as runc uses them.
+fn of_version_1(limits: &Limits, cpu_max: &str) -> Vec<Property> {
+    let mut properties = Vec::new();
+    let memory = limits::given(limits.memory.limit).map(or_infinity);
+    properties.extend(memory.map(|limit| Property::new("MemoryLimit", limit)));
+    let shares = limits::given(limits.cpu.shares);
+    properties.extend(shares.map(|shares| Property::new("CPUShares", shares)));
+    properties.extend(quota(limits, cpu_max));
+    let weight = limits::given(limits.block_io.weight).map(u64::from);
+    properties.extend(weight.map(|weight| Property::new("BlockIOWeight", weight)));
+    let pids = limits::given(limits.pids.limit);
+    properties.extend(pids.map(|limit| Property::new("TasksMax", or_infinity(limit))));
+    properties.extend(sets(limits));
+    properties
+}
+
+fn of_version_2(limits: &Limits, cpu_max: &str) -> Vec<Property> {
     let mut properties = memory(limits);
     properties.extend(cpu(limits, cpu_max));
     let pids = limits::given(limits.pids.limit);
@@ -73,15 +103,24 @@ fn cpu(limits: &Limits, cpu_max: &str) -> Vec<Property> {
     } else if let Some(shares) = limits::given(cpu.shares) {
         properties.push(Property::new("CPUWeight", limits::cpu_weight(shares)));
     }
-    let (quota, period) = (limits::given(cpu.quota), limits::given(cpu.period));
-    if quota.is_some() || period.is_some() {
-        let (old_quota, old_period) = halves(cpu_max);
-        let quota = quota.or(old_quota).and_then(|quota| u64::try_from(quota).ok());
-        properties.extend(bandwidth(quota, period.or(old_period)));
-    }
-    let sets = [("AllowedCPUs", &cpu.cpus), ("AllowedMemoryNodes", &cpu.mems)];
-    properties.extend(sets.into_iter().filter_map(|(name, list)| set(name, list.as_deref()?)));
+    properties.extend(quota(limits, cpu_max));
+    properties.extend(sets(limits));
     properties
+}
+
+fn quota(limits: &Limits, cpu_max: &str) -> Vec<Property> {
+    let (quota, period) = (limits::given(limits.cpu.quota), limits::given(limits.cpu.period));
+    if quota.is_none() && period.is_none() {
+        return Vec::new();
+    }
+    let (old_quota, old_period) = halves(cpu_max);
+    let quota = quota.or(old_quota).and_then(|quota| u64::try_from(quota).ok());
+    bandwidth(quota, period.or(old_period))
+}
+
+fn sets(limits: &Limits) -> impl Iterator<Item = Property> {
+    let sets = [("AllowedCPUs", &limits.cpu.cpus), ("AllowedMemoryNodes", &limits.cpu.mems)];
+    sets.into_iter().filter_map(|(name, list)| set(name, list.as_deref()?))
 }
 
 /// Quota and period, as `cpu.max` holds them.
@@ -144,11 +183,11 @@ fn unified(file: &str, text: &str) -> Option<Property> {
 #[cfg(test)]
 mod tests {
     use super::super::body::Value;
-    use super::{INFINITY, of};
+    use super::{INFINITY, Version, of};
 
     fn properties(text: &str, cpu_max: &str) -> Vec<(&'static str, Value)> {
         let limits = serde_json::from_str(text).unwrap();
-        of(&limits, cpu_max).into_iter().map(|one| (one.name, one.value)).collect()
+        of(&limits, cpu_max, Version::Two).into_iter().map(|one| (one.name, one.value)).collect()
     }
 
     fn numbers(text: &str, cpu_max: &str) -> Vec<(&'static str, u64)> {
@@ -174,6 +213,29 @@ mod tests {
             numbers(asked, ""),
             [("MemoryMax", 100), ("MemorySwapMax", 50), ("MemoryLow", 50), ("TasksMax", INFINITY)]
         );
+    }
+
+    #[test]
+    fn version_1_has_other_names_and_fewer() {
+        let asked = r#"{"memory": {"limit": 100, "swap": 150, "reservation": 50}, "pids": {"limit": 9},
+            "cpu": {"shares": 512, "quota": 5000, "idle": 1}, "blockIO": {"weight": 300},
+            "unified": {"memory.high": "7"}}"#;
+        let limits = serde_json::from_str(asked).unwrap();
+
+        let found: Vec<_> = of(&limits, "-1 10000", Version::One)
+            .into_iter()
+            .map(|one| (one.name, one.value))
+            .collect();
+
+        let expected = [
+            ("MemoryLimit", 100),
+            ("CPUShares", 512),
+            ("CPUQuotaPerSecUSec", 500_000),
+            ("CPUQuotaPeriodUSec", 10_000),
+            ("BlockIOWeight", 300),
+            ("TasksMax", 9),
+        ];
+        assert_eq!(found, expected.map(|(name, number)| (name, Value::Number(number))));
     }
 
     #[test]

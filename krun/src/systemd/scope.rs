@@ -7,7 +7,10 @@ use krun_sys::Placeholder;
 use super::SystemdError;
 use super::body::{Body, Value};
 use super::connection::Connection;
-use super::properties::{self, Property};
+use super::properties::{self, Property, Version};
+use super::{annotations, devices};
+use crate::container::cgroups;
+use crate::container::devices::Decision;
 use crate::container::limits::Limits;
 
 /// Where containers go that nobody has a place for.
@@ -24,6 +27,26 @@ const DONE: &str = "done";
 
 /// What to do with jobs for the same unit that wait: this one takes their place.
 const REPLACE: &str = "replace";
+
+/// What systemd is to know of a container.
+#[derive(Debug)]
+pub(crate) struct Wanted<'a> {
+    limits: Limits,
+    devices: &'a Decision,
+    /// Properties that the bundle names itself.
+    named: Vec<(String, Value)>,
+}
+
+impl<'a> Wanted<'a> {
+    /// Reads the annotations that are meant for systemd.
+    pub(crate) fn new<'b>(
+        limits: Limits,
+        devices: &'a Decision,
+        annotations: impl Iterator<Item = (&'b str, &'b str)>,
+    ) -> Result<Self, SystemdError> {
+        Ok(Self { limits, devices, named: annotations::properties(annotations)? })
+    }
+}
 
 /// The place `slice:prefix:name`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,14 +99,15 @@ impl Scope {
         Ok(path)
     }
 
-    /// Has systemd make it, with these limits, around a placeholder.
-    pub(crate) fn start(&self, id: &str, limits: &Limits) -> Result<Standing, SystemdError> {
+    /// Has systemd make it, with these properties, around a placeholder.
+    pub(crate) fn start(&self, id: &str, wanted: &Wanted<'_>) -> Result<Standing, SystemdError> {
         let mut systemd = Connection::open()?;
         let placeholder = Placeholder::start().map_err(SystemdError::Placeholder)?;
-        let list = self.properties(id, placeholder.pid(), limits);
+        let list = self.properties(id, placeholder.pid(), wanted);
         let list = known(&mut systemd, list)?;
+        let named = wanted.named.iter().map(|(name, value)| (name.as_str(), value));
         let body = Body::default().text(&self.unit).text(REPLACE);
-        let body = body.properties(pairs(&list)).no_further_units();
+        let body = body.properties(pairs(&list).chain(named)).no_further_units();
         let answer = match systemd.call("StartTransientUnit", &body) {
             Err(SystemdError::Refused { name, .. }) if name == UNIT_EXISTS => {
                 // One that failed is kept until it is forgotten; one that is in use stays.
@@ -101,7 +125,8 @@ impl Scope {
         }
     }
 
-    fn properties(&self, id: &str, pid: i32, limits: &Limits) -> Vec<Property> {
+    fn properties(&self, id: &str, pid: i32, wanted: &Wanted<'_>) -> Vec<Property> {
+        let version = version();
         let text = |name, text: &str| (name, Value::Text(text.to_owned()));
         let yes = |name| (name, Value::Flag(true));
         let fixed = [
@@ -111,14 +136,17 @@ impl Scope {
             yes("Delegate"),
             yes("CPUAccounting"),
             yes("MemoryAccounting"),
-            yes("IOAccounting"),
+            yes(if version == Version::One { "BlockIOAccounting" } else { "IOAccounting" }),
             yes("TasksAccounting"),
             // Or a host that shuts down would end the containers before their engine.
             ("DefaultDependencies", Value::Flag(false)),
             ("PIDs", Value::Processes(pid.try_into().into_iter().collect())),
         ];
         let fixed = fixed.into_iter().map(|(name, value)| Property { name, value, since: None });
-        fixed.chain(properties::of(limits, "")).collect()
+        fixed
+            .chain(devices::properties(wanted.devices, version))
+            .chain(properties::of(&wanted.limits, "", version))
+            .collect()
     }
 }
 
@@ -128,9 +156,10 @@ pub(crate) struct Standing {
     _placeholder: Placeholder,
 }
 
-/// Tells systemd the limits that a scope has from now on. `cpu_max` is what that file holds.
+/// Tells systemd the limits that a scope has from now on. `cpu_max` is quota and
+/// period as that file holds them.
 pub(crate) fn set_limits(unit: &str, limits: &Limits, cpu_max: &str) -> Result<(), SystemdError> {
-    let list = properties::of(limits, cpu_max);
+    let list = properties::of(limits, cpu_max, version());
     if list.is_empty() {
         return Ok(());
     }
@@ -158,6 +187,10 @@ fn forget_failure(systemd: &mut Connection, unit: &str) -> Result<(), SystemdErr
         Err(SystemdError::Refused { name, .. }) if name == NO_SUCH_UNIT => Ok(()),
         answer => answer.map(drop),
     }
+}
+
+fn version() -> Version {
+    if cgroups::is_version_2() { Version::Two } else { Version::One }
 }
 
 /// Without the properties that this host's systemd has not got: it would refuse all.

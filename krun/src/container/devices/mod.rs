@@ -11,6 +11,7 @@
 mod decision;
 mod program;
 mod rules;
+mod units;
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
