@@ -332,6 +332,11 @@ fn what_cannot_be_had_is_refused_by_name() {
     let cases = [
         ("/process/scheduler", deadline, "SCHED_FLAG_RESET_ON_FORK"),
         (
+            "/linux/resources",
+            json!({"unified": {"hugetlb.2MB.max": "0"}}),
+            "cannot use unified on cgroup v1",
+        ),
+        (
             "/mounts/0/uidMappings",
             json!([{"containerID": 0, "hostID": 1, "size": 1}]),
             "id-mapped mounts are only supported for bind-mounts",

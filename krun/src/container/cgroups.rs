@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use procfs::process::{MountInfo, Process};
+use spec_compat::Config;
 
 use super::freezer;
 use super::process::signal_whoever_is;
@@ -31,6 +32,9 @@ pub(crate) enum CgroupError {
     /// runc's words.
     #[error("container's cgroup is not empty: {0} process(es) found")]
     NotEmpty(usize),
+    /// libcontainer would pass them over. runc's words.
+    #[error("invalid configuration: cannot use unified on cgroup v1")]
+    Unified,
     /// A frozen cgroup would freeze whatever enters it, for ever.
     #[error("container's cgroup unexpectedly frozen")]
     Frozen,
@@ -93,6 +97,15 @@ fn is_hierarchy(mount: &MountInfo) -> bool {
 /// Whether this host's only hierarchy is of version 2.
 pub(crate) fn is_version_2() -> bool {
     Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+/// Refuses files of version 2 where limits are set by version 1, be version 2 mounted next to it or not.
+pub(crate) fn demand_files_of_version(config: &Config) -> Result<(), CgroupError> {
+    let files = &config.document()["linux"]["resources"]["unified"];
+    if !is_version_2() && files.as_object().is_some_and(|files| !files.is_empty()) {
+        return Err(CgroupError::Unified);
+    }
+    Ok(())
 }
 
 /// Refuses cgroups that are in use, or frozen.

@@ -179,6 +179,7 @@ impl<'a> Plan<'a> {
             tracing::warn!("{warning}");
         }
         labels::demand_none(&bundle.config)?;
+        cgroups::demand_files_of_version(&bundle.config)?;
         let devices = devices::decide(&bundle.config)?;
         let mapped = owner_mappings::wanted(&bundle.config, geteuid().is_root())?;
         demand_open(options.preserve_fds)?;
