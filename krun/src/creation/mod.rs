@@ -310,7 +310,6 @@ impl<'a> Plan<'a> {
             rootfs: &self.bundle.rootfs,
             cgroup,
             devices: (!cgroups::is_version_2()).then_some(&self.devices),
-            mode: self.decision.mode,
             own_path: &self.own_path,
             gate: &start_gate::path(directory),
             mapped: &self.mapped,

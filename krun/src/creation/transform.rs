@@ -4,8 +4,8 @@
 //! wrong, and what must not reach the monitor:
 //!
 //! * paths are absolute, as the copy is not in the bundle;
-//! * `linux.seccomp` is gone: it is meant for the workload, and would be put on the monitor. Where
-//!   there is none, krun loads it as its last deed, for which it needs capabilities;
+//! * `linux.seccomp` is gone: it is meant for the workload, and would be put on the monitor. krun
+//!   loads what is to be loaded as its last deed, for which it needs capabilities;
 //! * `linux.cgroupsPath` is always there: libcontainer's own default is `/:youki:<id>`;
 //! * `linux.rootfsPropagation` loses its `r`, which libcontainer does not know and always
 //!   means;
@@ -28,8 +28,7 @@ use spec_compat::Config;
 use super::owner_mappings::MappedMount;
 use super::{copy_up, hook_order, mount_changes, owner_mappings};
 use crate::container::devices::Decision;
-use crate::policy::Mode;
-use crate::workload::native;
+use crate::workload::profile;
 
 /// What the transformation needs to know.
 #[derive(Debug)]
@@ -40,7 +39,6 @@ pub(super) struct Inputs<'a> {
     pub(super) cgroup: &'a Path,
     /// The rules libcontainer is to enforce, if it can.
     pub(super) devices: Option<&'a Decision>,
-    pub(super) mode: Mode,
     pub(super) own_path: &'a Path,
     pub(super) gate: &'a Path,
     pub(super) mapped: &'a [MappedMount],
@@ -60,7 +58,7 @@ pub(super) fn for_libcontainer(inputs: &Inputs<'_>) -> Value {
     if let Some(decision) = inputs.devices {
         document["linux"]["resources"]["devices"] = decision.document();
     }
-    process_for_libcontainer(inputs.config, inputs.mode, &mut document["process"]);
+    process_for_libcontainer(inputs.config, &mut document["process"]);
     replace_hooks(&mut document, inputs);
     for mount in document.get_mut("mounts").and_then(Value::as_array_mut).into_iter().flatten() {
         make_source_absolute(mount, inputs.bundle);
@@ -72,12 +70,10 @@ pub(super) fn for_libcontainer(inputs: &Inputs<'_>) -> Value {
 }
 
 /// Changes the process section only, as for `exec`.
-pub(crate) fn process_for_libcontainer(config: &Config, mode: Mode, process: &mut Value) {
+pub(crate) fn process_for_libcontainer(config: &Config, process: &mut Value) {
     give_home(process);
     give_umask(process);
-    if mode == Mode::Native {
-        native::lend_rights(config, process);
-    }
+    profile::lend_rights(config, process);
 }
 
 fn change_linux(linux: &mut Value, cgroup: &Path) {

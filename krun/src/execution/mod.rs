@@ -165,7 +165,7 @@ impl Plan<'_> {
     /// The process section as libcontainer is to see it.
     fn write_process(&self, path: &Path) -> Result<(), ExecError> {
         let mut section = self.config.document()["process"].clone();
-        process_for_libcontainer(&self.config, self.record.mode, &mut section);
+        process_for_libcontainer(&self.config, &mut section);
         replace_file(path, section.to_string().as_bytes()).map_err(ExecError::Place)
     }
 

@@ -170,8 +170,9 @@ impl Workload {
             // Or it would be a child of the program's, which knows nothing of it.
             waitpid(checking, None).map_err(|errno| errno.desc().to_owned())?;
         }
-        if let RunsOn::Host(native) = &self.runs_on {
-            native.confine(prepared)?;
+        match &self.runs_on {
+            RunsOn::Monitor(monitor) => monitor.confine()?,
+            RunsOn::Host(native) => native.confine(prepared)?,
         }
         let state = self.state.to_hook_json();
         hooks::run(Point::StartContainer, &self.start_hooks, &state, &prepared.variables)

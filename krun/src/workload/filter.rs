@@ -50,6 +50,13 @@ pub(crate) fn compile(profile: &LinuxSeccomp) -> Result<Vec<u8>, FilterError> {
     compile_for(profile, &[])
 }
 
+/// What the kernel is to ask about the calls of a monitor: `return ALLOW`.
+pub(super) fn of_monitor() -> Vec<u8> {
+    const RETURN: u16 = 0x06;
+    const ALLOW: u32 = 0x7fff_0000;
+    [&RETURN.to_ne_bytes()[..], &[0; 2], &ALLOW.to_ne_bytes()].concat()
+}
+
 /// Translates a profile for a native program, which can make the calls of all architectures that the
 /// profile names.
 pub(super) fn compile_natively(profile: &LinuxSeccomp) -> Result<Vec<u8>, FilterError> {

@@ -11,5 +11,6 @@ mod filter;
 mod launch;
 pub(crate) mod monitor;
 pub(crate) mod monitor_binary;
-pub(crate) mod native;
+mod native;
+pub(crate) mod profile;
 mod program;

@@ -25,6 +25,7 @@ use super::executor::Prepared;
 use super::filter::{self, FilterError};
 use super::launch;
 use super::monitor_binary::{self, MonitorError};
+use super::profile::Profile;
 
 /// How much of what the monitor's check says is told.
 const TOLD: u64 = 4096;
@@ -37,6 +38,8 @@ pub(crate) struct Monitor {
     release_suffix: bool,
     /// The seccomp filters for the program's calls.
     filters: Vec<Vec<u8>>,
+    /// What the kernel is told of them.
+    profile: Option<Profile>,
 }
 
 /// Why there is no monitor.
@@ -73,7 +76,13 @@ impl Monitor {
         let binary = Rc::new(monitor_binary::open_monitor(binary)?);
         let profile = config.seccomp_profile();
         let filters = profile.map(filter::compile).transpose()?.into_iter().collect();
-        Ok(Self { binary, device, release_suffix, filters })
+        let profile = Profile::of_monitor(config);
+        Ok(Self { binary, device, release_suffix, filters, profile })
+    }
+
+    /// Gives this process the program's rights and no more.
+    pub(super) fn confine(&self) -> Result<(), String> {
+        self.profile.as_ref().map_or(Ok(()), Profile::load).map_err(host)
     }
 
     /// Finds out whether the program can be run. The outer fault is the host's, the inner one the

@@ -1,7 +1,7 @@
 //! Seccomp at the gate: filters are asked before the tables are, and
 //! `seccomp(2)` adds filters.
 
-use monitor_sys::{Errno, guest_copy, signals};
+use monitor_sys::{Errno, guest_copy, seccomp, signals};
 use rustix::thread::{CapabilitySet, capabilities, no_new_privs};
 
 use super::{Answer, Args, Reply, low_word};
@@ -103,6 +103,8 @@ fn install(thread: &mut Thread, flags: u64, address: u64) -> Answer {
     }
     let bytes = guest_copy::read_array::<u8>(at, count * INSTRUCTION_LEN)?;
     thread.filters.push(Program::decode(&bytes).ok_or(Errno::EINVAL)?);
+    // A kernel without filters shows none.
+    _ = seccomp::tell(flags);
     if flags & ALL_THREADS != 0 {
         thread.process.shared_filters.share(&mut thread.filters);
     }

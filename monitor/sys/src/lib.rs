@@ -26,6 +26,7 @@ pub mod proc_files;
 pub mod process;
 pub mod process_view;
 pub mod robust;
+pub mod seccomp;
 pub mod signals;
 pub mod threads;
 

@@ -7,14 +7,9 @@ use spec_compat::Config;
 
 use super::{Inputs, for_libcontainer};
 use crate::container::devices;
-use crate::policy::Mode;
 
 /// A minimal document with `changes` put at the top, transformed.
 fn transformed(changes: &Value) -> Value {
-    transformed_for(Mode::Vm, changes)
-}
-
-fn transformed_for(mode: Mode, changes: &Value) -> Value {
     let mut document = json!({
         "ociVersion": "1.0.2",
         "root": { "path": "rootfs" },
@@ -30,7 +25,6 @@ fn transformed_for(mode: Mode, changes: &Value) -> Value {
         rootfs: Path::new("/bundle/rootfs"),
         cgroup: Path::new("/web"),
         devices: Some(&devices::decide(&config).unwrap()),
-        mode,
         own_path: Path::new("/opt/krun"),
         gate: Path::new("/run/krun/web/exec.fifo"),
         mapped: &[],
@@ -117,15 +111,14 @@ fn hooks_are_stood_in_for_or_kept_back() {
 }
 
 #[test]
-fn a_native_program_is_lent_what_loading_its_profile_needs() {
+fn a_program_is_lent_what_loading_its_profile_needs() {
     let changes = json!({
         "process": { "args": ["sh"], "cwd": "/", "noNewPrivileges": false },
         "linux": { "seccomp": { "defaultAction": "SCMP_ACT_ALLOW" } },
     });
     let bounding = |document: &Value| document["process"]["capabilities"]["bounding"].clone();
 
-    let native = transformed_for(Mode::Native, &changes);
-    assert_eq!(bounding(&native), json!(["CAP_SYS_ADMIN", "CAP_SETPCAP"]));
-    assert_eq!(native["linux"].get("seccomp"), None);
-    assert_eq!(bounding(&transformed(&changes)), json!([]));
+    let lent = transformed(&changes);
+    assert_eq!(bounding(&lent), json!(["CAP_SYS_ADMIN", "CAP_SETPCAP"]));
+    assert_eq!(lent["linux"].get("seccomp"), None);
 }
