@@ -1,4 +1,4 @@
-//! The same steps by runc, then by krun, and what was seen of both compared.
+//! The same steps by runc, then by krun with virtual machines and natively, and what was seen compared.
 //!
 //! A test is a function of a runtime that returns all that may not differ. runc goes first, so
 //! a test that asks for too much fails before it judges krun. What may differ (versions, process
@@ -57,12 +57,14 @@ impl Stage {
     }
 }
 
-/// Runs the steps by both runtimes and panics unless they return the same.
+/// Runs the steps by runc and by krun, both ways, and panics unless they return the same.
 #[track_caller]
 pub fn assert_same<T: PartialEq + Debug>(args: &[&str], steps: impl Fn(&mut Stage) -> Result<T>) {
     let expected = run(Runtime::runc(), args, &steps).expect("runc takes the steps");
-    let got = run(Runtime::krun(), args, &steps).expect("krun takes the steps");
-    assert!(expected == got, "\n=== runc: {expected:#?}\n=== krun: {got:#?}");
+    for (how, runtime) in [("krun", Runtime::krun()), ("natively", Runtime::krun_natively())] {
+        let got = run(runtime, args, &steps).unwrap_or_else(|error| panic!("{how}: {error:#}"));
+        assert!(expected == got, "\n=== runc: {expected:#?}\n=== {how}: {got:#?}");
+    }
 }
 
 /// Ends with nothing left: no state, cgroup, mount or process.

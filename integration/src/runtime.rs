@@ -46,6 +46,11 @@ impl Runtime {
         Ok(runtime)
     }
 
+    /// The built krun, on a host whose policy runs everything natively.
+    pub fn krun_natively() -> Result<Self> {
+        Self::krun_with_policy("[[rule]]\nid = \"all\"\nmode = \"native\"\n")
+    }
+
     /// The file of [`Self::krun_with_policy`].
     pub fn policy_file(&self) -> Option<PathBuf> {
         self.policy.as_ref().map(|directory| directory.path().join("10-test.toml"))

@@ -16,8 +16,6 @@ use integration::sleeper::Sleeper;
 use rustix::fs::{StatVfsMountFlags, statvfs};
 use serde_json::{Value, json};
 
-const NATIVE: &str = "[[rule]]\nid = \"all\"\nmode = \"native\"\n";
-
 /// Calls by number, in the form of the processor's own and of its 32-bit ancestor.
 const CALLS: &str = r#"
 #include <errno.h>
@@ -46,7 +44,7 @@ int main(void) {
 "#;
 
 fn native() -> Runtime {
-    Runtime::krun_with_policy(NATIVE).expect("krun is built")
+    Runtime::krun_natively().expect("krun is built")
 }
 
 fn vm() -> Runtime {

@@ -21,7 +21,9 @@ pub(super) fn config(entry: &Entry, arguments: &Exec) -> Result<Config, ExecErro
         serde_json::from_slice(&kept).map_err(|error| ExecError::Kept(error.into()))?;
     let score = document["process"]["oomScoreAdj"].take();
     let name = if let Some(path) = &arguments.process {
-        document["process"] = read_process(path)?;
+        let given = read_process(path)?;
+        let containers = std::mem::replace(&mut document["process"], given);
+        complete(&mut document["process"], containers);
         format!("--process {}", path.display())
     } else {
         change(&mut document["process"], arguments)?;
@@ -37,6 +39,19 @@ fn read_process(path: &Path) -> Result<Value, ExecError> {
     let fault = |source| ExecError::ReadProcess { path: path.into(), source };
     let bytes = fs::read(path).map_err(fault)?;
     serde_json::from_slice(&bytes).map_err(|error| fault(error.into()))
+}
+
+/// Takes what the file does not say from the container's own process, as runc does.
+fn complete(process: &mut Value, mut containers: Value) {
+    for name in ["capabilities", "rlimits", "apparmorProfile", "selinuxLabel"] {
+        let is_said = match &process[name] {
+            Value::Array(limits) => !limits.is_empty(),
+            said => !said.is_null() && said != "",
+        };
+        if !is_said {
+            process[name] = containers[name].take();
+        }
+    }
 }
 
 /// Changes the bundle's process as the options say, as runc does.
@@ -100,7 +115,7 @@ mod tests {
     use clap::Parser;
     use serde_json::{Value, json};
 
-    use super::change;
+    use super::{change, complete};
     use crate::cli::{Cli, Verb};
 
     fn changed(line: &[&str]) -> Result<Value, String> {
@@ -161,6 +176,20 @@ mod tests {
                 "permitted": ["CAP_CHOWN"], "inheritable": ["CAP_KILL"]
             },
             "noNewPrivileges": true, "apparmorProfile": "p", "selinuxLabel": "l"
+        });
+        assert_eq!(process, expected);
+    }
+
+    #[test]
+    fn a_file_says_what_differs_from_the_containers_process() {
+        let containers = json!({"capabilities": {"bounding": []}, "rlimits": [1], "env": ["A=1"]});
+        let mut process = json!({"rlimits": [], "apparmorProfile": "p", "noNewPrivileges": true});
+
+        complete(&mut process, containers);
+
+        let expected = json!({
+            "capabilities": {"bounding": []}, "rlimits": [1], "apparmorProfile": "p",
+            "noNewPrivileges": true, "selinuxLabel": null
         });
         assert_eq!(process, expected);
     }
