@@ -49,6 +49,11 @@ impl Conmon {
         conmon.args(["-c", WITH_REPORT, "conmon", "--api-version", "1"]);
         conmon.args(["--cid", ID, "--cuuid", ID, "--name", ID, "--runtime-arg", "--root"]);
         conmon.arg("--runtime-arg").arg(it.runtime.root());
+        for option in
+            it.runtime.policy_dir().into_iter().flat_map(|dir| ["--policy-dir".as_ref(), dir])
+        {
+            conmon.arg("--runtime-arg").arg(option);
+        }
         for (option, path) in [
             ("--runtime", absolute(it.runtime.program())?),
             ("--bundle", it.bundle.path().to_owned()),

@@ -11,11 +11,11 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::built;
 use crate::footprint::Footprint;
 use crate::network;
 use crate::outcome::{self, Outcome};
 use crate::rootfs;
+use crate::runtime;
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(15);
@@ -63,9 +63,9 @@ impl Containerd {
         ctr(self.dir.path(), args)
     }
 
-    /// `ctr run` by this runtime with these options, to its end.
+    /// `ctr run` by one of the [`runtime::RUNTIMES`] with these options, to its end.
     pub fn run(&self, runtime: &str, options: &[&str], id: &str, args: &[&str]) -> Result<Outcome> {
-        let binary = if runtime == "krun" { built::krun()? } else { PathBuf::from(runtime) };
+        let binary = runtime::binary(runtime, self.dir.path())?;
         let cgroup = format!("{}/{id}", self.footprint.cgroup());
         let root = self.dir.path().join("rootfs");
         let fixed = [
@@ -90,7 +90,12 @@ impl Containerd {
 
     /// A busybox program of the host's, in the daemon's network: what is outside for a pod.
     pub(crate) fn outside(&self, args: &[&str]) -> Result<Outcome> {
-        outcome::run(&mut network::beside(self.daemon.id(), args), None)
+        outcome::run(&mut self.command_outside(args), None)
+    }
+
+    /// The command of [`Self::outside`], to be changed or started.
+    pub(crate) fn command_outside(&self, args: &[&str]) -> Command {
+        network::beside(self.daemon.id(), args)
     }
 
     /// Where all the daemon's files are.

@@ -20,12 +20,12 @@ use crate::footprint::Footprint;
 use crate::network;
 use crate::outcome::{self, End, Outcome};
 use crate::rootfs;
+use crate::runtime::{self, Modes};
 
 /// The image that [`Dockerd::start`] imports.
 pub const IMAGE: &str = "busybox:test";
 
-/// The measure, krun, and krun on a host whose policy runs everything natively.
-pub const RUNTIMES: [&str; 3] = ["runc", "krun", "krun-native"];
+pub use crate::runtime::RUNTIMES;
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 const STOP_LIMIT: Duration = Duration::from_secs(15);
@@ -174,19 +174,11 @@ impl Dockerd {
     }
 
     /// The mode and the rule that krun's `list` names for each running container, by its ID.
-    pub fn modes(&self, krun: &Path) -> Result<BTreeMap<String, (String, String)>> {
-        let text = |one: &Value, name: &str| one[name].as_str().unwrap_or_default().to_owned();
+    pub fn modes(&self, krun: &Path) -> Result<Modes> {
         let mut modes = BTreeMap::new();
         for state in runtime_states(&self.path("exec")) {
             let Some(root) = state.parent() else { continue };
-            let mut list = Command::new(krun);
-            list.arg("--root").arg(root).args(["list", "--format", "json"]);
-            let listed: Option<Vec<Value>> =
-                serde_json::from_slice(&outcome::run(&mut list, None)?.stdout)?;
-            let listed = listed.unwrap_or_default();
-            modes.extend(
-                listed.iter().map(|one| (text(one, "id"), (text(one, "mode"), text(one, "rule")))),
-            );
+            modes.extend(runtime::modes(krun, root)?);
         }
         Ok(modes)
     }
@@ -279,9 +271,7 @@ fn directory() -> Result<TempDir> {
 
 /// krun as dockerd's configuration has it, with and without virtual machines.
 fn runtimes(krun: &Path, dir: &Path) -> Result<Value> {
-    let policy = dir.join("policy");
-    fs::create_dir(&policy)?;
-    fs::write(policy.join("10-all.toml"), "[[rule]]\nid = \"all\"\nmode = \"native\"\n")?;
+    let policy = runtime::native_policy(dir)?;
     let native = json!({"path": krun, "runtimeArgs": ["--policy-dir", policy]});
     Ok(json!({"krun": {"path": krun}, "krun-native": native}))
 }

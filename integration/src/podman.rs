@@ -2,16 +2,15 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::built;
 use crate::footprint::Footprint;
 use crate::outcome::{self, Outcome};
 use crate::rootfs;
+use crate::runtime;
 
 /// The image that [`Podman::new`] imports. Its `/data` has a file and a directory.
 pub const IMAGE: &str = "localhost/busybox:test";
@@ -40,13 +39,13 @@ impl Podman {
         Ok(podman)
     }
 
-    /// A command with this runtime, `runc` or `krun`.
+    /// A command with one of the [`runtime::RUNTIMES`].
     pub fn command<S: AsRef<OsStr>>(
         &self,
         runtime: &str,
         args: impl IntoIterator<Item = S>,
     ) -> Result<Command> {
-        let binary = if runtime == "krun" { built::krun()? } else { PathBuf::from(runtime) };
+        let binary = runtime::binary(runtime, self.dir.path())?;
         let mut command = Command::new("podman");
         for (option, name) in [("--root", "root"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
             command.arg(option).arg(self.dir.path().join(name));

@@ -1,7 +1,9 @@
 //! An OCI runtime, ours or runc, called as engines call it, with a state directory of its own.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,6 +13,63 @@ use tempfile::TempDir;
 
 use crate::built;
 use crate::outcome::{self, Outcome};
+
+/// The names under which tests of engines know them: the measure, krun, and krun on a host whose policy
+/// runs everything natively.
+pub const RUNTIMES: [&str; 3] = ["runc", "krun", NATIVELY];
+
+/// krun without virtual machines.
+const NATIVELY: &str = "krun-native";
+
+/// Makes every container a native one.
+const ALL_NATIVE: &str = "[[rule]]\nid = \"all\"\nmode = \"native\"\n";
+
+/// Writes a policy for [`NATIVELY`] below this directory. Returns the policy's directory.
+pub fn native_policy(directory: &Path) -> Result<PathBuf> {
+    let policy = directory.join("policy");
+    fs::create_dir_all(&policy)?;
+    fs::write(policy.join("10-all.toml"), ALL_NATIVE)?;
+    Ok(policy)
+}
+
+/// The program of one of the [`RUNTIMES`], for engines that pass no options on: a script, where there are
+/// any, which is written to this directory.
+pub fn binary(name: &str, directory: &Path) -> Result<PathBuf> {
+    match name {
+        "krun" => built::krun(),
+        NATIVELY => {
+            let policy = native_policy(directory)?;
+            with_policy(&directory.join(NATIVELY), &policy)
+        }
+        _ => Ok(PathBuf::from(name)),
+    }
+}
+
+/// Writes a script at this path that is krun with a policy.
+pub fn with_policy(path: &Path, policy: &Path) -> Result<PathBuf> {
+    let krun = built::krun()?;
+    let (krun, policy) = (krun.display(), policy.display());
+    // It may be in use: what is run stays whole.
+    let new = path.with_extension("new");
+    fs::write(&new, format!("#!/bin/sh\nexec {krun} --policy-dir {policy} \"$@\"\n"))?;
+    fs::set_permissions(&new, Permissions::from_mode(0o755))?;
+    fs::rename(new, path)?;
+    Ok(path.to_owned())
+}
+
+/// The mode and the rule of containers, by their IDs.
+pub type Modes = BTreeMap<String, (String, String)>;
+
+/// What krun's `list` names for each container below `--root`.
+pub fn modes(krun: &Path, root: &Path) -> Result<Modes> {
+    let mut list = Command::new(krun);
+    list.arg("--root").arg(root).args(["list", "--format", "json"]);
+    let listed: Option<Vec<Value>> =
+        serde_json::from_slice(&outcome::run(&mut list, None)?.stdout)?;
+    let text = |one: &Value, name: &str| one[name].as_str().unwrap_or_default().to_owned();
+    let named = |one: &Value| (text(one, "id"), (text(one, "mode"), text(one, "rule")));
+    Ok(listed.unwrap_or_default().iter().map(named).collect())
+}
 
 /// A runtime under test or the one it is compared to.
 #[derive(Debug)]
@@ -48,12 +107,22 @@ impl Runtime {
 
     /// The built krun, on a host whose policy runs everything natively.
     pub fn krun_natively() -> Result<Self> {
-        Self::krun_with_policy("[[rule]]\nid = \"all\"\nmode = \"native\"\n")
+        Self::krun_with_policy(ALL_NATIVE)
     }
 
     /// The file of [`Self::krun_with_policy`].
     pub fn policy_file(&self) -> Option<PathBuf> {
         self.policy.as_ref().map(|directory| directory.path().join("10-test.toml"))
+    }
+
+    /// The directory of [`Self::krun_with_policy`].
+    pub(crate) fn policy_dir(&self) -> Option<&Path> {
+        self.policy.as_ref().map(TempDir::path)
+    }
+
+    /// Each of the [`RUNTIMES`], in their order.
+    pub fn all() -> Result<[Self; 3]> {
+        Ok([Self::runc()?, Self::krun()?, Self::krun_natively()?])
     }
 
     /// The binary.

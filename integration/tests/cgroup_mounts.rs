@@ -34,17 +34,12 @@ fn look(runtime: &Runtime, options: &[&str], change: impl FnOnce(&mut Value)) ->
     outcome.expect("the runtime can be started")
 }
 
-/// Makes every container a native one.
-const NATIVE: &str = "[[rule]]\nid = \"all\"\nmode = \"native\"\n";
-
 /// Runs it by runc and by krun, with a virtual machine and without, which must show the same. Returns
 /// what all print.
 #[track_caller]
 fn assert_same(options: &[&str], change: impl Fn(&mut Value)) -> String {
-    let (runc, krun) = (Runtime::runc().expect("runc"), Runtime::krun().expect("krun is built"));
-    let native = Runtime::krun_with_policy(NATIVE).expect("krun is built");
-    let [expected, got, native] =
-        [runc, krun, native].map(|runtime| look(&runtime, options, &change));
+    let runtimes = Runtime::all().expect("runc, and a built krun");
+    let [expected, got, native] = runtimes.map(|runtime| look(&runtime, options, &change));
     assert_eq!(got, expected);
     assert_eq!(native, expected, "natively");
     assert!(got.is_success() || got.stderr.is_empty(), "{got:?}");

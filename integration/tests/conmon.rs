@@ -1,4 +1,5 @@
-//! conmon drives krun as it drives runc: pipes and terminals, logs, exit files, attached clients.
+//! conmon drives krun, with virtual machines and natively, as it drives runc: pipes and terminals, logs,
+//! exit files, attached clients.
 
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
@@ -14,12 +15,12 @@ fn create(runtime: Runtime, script: &str, options: &[&str], change: impl Fn(&mut
     Conmon::create(runtime, bundle, options).expect("conmon can be started")
 }
 
-/// Tells a story by runc and by krun, which must be the same.
+/// Tells a story by runc and by krun, both ways, which must be the same.
 #[track_caller]
 fn assert_same_story(tell: impl Fn(Runtime) -> Vec<String>) -> Vec<String> {
-    let runtimes = [Runtime::runc().expect("runc"), Runtime::krun().expect("krun is built")];
-    let [expected, got] = runtimes.map(tell);
+    let [expected, got, native] = Runtime::all().expect("runc, and a built krun").map(tell);
     assert_eq!(got, expected);
+    assert_eq!(native, expected, "natively");
     got
 }
 

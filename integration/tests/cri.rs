@@ -1,12 +1,14 @@
 //! Pods, as a kubelet makes them through containerd's CRI plugin: the pause container and the others by
-//! krun as by runc.
+//! krun, with virtual machines and natively, as by runc.
 
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
 use std::fs;
 
-use integration::cri::{Cri, IMAGE};
+use integration::cri::stream::{ERROR, INPUT, OUTPUT, SIZE, STATUS, Stream};
+use integration::cri::{Cri, IMAGE, NODE};
 use integration::outcome::{self, TIME_LIMIT};
+use integration::runtime::RUNTIMES;
 
 /// Says something on both outputs, serves its name, and ends when it is asked to.
 const SERVER: &str = "trap 'exit 7' TERM; echo out; echo err >&2; busybox hostname > /tmp/name; \
@@ -98,6 +100,13 @@ impl<'a> Pod<'a> {
     }
 }
 
+/// krun's stories, with virtual machines and natively, must be runc's.
+#[track_caller]
+fn assert_same(cri: &Cri, [expected, got, native]: &[Vec<String>; 3]) {
+    assert_eq!(got, expected, "{}", cri.log());
+    assert_eq!(native, expected, "natively: {}", cri.log());
+}
+
 /// A request that names a container.
 fn of(id: &str) -> String {
     format!("container_id: '{id}'")
@@ -133,7 +142,7 @@ fn ended(cri: &Cri, id: &str) -> [String; 3] {
 #[test]
 fn a_pod_and_its_container_live_their_lives() {
     let cri = Cri::start().unwrap();
-    let stories = ["runc", "krun"].map(|runtime| {
+    let stories = RUNTIMES.map(|runtime| {
         let pod = Pod::run(&cri, runtime, "");
         let mut story = vec![pod.status("state")];
         let id = pod.create("web", SERVER, "");
@@ -167,7 +176,7 @@ fn a_pod_and_its_container_live_their_lives() {
         story
     });
 
-    assert_eq!(stories[1], stories[0], "{}", cri.log());
+    assert_same(&cri, &stories);
     let story = &stories[1];
     assert_eq!(story[7..9], ["stdout F out\nstderr F err\n", "pod\n"]);
     assert_eq!(story[9], r#"Ok(["4", "inside\\n", "aside\\n"])"#);
@@ -195,7 +204,7 @@ fn a_container_is_what_its_configuration_says() {
     let limits = "cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes memory.max 2>/dev/null; \
         cat cpu/cpu.cfs_quota_us cpu.max 2>/dev/null";
 
-    let stories = ["runc", "krun"].map(|runtime| {
+    let stories = RUNTIMES.map(|runtime| {
         let sysctls = "sysctls { key: 'net.ipv4.ip_unprivileged_port_start' value: '80' }";
         let pod = Pod::run(&cri, runtime, sysctls);
         let id =
@@ -218,7 +227,7 @@ fn a_container_is_what_its_configuration_says() {
         story
     });
 
-    assert_eq!(stories[1], stories[0], "{}", cri.log());
+    assert_same(&cri, &stories);
     assert!(stories[0][0].contains("uid=5 gid=6 groups=6,7,8"), "{stories:?}");
     assert!(stories[0][1].contains("67108864"), "{stories:?}");
     assert!(stories[0][2].contains("33554432"), "{stories:?}");
@@ -228,7 +237,7 @@ fn a_container_is_what_its_configuration_says() {
 fn containers_of_a_pod_share_what_the_pod_has() {
     let cri = Cri::start().unwrap();
     let options = "namespace_options { pid: POD }";
-    let stories = ["runc", "krun"].map(|runtime| {
+    let stories = RUNTIMES.map(|runtime| {
         let pod = Pod::run(&cri, runtime, &format!("security_context {{ {options} }}"));
         let shared = format!("linux {{ security_context {{ {options} }} }}");
         let one = pod.start("one", SERVER, &shared);
@@ -253,8 +262,105 @@ fn containers_of_a_pod_share_what_the_pod_has() {
         story
     });
 
-    assert_eq!(stories[1], stories[0], "{}", cri.log());
+    assert_same(&cri, &stories);
     assert_eq!(stories[0][0], "[true, true, true, true, false, true]");
     assert!(stories[0][1].contains("pod"), "{stories:?}");
     assert!(stories[0][3].contains("hello"), "{stories:?}");
+}
+
+#[test]
+fn on_a_node_of_kubernetes_pause_is_native_and_its_containers_are_not() {
+    let cri = Cri::start().unwrap();
+    let pod = Pod::run(&cri, NODE, "");
+    let id = pod.start("web", "exec sleep 1000", "");
+    // The container says that it is a pause container, too: by its arguments, and by its name.
+    let request = format!(
+        "pod_sandbox_id: '{}' sandbox_config {{ {} }} config {{ metadata {{ name: 'POD' }} \
+         image {{ image: '{IMAGE}' }} command: ['/bin/../pause'] \
+         annotations {{ key: 'io.kubernetes.cri.container-type' value: 'sandbox' }} }}",
+        pod.id, pod.config
+    );
+    let other = ask(&cri, "CreateContainer", &request, "container_id");
+    ask(&cri, "StartContainer", &of(&other), "");
+
+    let modes = cri.modes().unwrap();
+    let release = exec(&cri, &id, &["uname", "-r"], 60).unwrap()[1].clone();
+
+    let mode = |id: &str| modes.get(id).map(|(mode, rule)| format!("{mode} by {rule}"));
+    assert_eq!(mode(&pod.id).as_deref(), Some("native by pod-sandbox"), "{modes:?}");
+    assert_eq!(mode(&id).as_deref(), Some("vm by default"), "{modes:?}");
+    assert_eq!(mode(&other).as_deref(), Some("vm by default"), "{modes:?}");
+    assert!(release.contains(".kontain.KVM"), "{release}");
+    pod.remove();
+}
+
+/// A stream that must open.
+#[track_caller]
+fn stream(cri: &Cri, method: &str, request: &str, more: &str) -> Stream {
+    let opened = cri.stream(&format!("RuntimeService/{method}"), request, more);
+    opened.unwrap_or_else(|error| panic!("{method} {request}: {error:#}"))
+}
+
+/// What there is to tell of a stream that has come to its end.
+fn told(mut stream: Stream) -> [String; 3] {
+    stream.read_to_end().expect("it ends");
+    [OUTPUT, ERROR, STATUS].map(|channel| stream.said(channel))
+}
+
+#[test]
+fn streams_lead_to_programs_and_ports() {
+    let cri = Cri::start().unwrap();
+    let stories = RUNTIMES.map(|runtime| {
+        let pod = Pod::run(&cri, runtime, "");
+        let web = pod.start("web", SERVER, "stdin: true");
+        pod.wait_for_log("web", "err");
+        let mut story = Vec::new();
+
+        // A program with pipes, one with a terminal, one that is not there.
+        let script = "read word; echo got $word; echo aside >&2; exit 4";
+        let pipes = format!("{} stdin: true stdout: true stderr: true", of(&web));
+        let mut exec = stream(&cri, "Exec", &format!("{pipes} cmd: ['sh', '-c', {script:?}]"), "");
+        exec.write(INPUT, "a line\n").unwrap();
+        story.extend(told(exec));
+        let terminal = format!("{} stdin: true stdout: true tty: true", of(&web));
+        let script = "tty; trap 'stty size' WINCH; echo ready; \
+                      while :; do read word && break; done; exit 5";
+        let mut exec =
+            stream(&cri, "Exec", &format!("{terminal} cmd: ['sh', '-c', {script:?}]"), "");
+        story.push(exec.read_until(OUTPUT, "ready\r\n").unwrap());
+        exec.write(SIZE, r#"{"Width": 44, "Height": 33}"#).unwrap();
+        exec.read_until(OUTPUT, "33 44\r\n").unwrap();
+        exec.write(INPUT, "word\n").unwrap();
+        story.extend(told(exec));
+        let missing = format!("{pipes} cmd: ['nosuchprogram']");
+        let [_, _, status] = told(stream(&cri, "Exec", &missing, ""));
+        // What comes before names the program by a number of its own.
+        story.push(status.rsplit("OCI runtime").next().unwrap_or_default().to_owned());
+
+        // A client comes, goes, and comes again.
+        let script = "while read word; do echo got $word; echo aside >&2; done";
+        let echo = pod.start("echo", script, "stdin: true");
+        for word in ["one", "two"] {
+            let mut attached = stream(&cri, "Attach", &pipes.replace(&web, &echo), "");
+            attached.write(INPUT, &format!("{word}\n")).unwrap();
+            story.push(attached.read_until(OUTPUT, &format!("got {word}\n")).unwrap());
+            story.push(attached.read_until(ERROR, "aside\n").unwrap());
+        }
+
+        let request = format!("pod_sandbox_id: '{}' port: 80", pod.id);
+        let mut forwarded = stream(&cri, "PortForward", &request, "?port=80");
+        forwarded.write(INPUT, "GET /name HTTP/1.0\r\n\r\n").unwrap();
+        let answer = forwarded.read_until(INPUT, "pod\n").unwrap();
+        story.push(answer.lines().next().unwrap_or_default().to_owned());
+        drop(forwarded);
+        pod.remove();
+        story
+    });
+
+    assert_same(&cri, &stories);
+    let story = &stories[0];
+    assert_eq!(story[..2], ["got a line\n", "aside\n"]);
+    assert!(story[2].contains("ExitCode") && story[2].contains("\"4\""), "{story:#?}");
+    assert!(story[3].starts_with("/dev/pts/"), "{story:#?}");
+    assert!(story[7].contains("executable file not found in $PATH"), "{story:#?}");
 }

@@ -1,10 +1,11 @@
-//! containerd by `ctr`, and podman: the same story by runc and by krun.
+//! containerd by `ctr`, and podman: the same story by runc and by krun, with virtual machines and natively.
 
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
 use integration::containerd::Containerd;
 use integration::outcome::{self, End, Outcome, TIME_LIMIT};
 use integration::podman::{IMAGE, Podman};
+use integration::runtime::RUNTIMES;
 
 /// What users see of an outcome; standard error has the runtime's name in it.
 fn seen(outcome: &Outcome) -> (End, String) {
@@ -22,16 +23,25 @@ fn ctr_runs_programs() {
         (&["--rm", "--memory-limit", "67108864", "--cpus", "0.5"], "cat /proc/self/cgroup | wc -l"),
         (&["--rm", "--seccomp"], "ls /"),
     ] {
-        let [expected, got] = ["runc", "krun"].map(|runtime| {
+        let [expected, got, native] = RUNTIMES.map(|runtime| {
             containerd.run(runtime, options, "one", &["sh", "-c", program]).unwrap()
         });
 
-        let difference = outcome::difference(&expected, &got).unwrap_or_default();
-        assert!(difference.is_empty(), "{program}: {difference}\n{}", containerd.log());
+        for (how, got) in [("krun", got), ("natively", native)] {
+            let difference = outcome::difference(&expected, &got).unwrap_or_default();
+            assert!(difference.is_empty(), "{how}: {program}: {difference}\n{}", containerd.log());
+        }
     }
-    let guest = containerd.run("krun", &["--rm"], "one", &["uname", "-r"]).unwrap();
-    assert!(guest.stdout().ends_with(".kontain.KVM\n"), "{guest:?}");
+    let release = |name| containerd.run(name, &["--rm"], "one", &["uname", "-r"]).unwrap().stdout();
+    assert_releases(RUNTIMES.map(release));
     containerd.ensure_nothing_is_left().unwrap();
+}
+
+/// What each of the runtimes shows as the kernel's release.
+#[track_caller]
+fn assert_releases([host, guest, native]: [String; 3]) {
+    assert_eq!(guest, format!("{}.kontain.KVM\n", host.trim_end()));
+    assert_eq!(native, host);
 }
 
 /// The state of the only task, as `ctr` shows it.
@@ -44,7 +54,7 @@ fn task_state(containerd: &Containerd) -> String {
 #[test]
 fn ctr_leads_a_task_through_its_life() {
     let containerd = Containerd::start().unwrap();
-    let stories = ["runc", "krun"].map(|runtime| {
+    let stories = RUNTIMES.map(|runtime| {
         let mut story = Vec::new();
         let call = |args: &[&str]| containerd.call(args).unwrap();
         let exec = |name, program: &[&str]| {
@@ -67,18 +77,20 @@ fn ctr_leads_a_task_through_its_life() {
         story
     });
 
-    assert_eq!(stories[1], stories[0], "{}", containerd.log());
+    assert!(stories.iter().all(|story| *story == stories[0]), "{stories:#?}\n{}", containerd.log());
     assert_eq!(stories[0][1], (End::Exited(4), "inside\n".to_owned()));
     containerd.ensure_nothing_is_left().unwrap();
 }
 
-/// Runs with runc, then with krun, which must be seen to do the same.
+/// Runs with runc, then with krun, both ways, which must be seen to do the same.
 #[track_caller]
 fn assert_same_run(podman: &Podman, args: &[&str], stdin: Option<&[u8]>) -> Outcome {
-    let [expected, got] = ["runc", "krun"].map(|runtime| {
+    let [expected, got, native] = RUNTIMES.map(|runtime| {
         podman.run(runtime, &[&["--rm"], args].concat(), stdin).expect("podman can be run")
     });
-    assert_eq!(seen(&got), seen(&expected), "{args:?}\nrunc: {expected:?}\nkrun: {got:?}");
+    for got in [&got, &native] {
+        assert_eq!(seen(got), seen(&expected), "{args:?}\nrunc: {expected:?}\nkrun: {got:?}");
+    }
     got
 }
 
@@ -101,8 +113,8 @@ fn podman_runs_programs() {
     );
     let missing = assert_same_run(&podman, &[IMAGE, "nosuchprogram"], None);
     assert_eq!(missing.end, End::Exited(127), "{missing:?}");
-    let guest = podman.run("krun", &["--rm", IMAGE, "uname", "-r"], None).unwrap();
-    assert!(guest.stdout().ends_with(".kontain.KVM\n"), "{guest:?}");
+    let args = ["--rm", IMAGE, "uname", "-r"];
+    assert_releases(RUNTIMES.map(|name| podman.run(name, &args, None).unwrap().stdout()));
     podman.ensure_nothing_is_left().unwrap();
 }
 
@@ -121,7 +133,7 @@ fn podman_fills_a_tmpfs_with_what_the_image_has_there() {
 #[test]
 fn podman_leads_a_container_through_its_life() {
     let podman = Podman::new().unwrap();
-    let stories = ["runc", "krun"].map(|runtime| {
+    let stories = RUNTIMES.map(|runtime| {
         let call = |args: &[&str]| seen(&podman.call(runtime, args, None).unwrap());
         let state =
             || call(&["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "web"]);
@@ -139,7 +151,7 @@ fn podman_leads_a_container_through_its_life() {
         story
     });
 
-    assert_eq!(stories[1], stories[0]);
+    assert!(stories.iter().all(|story| *story == stories[0]), "{stories:#?}");
     assert_eq!(stories[0][2], (End::Exited(4), "inside\n".to_owned()));
     podman.ensure_nothing_is_left().unwrap();
 }

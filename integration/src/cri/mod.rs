@@ -1,11 +1,12 @@
 //! A private containerd with its CRI plugin: what a kubelet would talk to.
 //!
-//! Pods are made by the runtime handlers `runc` and `krun`. They get an address on a bridge by CNI's
-//! plugins, in the daemon's own network namespace. The image of all containers, the pause container's
-//! too, is imported, as there is no registry.
+//! Pods are made by the runtime handlers that are called as the [`RUNTIMES`] are, and by [`NODE`]. They get
+//! an address on a bridge by CNI's plugins, in the daemon's own network namespace. The image of all
+//! containers, the pause container's too, is imported, as there is no registry.
 
 mod client;
 mod image;
+pub mod stream;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,11 +15,16 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 pub use self::client::Answer;
+use self::stream::Stream;
 use crate::built;
 use crate::containerd::Containerd;
 use crate::outcome::{self, Outcome, TIME_LIMIT};
+use crate::runtime::{self, Modes, RUNTIMES};
 
-/// The image that [`Cri::start`] imports. Its command sleeps.
+/// krun with the preset for nodes of Kubernetes, which knows the image's [`image::PAUSE`].
+pub const NODE: &str = "krun-node";
+
+/// The image that [`Cri::start`] imports. Its command is [`image::PAUSE`].
 pub const IMAGE: &str = "localhost/busybox:test";
 
 /// Where CNI's library keeps what it has done, whatever the daemon's directories are.
@@ -33,7 +39,7 @@ pub struct Cri {
 }
 
 impl Cri {
-    /// Starts a daemon that knows both runtimes and [`IMAGE`].
+    /// Starts a daemon that knows the runtimes and [`IMAGE`].
     pub fn start() -> Result<Self> {
         let containerd = Containerd::start_with(configure)?;
         let cache = CniCache::note(containerd.directory());
@@ -53,6 +59,16 @@ impl Cri {
         client::call(&self.containerd.socket(), self.containerd.directory(), method, request)
     }
 
+    /// A call whose answer is the address of a stream, which is opened, with this behind the address.
+    pub fn stream(&self, method: &str, request: &str, more: &str) -> Result<Stream> {
+        let url = self.call(method, request)?.field("url").context("an address")?;
+        let place = url.strip_prefix("http://").and_then(|place| place.split_once('/'));
+        let (host, path) = place.with_context(|| format!("a place in {url}"))?;
+        let (host, port) = host.split_once(':').context("a port")?;
+        let mut connect = self.containerd.command_outside(&["nc", host, port]);
+        Stream::open(&mut connect, &format!("/{path}{more}"))
+    }
+
     /// A busybox program of the host's, in the daemon's network: what is outside for a pod.
     pub fn outside(&self, args: &[&str]) -> Result<Outcome> {
         self.containerd.outside(args)
@@ -68,9 +84,14 @@ impl Cri {
         self.containerd.cgroup()
     }
 
-    /// The `--root` of both runtimes.
+    /// The `--root` of all runtimes.
     pub fn runtime_root(&self) -> PathBuf {
         self.directory().join("runtime/k8s.io")
+    }
+
+    /// The mode and the rule that krun's `list` names for each container.
+    pub fn modes(&self) -> Result<Modes> {
+        runtime::modes(&built::krun()?, &self.runtime_root())
     }
 
     /// Fails unless pods have left nothing.
@@ -105,7 +126,14 @@ fn configure(dir: &Path) -> Result<String> {
          [plugins.'io.containerd.grpc.v1.cri'.cni]\nbin_dir = '/usr/lib/cni'\nconf_dir = '{}'\n",
         dir.join("cni").display()
     );
-    for (name, binary) in [("runc", PathBuf::from("runc")), ("krun", built::krun()?)] {
+    let policy = dir.join("node-policy");
+    fs::create_dir(&policy)?;
+    let rules = format!("preset = \"kubernetes\"\npause_sha256 = [{:?}]\n", image::pause_hash()?);
+    fs::write(policy.join("10-node.toml"), rules)?;
+    let node = runtime::with_policy(&dir.join(NODE), &policy)?;
+    let binary = |name| Ok((name, runtime::binary(name, dir)?));
+    let known: Vec<_> = RUNTIMES.into_iter().map(binary).collect::<Result<_>>()?;
+    for (name, binary) in known.into_iter().chain([(NODE, node)]) {
         let runtime = format!(
             "[plugins.'io.containerd.grpc.v1.cri'.containerd.runtimes.{name}]\n\
              runtime_type = 'io.containerd.runc.v2'\n\
