@@ -229,12 +229,14 @@ fn limits_that_a_program_does_not_reach_do_not_matter() {
 }
 
 #[test]
-fn five_containers_run_side_by_side() {
+fn containers_of_all_runtimes_run_side_by_side() {
     let docker = start();
-    let args = dockerd::run_args("krun", &[IMAGE, "echo", "container"]);
+    let program = [IMAGE, "echo", "container"];
+    let args = RUNTIMES.map(|runtime| dockerd::run_args(runtime, &program));
 
-    let start = |i: i32| outcome::start(docker.docker(&args).arg(i.to_string()), None).unwrap();
-    let running: Vec<_> = (0..5).map(start).collect();
+    let start =
+        |i: usize| outcome::start(docker.docker(&args[i % 3]).arg(i.to_string()), None).unwrap();
+    let running: Vec<_> = (0..6).map(start).collect();
     let outcomes: Vec<_> = running.into_iter().map(|one| one.finish().unwrap()).collect();
 
     for (i, outcome) in outcomes.iter().enumerate() {
@@ -323,26 +325,44 @@ fn docker_exec_starts_further_programs_in_the_container() {
 }
 
 #[test]
-fn docker_top_pause_and_stats_work_on_a_virtual_machine() {
+fn docker_top_pause_and_stats_show_what_they_show_with_runc() {
     let docker = start();
-    let args = ["run", "-d", "--network", "none", "--runtime", "krun", "--name", "web"];
-    docker.call([&args[..], &[IMAGE, "sleep", "1000"]].concat()).unwrap();
+    let stories = RUNTIMES.map(|runtime| {
+        let args = ["run", "-d", "--network", "none", "--runtime", runtime, "--name", "web"];
+        docker.call([&args[..], &[IMAGE, "sleep", "1000"]].concat()).unwrap();
+        let top = docker.call(["top", "web", "-o", "pid,args"]).unwrap().stdout();
+        let top: Vec<_> = top.lines().filter_map(|line| line.split_once(' ')).collect();
+        let top: Vec<_> = top.into_iter().map(|(_, args)| args.trim().to_owned()).collect();
+        let paused = docker.call(["pause", "web"]).unwrap().end;
+        let state = ["inspect", "--format", "{{.State.Status}}", "web"];
+        let state = docker.call(state).unwrap().stdout();
+        let unpaused = docker.call(["unpause", "web"]).unwrap().end;
+        let args = ["stats", "--no-stream", "--format", "{{.PIDs}} {{.MemUsage}}", "web"];
+        let usage = docker.call(args).unwrap().stdout();
+        let (tasks, memory) = usage.split_once(' ').unwrap();
+        assert_ne!(tasks, "0", "{usage}");
+        assert!(!memory.starts_with("0B"), "the guest's memory counts: {usage}");
+        docker.call(["rm", "--force", "web"]).unwrap();
+        (top, paused, state, unpaused)
+    });
 
-    let top = docker.call(["top", "web"]).unwrap().stdout();
-    assert!(top.contains("sleep 1000"), "{top}");
-    let paused = docker.call(["pause", "web"]).unwrap();
-    assert!(paused.is_success(), "{paused:?}\n{}", docker.log());
-    let state = docker.call(["inspect", "--format", "{{.State.Status}}", "web"]).unwrap();
-    assert_eq!(state.stdout(), "paused\n");
-    assert!(docker.call(["unpause", "web"]).unwrap().is_success());
-    let args = ["stats", "--no-stream", "--format", "{{.PIDs}} {{.MemUsage}}", "web"];
-    let usage = docker.call(args).unwrap().stdout();
-    let (tasks, memory) = usage.split_once(' ').unwrap();
-    assert_ne!(tasks, "0", "{usage}");
-    assert!(!memory.starts_with("0B"), "the guest's memory counts: {usage}");
-
-    docker.call(["rm", "--force", "web"]).unwrap();
+    assert!(stories.iter().all(|story| *story == stories[0]), "{stories:#?}\n{}", docker.log());
+    assert_eq!(stories[0].0[1..], ["sleep 1000"]);
+    assert_eq!(stories[0].2, "paused\n");
     docker.ensure_nothing_is_left().unwrap();
+}
+
+#[test]
+fn a_container_has_the_rights_it_is_given() {
+    let docker = start();
+    let look = ["busybox", "grep", "-E", "^(Cap|NoNewPrivs|Seccomp)", "/proc/self/status"];
+    for options in [
+        &[][..],
+        &["--cap-drop", "ALL", "--cap-add", "CHOWN", "-u", "7"],
+        &["--cap-drop", "NET_RAW", "--cap-add", "SYS_TIME", "--security-opt", "no-new-privileges"],
+    ] {
+        docker.assert_same(&[options, &[IMAGE], &look].concat(), None);
+    }
 }
 
 #[test]

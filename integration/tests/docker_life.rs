@@ -4,6 +4,7 @@
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::thread;
 
@@ -68,6 +69,85 @@ fn a_container_that_fails_is_started_again_as_often_as_was_asked() {
         assert_eq!(inspect(&docker, "web", ".State.ExitCode"), "3", "{runtime}");
         remove(&docker, "web");
     }
+}
+
+#[test]
+fn a_container_that_shall_always_run_is_started_again_until_it_is_stopped() {
+    let docker = start();
+    for runtime in RUNTIMES {
+        run(&docker, runtime, "web", &["--restart", "always"], &["true"]);
+        let again = || inspect(&docker, "web", ".RestartCount").parse().is_ok_and(|n: u32| n > 1);
+        assert!(outcome::eventually(TIME_LIMIT, again), "{runtime}: {}", docker.log());
+        assert!(docker.call(["stop", "web"]).unwrap().is_success(), "{runtime}");
+        assert_eq!(inspect(&docker, "web", ".State.Status"), "exited", "{runtime}");
+        remove(&docker, "web");
+    }
+}
+
+/// Types this into a client that is attached to a container's terminal.
+fn type_into(docker: &Dockerd, name: &str, text: &str) -> Outcome {
+    let host = docker.host();
+    let attach = format!("docker --host {host} attach --detach-keys x,y {name}");
+    let mut typed = Command::new("script");
+    typed.env("DOCKER_CONFIG", "/nonexistent");
+    typed.args(["--quiet", "--return", "--command", &attach, "/dev/null"]);
+    outcome::run(&mut typed, Some(text.as_bytes())).expect("script can be started")
+}
+
+#[test]
+fn a_client_attaches_and_leaves_and_comes_back() {
+    let docker = start();
+    let script =
+        "echo ready; while read word; do test $word = end && exit 7; echo got $word; done; exit 1";
+    for runtime in RUNTIMES {
+        run(&docker, runtime, "web", &["-it"], &["sh", "-c", script]);
+        let says = |text: &str| {
+            let said = || docker.call(["logs", "web"]).is_ok_and(|log| log.stdout().contains(text));
+            assert!(outcome::eventually(TIME_LIMIT, said), "{runtime}: {}", docker.log());
+        };
+        says("ready");
+        for word in ["one", "two"] {
+            let left = type_into(&docker, "web", &format!("{word}\nxy"));
+            assert!(left.stdout().contains("read escape sequence"), "{runtime}: {left:?}");
+            says(&format!("got {word}"));
+            assert_eq!(inspect(&docker, "web", ".State.Status"), "running", "{runtime}");
+        }
+        assert_eq!(type_into(&docker, "web", "end\n").end, End::Exited(7), "{runtime}");
+        remove(&docker, "web");
+    }
+}
+
+#[test]
+fn files_are_copied_in_and_out() {
+    let docker = start();
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    fs::create_dir(path("in")).unwrap();
+    fs::write(path("in/file"), "of the host\n").unwrap();
+    fs::set_permissions(path("in/file"), fs::Permissions::from_mode(0o640)).unwrap();
+    let stories = RUNTIMES.map(|runtime| {
+        run(&docker, runtime, "web", &["--tmpfs", "/tmp"], &["sleep", "1000"]);
+        let copy = |from: &str, to: &str| docker.call(["cp", from, to]).unwrap().end;
+        let mut ends = vec![copy(&path("in"), "web:/data/in")];
+        let look = "cat /data/in/file; busybox stat -c %a:%u /data/in/file; \
+                    echo of the container > /data/in/new; busybox ln -s new /data/in/link";
+        let seen = exec(&docker, "web", &["sh", "-c", look]).stdout();
+        let out = path(runtime);
+        ends.push(copy("web:/data/in", &out));
+        ends.push(copy("web:/data/none", &out));
+        ends.push(copy(&path("none"), "web:/data"));
+        docker.call(["kill", "web"]).unwrap();
+        // A stopped container has its files, too.
+        ends.push(copy("web:/data/in/new", &path(&format!("{runtime}/late"))));
+        remove(&docker, "web");
+        let read = |name: &str| fs::read_to_string(path(&format!("{runtime}/{name}"))).unwrap();
+        (ends, seen, ["file", "new", "link", "late"].map(read))
+    });
+
+    assert!(stories.iter().all(|story| *story == stories[0]), "{stories:#?}\n{}", docker.log());
+    assert_eq!(stories[0].1, "of the host\n640:0\n");
+    let written = "of the container\n";
+    assert_eq!(stories[0].2, ["of the host\n", written, written, written]);
 }
 
 #[test]
@@ -182,26 +262,33 @@ fn a_container_whose_shim_is_killed_is_cleaned_up() {
 #[test]
 fn fifty_containers_run_at_once() {
     let docker = &start();
+    for runtime in RUNTIMES {
+        run_fifty(docker, runtime);
+    }
+}
+
+fn run_fifty(docker: &Dockerd, runtime: &str) {
     let names: Vec<_> = (0..50).map(|number| format!("web{number}")).collect();
     thread::scope(|scope| {
         for some in names.chunks(13) {
             scope.spawn(move || {
                 for name in some {
-                    run(docker, "krun", name, &[], &["sleep", "1000"]);
+                    run(docker, runtime, name, &[], &["sleep", "1000"]);
                 }
             });
         }
     });
 
-    let running = docker.call(["ps", "--quiet"]).unwrap().stdout().lines().count();
-    let answers =
-        names.iter().filter(|name| exec(docker, name, &["echo", "hello"]).stdout() == "hello\n");
-    assert_eq!((running, answers.count()), (50, 50), "{}", docker.log());
+    let running =
+        docker.call(["ps", "--quiet"]).expect("the client can be run").stdout().lines().count();
+    let some = names.iter().step_by(7);
+    let answers = some.filter(|name| exec(docker, name, &["echo", "hello"]).stdout() == "hello\n");
+    assert_eq!((running, answers.count()), (50, 8), "{runtime}: {}", docker.log());
 
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     for deed in [&["kill"][..], &["rm", "--force"]] {
-        let done = docker.call([deed, &names].concat()).unwrap();
+        let done = docker.call([deed, &names].concat()).expect("the client can be run");
         assert_eq!(done.end, End::Exited(0), "{done:?}");
     }
-    docker.ensure_nothing_is_left().unwrap();
+    docker.ensure_nothing_is_left().expect("nothing is left");
 }

@@ -7,6 +7,7 @@ use std::fmt::Debug;
 
 use integration::built;
 use integration::dockerd::{Dockerd, IMAGE, RUNTIMES};
+use integration::guests;
 use integration::outcome::{self, End, TIME_LIMIT};
 
 /// A web server with a short page, which names its container, and a long one.
@@ -106,6 +107,73 @@ fn published_ports_are_reached_from_outside() {
     assert!(story[4..6].iter().all(|page| *page == answer(&numbers)), "a long page");
     assert_eq!(story[6], answer("web\n"));
     assert_eq!(story[8], (End::Exited(1), String::new()), "nobody listens any more");
+}
+
+/// Answers, or asks and prints the answer: one datagram each way.
+const DATAGRAMS: &str = r#"
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    char text[64] = "";
+    int port = 0, s = socket(AF_INET, SOCK_DGRAM, 0);
+    struct timeval patience = {argc > 2 ? 2 : 0, 0};
+    setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    sscanf(argv[1], "%d", &port);
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port)};
+    socklen_t length = sizeof at;
+    if (argc == 2) {
+        bind(s, (struct sockaddr *)&at, length);
+        for (;;) {
+            ssize_t got = recvfrom(s, text + 4, 59, 0, (struct sockaddr *)&at, &length);
+            memcpy(text, "got ", 4);
+            sendto(s, text, got + 4, 0, (struct sockaddr *)&at, length);
+        }
+    }
+    inet_aton(argv[2], &at.sin_addr);
+    for (int i = 0; i < 20; i++) {
+        sendto(s, argv[3], strlen(argv[3]), 0, (struct sockaddr *)&at, length);
+        ssize_t got = recv(s, text, 63, 0);
+        if (got > 0)
+            return printf("%.*s\n", (int)got, text) < 0;
+        usleep(100000);
+    }
+    return 1;
+}
+"#;
+
+#[test]
+fn published_ports_take_datagrams() {
+    let docker = start();
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("datagrams");
+    guests::c_text(DATAGRAMS, &program).unwrap();
+    let volume = format!("{}:/datagrams:ro", program.display());
+
+    let story = assert_same_story(&docker, |runtime| {
+        let detached = ["run", "-d", "--runtime", runtime, "--name", "web", "-v", &volume];
+        let ports = ["-p", "127.0.0.1:8083:80/udp", "-p", "8084:80/udp"];
+        must(&docker, &[&detached[..], &ports, &[IMAGE, "/datagrams", "80"]].concat());
+        let asks = |network: &str, runtime: &str, [address, port]: [&str; 2]| {
+            let run = ["run", "--rm", "--runtime", runtime, "--network", network, "-v", &volume];
+            let question = [IMAGE, "/datagrams", port, address, "question"];
+            let done = docker.call([&run[..], &question].concat()).expect("the client can be run");
+            (done.end, done.stdout())
+        };
+        // What is outside is the measure's; so does a container of the same kind.
+        let story = vec![
+            asks("host", "runc", ["127.0.0.1", "8083"]),
+            asks("host", "runc", ["172.17.0.1", "8084"]),
+            asks("bridge", runtime, ["172.17.0.1", "8084"]),
+            answer(&must(&docker, &["port", "web"])),
+        ];
+        must(&docker, &["rm", "--force", "web"]);
+        story
+    });
+
+    assert!(story[..3].iter().all(|one| *one == answer("got question\n")), "{story:?}");
 }
 
 #[test]
