@@ -14,8 +14,14 @@ pub(super) fn check(mounts: &Field<'_>, faults: &mut Vec<Fault>) {
         {
             faults.push(destination.fault(DESTINATION));
         }
+        let mut binds = false;
         for option in mount.child("options").elements(faults) {
-            option.text(OPTION, faults);
+            binds |= matches!(option.text(OPTION, faults), Some("bind" | "rbind"));
+        }
+        // By itself it is no file system of Linux's: runc fails with "no such device".
+        let kind = mount.child("type");
+        if !binds && kind.text(OPTION, faults) == Some("bind") {
+            faults.push(kind.fault("the option bind or rbind with it"));
         }
     }
 }

@@ -73,6 +73,11 @@ const BAD_VALUES: &[(&str, &str, &str)] = &[
     ),
     ("/mounts", "[{}]", "mounts[0].destination: found nothing, expected a path in the container"),
     (
+        "/mounts",
+        r#"[{ "destination": "/a", "type": "bind", "source": "/b", "options": ["ro"] }]"#,
+        r#"mounts[0].type: found "bind", expected the option bind or rbind with it"#,
+    ),
+    (
         "/linux/namespaces",
         r#"[{ "type": "net" }]"#,
         r#"linux.namespaces[0].type: found "net", expected one of cgroup, ipc, mount, network, pid, time, user, uts"#,
