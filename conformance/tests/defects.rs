@@ -5,7 +5,7 @@
 //! | D1 | any signal makes a created or paused container stopped | here, and `life_cycle.rs`: `a_signal_that_is_ignored_…` |
 //! | D2 | a process is known by its number alone | `a_stranger_with_the_number_of_a_process_that_ended_…` |
 //! | D3 | `noNewPrivileges: false` with a profile fails | `integration/tests/native.rs`: `further_programs_…` |
-//! | D4 | `rprivate`, `rshared`, `rslave` of the root are refused | `integration/tests/fields.rs`: `a_volumes_propagation_…` |
+//! | D4 | `rprivate`, `rshared`, `rslave` of the root are refused | `every_propagation_of_the_root_is_taken` |
 //! | D5 | a program needs `PATH`, even an absolute one | `a_program_needs_no_path_variable` |
 //! | D6 | idmapped mounts and personalities fall by the wayside | here; `integration/tests/fields.rs`: `scheduler_…` |
 //! | D7 | a container in a frozen cgroup waits for ever | `a_frozen_cgroup_takes_no_container` |
@@ -102,6 +102,16 @@ fn a_stranger_with_the_number_of_a_process_that_ended_is_left_alone() {
         stranger.wait()?;
         Ok((status?, killed?, deleted?.end, lives))
     });
+}
+
+#[test]
+fn every_propagation_of_the_root_is_taken() {
+    for propagation in ["rprivate", "rshared", "rslave", "private", "slave", ""] {
+        assert_same(&["/bin/true"], |stage| {
+            stage.bundle.change(|spec| spec["linux"]["rootfsPropagation"] = json!(propagation))?;
+            Ok(stage.with_bundle(&["run"], &["box"])?.end)
+        });
+    }
 }
 
 #[test]
@@ -234,6 +244,7 @@ fn features_are_those_of_the_specification() {
     assert!(newest.starts_with("1.") && newest >= "1.2", "{newest}");
     let lists = [
         "/hooks",
+        "/mountOptions",
         "/linux/namespaces",
         "/linux/capabilities",
         "/linux/seccomp/operators",

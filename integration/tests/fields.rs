@@ -186,6 +186,59 @@ fn links_in_a_mount_without_them_lead_nowhere() {
 }
 
 #[test]
+fn a_file_system_has_the_flags_of_its_mount() {
+    let script = "cat /proc/self/mountinfo; busybox touch /data/x && ls /data";
+
+    for options in [
+        &["sync", "nodev"][..],
+        &["mand", "noatime"],
+        &["lazytime", "sync", "size=64k"],
+        &["silent", "acl", "iversion"],
+        &["loud", "noacl", "noiversion", "nolazytime", "async"],
+    ] {
+        assert_same_but_for(script, mount, |spec, _| {
+            add_mount(
+                spec,
+                json!({"destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": options}),
+            );
+        });
+    }
+}
+
+#[test]
+fn a_bind_mount_without_its_option_is_refused() {
+    for runtime in Runtime::all().unwrap() {
+        let refused = run(&runtime, "true", |spec, directory| {
+            add_mount(
+                spec,
+                json!({"destination": "/data", "type": "bind", "source": directory, "options": ["ro"]}),
+            );
+        });
+
+        assert_eq!(refused.end, End::Exited(1), "{refused:?}");
+    }
+}
+
+#[test]
+fn memory_comes_from_where_the_bundle_says() {
+    // Debian's runc does not know the field.
+    for runtime in [Runtime::krun().unwrap(), Runtime::krun_natively().unwrap()] {
+        for (mode, shown) in [("MPOL_BIND", "bind:0"), ("MPOL_INTERLEAVE", "interleave:0")] {
+            let got = run(&runtime, "head -n 2 /proc/self/numa_maps", |spec, _| {
+                spec["linux"]["memoryPolicy"] = json!({"mode": mode, "nodes": "0"});
+            });
+
+            let policies: Vec<_> = got
+                .stdout()
+                .lines()
+                .filter_map(|line| Some(line.split(' ').nth(1)?.to_owned()))
+                .collect();
+            assert_eq!(policies, [shown, shown], "{got:?}");
+        }
+    }
+}
+
+#[test]
 fn a_tmpfs_has_the_mode_of_what_it_covers() {
     let script = "ls -ld /data /new /etc /etc/*; touch /etc/new 2>&1; cat /etc/passwd";
 

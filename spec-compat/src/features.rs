@@ -14,6 +14,7 @@ const OCI_VERSION_MIN: &str = "1.0.0";
 
 /// The mount options that have a meaning of their own; others go to the file system.
 const MOUNT_OPTIONS: &[&str] = &[
+    "acl",
     "async",
     "atime",
     "bind",
@@ -23,11 +24,17 @@ const MOUNT_OPTIONS: &[&str] = &[
     "dirsync",
     "exec",
     "idmap",
+    "iversion",
+    "lazytime",
+    "loud",
     "mand",
+    "noacl",
     "noatime",
     "nodev",
     "nodiratime",
     "noexec",
+    "noiversion",
+    "nolazytime",
     "nomand",
     "norelatime",
     "nostrictatime",
@@ -63,6 +70,7 @@ const MOUNT_OPTIONS: &[&str] = &[
     "runbindable",
     "rw",
     "shared",
+    "silent",
     "slave",
     "strictatime",
     "suid",
@@ -120,6 +128,21 @@ const CAPABILITIES: &[&str] = &[
     "CAP_CHECKPOINT_RESTORE",
 ];
 
+/// What `set_mempolicy(2)` is asked for, by libcontainer.
+const MEMORY_MODES: [&str; 7] = [
+    "MPOL_DEFAULT",
+    "MPOL_BIND",
+    "MPOL_INTERLEAVE",
+    "MPOL_WEIGHTED_INTERLEAVE",
+    "MPOL_PREFERRED",
+    "MPOL_PREFERRED_MANY",
+    "MPOL_LOCAL",
+];
+
+/// Its flags.
+const MEMORY_FLAGS: [&str; 3] =
+    ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
+
 /// The document, with `version` and `commit` among the annotations.
 pub fn document(version: &str, commit: &str) -> Value {
     json!({
@@ -145,7 +168,7 @@ fn linux() -> Value {
         "apparmor": { "enabled": true },
         "selinux": { "enabled": false },
         "intelRdt": { "enabled": true },
-        "memoryPolicy": { "enabled": false },
+        "memoryPolicy": { "modes": MEMORY_MODES, "flags": MEMORY_FLAGS },
         "mountExtensions": { "idmap": { "enabled": true } },
         "netDevices": { "enabled": true },
     })

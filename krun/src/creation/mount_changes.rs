@@ -1,4 +1,5 @@
-//! Options of mounts that libcontainer takes and does not carry out: propagation and `nosymfollow`.
+//! Options of mounts that libcontainer takes and does not carry out: propagation, `nosymfollow`, and what is
+//! the file system's for all its mounts, such as `sync`.
 //!
 //! Without them a volume that is to be private would get the host's later mounts, and one that is to
 //! be shared would not. They are set when all mounts are made, before the program starts, by a
@@ -13,6 +14,7 @@ use krun_sys::{MountAttributes, Propagation};
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
+use rustix::mount::{FsPickFlags, fsconfig_reconfigure, fsconfig_set_flag, fspick};
 use serde_json::Value;
 
 use super::{copy_up, in_container};
@@ -24,14 +26,25 @@ pub(super) struct Change {
     attributes: MountAttributes,
     /// Whether the mounts below become so, too.
     whole_tree: bool,
+    /// What all mounts of the file system become.
+    flags: Vec<&'static str>,
 }
+
+/// Flags of a file system that libcontainer takes for a mount's. Linux takes `dirsync` from the beginning only.
+const FLAGS: [&str; 2] = ["sync", "mand"];
+
+/// What is so without saying, or is of no effect on any file system of today's: `mount(8)`.
+const WITHOUT_EFFECT: [&str; 7] =
+    ["silent", "loud", "acl", "noacl", "iversion", "noiversion", "nolazytime"];
 
 /// Takes out of a mount what libcontainer would take for the file system's own option, or do too early.
 pub(super) fn remove_options(mount: &mut Value) {
     let waits = copy_up::is_wanted(mount);
     if let Some(options) = mount.get_mut("options").and_then(Value::as_array_mut) {
         options.retain(|option| {
-            !(option == "nosymfollow" || option == "symfollow" || (waits && option == "ro"))
+            let is_without_effect = WITHOUT_EFFECT.iter().any(|one| option == one);
+            let comes_later = option == "nosymfollow" || option == "symfollow";
+            !(is_without_effect || comes_later || (waits && option == "ro"))
         });
     }
 }
@@ -63,6 +76,7 @@ fn changes_of(mount: &Value) -> Vec<Change> {
         destination: destination(mount).to_owned(),
         attributes,
         whole_tree,
+        flags: Vec::new(),
     };
     let options = mount["options"].as_array().into_iter().flatten().filter_map(Value::as_str);
     for option in options {
@@ -79,10 +93,23 @@ fn changes_of(mount: &Value) -> Vec<Change> {
             }
         }
     }
-    if own != MountAttributes::default() {
-        changes.push(change(own, false));
+    let flags = flags_of(mount);
+    if own != MountAttributes::default() || !flags.is_empty() {
+        changes.push(Change { flags, ..change(own, false) });
     }
     changes
+}
+
+/// A bind mount has the file system of somebody else, and cgroups have one for all.
+fn flags_of(mount: &Value) -> Vec<&'static str> {
+    let has = |name: &str| {
+        mount["options"].as_array().is_some_and(|list| list.iter().any(|one| one == name))
+    };
+    let kind = mount["type"].as_str().unwrap_or_default();
+    if has("bind") || has("rbind") || kind.starts_with("cgroup") {
+        return Vec::new();
+    }
+    FLAGS.into_iter().filter(|flag| has(flag)).collect()
 }
 
 fn propagation(option: &str) -> Option<Propagation> {
@@ -124,6 +151,7 @@ fn make_inside(namespace: &OwnedFd, opened: &[(OwnedFd, &Change)]) -> io::Result
     unshare(CloneFlags::CLONE_FS)?;
     setns(namespace, CloneFlags::CLONE_NEWNS)?;
     for (mount, change) in opened {
+        set_flags(mount, &change.flags)?;
         match krun_sys::set_attributes(mount.as_fd(), change.attributes, change.whole_tree) {
             // Not the root of a mount: covered by another.
             Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
@@ -133,6 +161,21 @@ fn make_inside(namespace: &OwnedFd, opened: &[(OwnedFd, &Change)]) -> io::Result
         }
     }
     Ok(())
+}
+
+fn set_flags(mount: &OwnedFd, flags: &[&str]) -> io::Result<()> {
+    if flags.is_empty() {
+        return Ok(());
+    }
+    let context = match fspick(mount, c"", FsPickFlags::FSPICK_EMPTY_PATH) {
+        // Covered by another mount.
+        Err(Errno::INVAL) => return Ok(()),
+        context => context?,
+    };
+    for flag in flags {
+        fsconfig_set_flag(&context, *flag)?;
+    }
+    Ok(fsconfig_reconfigure(&context)?)
 }
 
 #[cfg(test)]
@@ -164,6 +207,16 @@ mod tests {
     }
 
     #[test]
+    fn a_new_file_system_has_flags() {
+        let mounts = [mount("/a", &["mand", "ro", "sync"]), mount("/b", &["bind", "sync"])];
+
+        let changes = wanted(&json!({ "mounts": mounts }));
+
+        assert_eq!(changes.len(), 1);
+        assert_eq!(changes[0].flags, ["sync", "mand"]);
+    }
+
+    #[test]
     fn options_without_a_change_have_none() {
         let mounts =
             json!([mount("/a", &["ro", "rro", "rbind", "relatime", "nosymfollow", "symfollow"])]);
@@ -183,7 +236,7 @@ mod tests {
 
     #[test]
     fn libcontainer_does_not_see_what_comes_later() {
-        let mut copied = mount("/a", &["ro", "tmpcopyup", "nosymfollow"]);
+        let mut copied = mount("/a", &["ro", "tmpcopyup", "nosymfollow", "silent"]);
         let mut plain = mount("/b", &["ro", "symfollow", "size=1m"]);
 
         remove_options(&mut copied);
