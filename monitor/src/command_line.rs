@@ -78,6 +78,7 @@ fn launched(descriptor: i32, mut environment: Vec<Vec<u8>>) -> anyhow::Result<u8
     let invocation = Invocation { program, file, arguments, environment, signal_mask, filters };
     let host = Host {
         release_suffix: record.release_suffix,
+        asks_agent: record.asks_agent,
         trace: take(given.trace)?.map(File::from),
         log: take(given.log)?.map(File::from).or_else(|| machine::hidden_copy(io::stderr())),
         monitor: take(given.monitor)?.or_else(own_program),
@@ -141,7 +142,8 @@ fn by_hand(environment: Vec<Vec<u8>>) -> anyhow::Result<u8> {
     let trace = if options.strace { machine::hidden_copy(io::stderr()) } else { None };
     let log = machine::hidden_copy(io::stderr());
     let release_suffix = !options.no_release_suffix;
-    let host = Host { release_suffix, trace, log, monitor: own_program(), program: None };
+    let monitor = own_program();
+    let host = Host { release_suffix, asks_agent: false, trace, log, monitor, program: None };
     let error = machine::run(device, &invocation, host);
     write_line(&format!("km: {}: {error}", invocation.program.display()));
     Ok(error.exit_status())

@@ -9,7 +9,7 @@ use std::{
 };
 
 use monitor_sys::{
-    Errno, descriptors,
+    Errno, asking, descriptors,
     guest_memory::GuestMemory,
     proc_files, process as own,
     process_view::{self, View},
@@ -123,6 +123,10 @@ fn start(device: OwnedFd, invocation: &Invocation, mut host: Host) -> Result<Thr
     limits::adopt();
     let _room = descriptors::make_room();
     proc_files::prepare();
+    if host.asks_agent {
+        let made = asking::prepare(monitor_launch::ASKING_PAGE);
+        made.map_err(|errno| host_error("make the page that an agent is asked from", errno))?;
+    }
     let executable = Executable::open(invocation.place(), invocation.arguments.clone())?;
     let machine: Arc<dyn Machine> = Arc::new(KvmMachine::new(device)?);
     let [mapping_slide, program_slide, heap_slide] = random_slides()?;

@@ -104,6 +104,9 @@ pub(crate) enum CreateError {
     /// The caller's socket does not take the descriptor.
     #[error("--pidfd-socket")]
     PidfdSocket(#[source] io::Error),
+    /// The agent behind `linux.seccomp.listenerPath` does not take the descriptor.
+    #[error("linux.seccomp.listenerPath")]
+    Agent(#[source] io::Error),
     /// `--root` cannot be made absolute.
     #[error("--root")]
     Root(#[source] io::Error),

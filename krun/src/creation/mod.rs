@@ -65,7 +65,9 @@ use crate::log::{self, Log};
 use crate::own_binary;
 use crate::policy::{Decision, Mode, Policy};
 use crate::signals::HeldSignals;
+use crate::workload::agent::{Agent, Listening, Messenger};
 use crate::workload::executor::{RunsOn, Workload};
+use crate::workload::monitor::OpenError;
 
 /// The name libcontainer's files have in a container's directory.
 const LIBCONTAINER: &str = "libcontainer";
@@ -161,6 +163,7 @@ struct Plan<'a> {
     runs_on: RunsOn,
     own_path: PathBuf,
     pidfd_socket: Option<PidfdSocket>,
+    agent: Option<Agent>,
 }
 
 impl<'a> Plan<'a> {
@@ -189,19 +192,19 @@ impl<'a> Plan<'a> {
         tracing::info!("mode {} by rule {}", decision.mode.word(), decision.rule);
         let programs = decision.programs.clone();
         let runs_on = RunsOn::open(decision.mode, programs, global, &bundle.config)?;
-        let own_path = own_binary::path()?;
-        let by_systemd = global.systemd_cgroup;
+        let agent = Agent::connect(&bundle.config, decision.mode).map_err(OpenError::from)?;
         Ok(Self {
             hierarchies,
-            by_systemd,
+            by_systemd: global.systemd_cgroup,
             options,
             bundle,
             devices,
             mapped,
             decision,
             runs_on,
-            own_path,
+            own_path: own_binary::path()?,
             pidfd_socket,
+            agent,
         })
     }
 
@@ -246,12 +249,17 @@ impl<'a> Plan<'a> {
         let bundle = &self.bundle;
         let later = LaterMounts::of(bundle.config.document(), &bundle.rootfs, parts);
         let visit = Visit::begin(&hierarchies, &record.memberships);
-        let result = self.build(id, &directory, console, &gate, &record);
+        let agent =
+            self.agent.take().map(|agent| agent.await_listener(&record.state(Status::Creating)));
+        let (messenger, listening) = agent.transpose().map_err(CreateError::Agent)?.unzip();
+        let result = self.build(id, &directory, console, &gate, &record, listening);
+        let told = messenger.map_or(Ok(()), Messenger::wait);
         drop(visit);
         log.send_causes_to(None);
         let reports = start_gate::drain(&gate);
         let container = result.map_err(|error| init_error(&error, &reports, &cwd))?;
 
+        told.map_err(CreateError::Agent)?;
         let pid = container.pid().ok_or(CreateError::NoProcess)?.as_raw();
         drop(standing);
         later.carry_out(pid)?;
@@ -329,11 +337,12 @@ impl<'a> Plan<'a> {
         console: Console<'_>,
         gate: &Rc<OwnedFd>,
         record: &Record,
+        listening: Option<Listening>,
     ) -> Result<Container, CreateError> {
         let console = console.path(&self.bundle.config, directory).map_err(CreateError::Console)?;
         let preserved = i32::from(self.options.preserve_fds);
         let no_pivot = self.options.no_pivot;
-        let workload = self.workload(id, gate, record);
+        let workload = Workload { listening, ..self.workload(id, gate, record) };
         ContainerBuilder::new(id.to_string(), SyscallType::default())
             .with_executor(workload)
             .with_root_path(directory.join(LIBCONTAINER))?
@@ -356,6 +365,7 @@ impl<'a> Plan<'a> {
         Workload {
             runs_on: self.runs_on,
             gate: Rc::clone(gate),
+            listening: None,
             arguments: config.arguments().to_vec(),
             environment: descriptors::with_listen_variables(config.environment()),
             uid: config.process().user().uid(),

@@ -66,6 +66,9 @@ pub(crate) enum ExecError {
     /// The caller's socket does not take the descriptor.
     #[error("--pidfd-socket")]
     PidfdSocket(#[source] io::Error),
+    /// The agent behind `linux.seccomp.listenerPath` does not take the descriptor.
+    #[error("linux.seccomp.listenerPath")]
+    Agent(#[source] io::Error),
     /// The container's directory cannot be used.
     #[error("make a place for the process")]
     Place(#[source] io::Error),

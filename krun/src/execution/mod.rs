@@ -41,7 +41,9 @@ use crate::creation::{
 use crate::error_chain;
 use crate::log::Log;
 use crate::signals::SignalNumber;
+use crate::workload::agent::{Agent, Messenger};
 use crate::workload::executor::{RunsOn, Workload};
+use crate::workload::monitor::OpenError;
 
 /// What is ready before anything is made.
 #[derive(Debug)]
@@ -51,6 +53,7 @@ struct Plan<'a> {
     hierarchies: Vec<MountInfo>,
     config: Config,
     runs_on: RunsOn,
+    agent: Option<Agent>,
     init: ProcessName,
 }
 
@@ -73,7 +76,8 @@ pub(crate) fn execute(
     let socket = PidfdSocket::connect(arguments.pidfd_socket.as_deref(), pidfd_socket::FURTHER)
         .map_err(ExecError::PidfdSocket)?;
     let runs_on = RunsOn::open(record.mode, None, global, &config)?;
-    let plan = Plan { arguments, record: &record, hierarchies, config, runs_on, init };
+    let agent = Agent::connect(&config, record.mode).map_err(OpenError::from)?;
+    let plan = Plan { arguments, record: &record, hierarchies, config, runs_on, agent, init };
     let started = plan.carry_out(log, entry.directory(), console);
     started.and_then(|process| tell(socket, process)).inspect_err(|_| reap_children())
 }
@@ -124,7 +128,10 @@ impl Plan<'_> {
         let directories = self.record.cgroups.clone();
         let user_namespace = self.config.has_user_namespace().then_some(self.init);
         let hierarchies = mem::take(&mut self.hierarchies);
-        let workload = self.workload(&gate);
+        let state = self.record.state(Status::Running);
+        let agent = self.agent.take().map(|agent| agent.await_listener(&state));
+        let (messenger, listening) = agent.transpose().map_err(ExecError::Agent)?.unzip();
+        let workload = Workload { listening, ..self.workload(&gate) };
         log.send_causes_to(gate.try_clone().ok());
         let visit = Visit::begin(&hierarchies, &memberships);
         let build = |is_beside: bool| {
@@ -149,6 +156,7 @@ impl Plan<'_> {
             Some(init) => user_namespace::build_inside(init, &directories, || build(true)),
             None => build(false),
         };
+        let told = messenger.map_or(Ok(()), Messenger::wait);
         drop(visit);
         log.send_causes_to(None);
         let reports = start_gate::drain(&gate);
@@ -159,7 +167,11 @@ impl Plan<'_> {
             let cwd = cwd.display().to_string();
             ExecError::Program(init_words(&text, reports.cause.as_deref(), &cwd))
         })?;
-        ProcessName::of(pid).map_err(ExecError::Process)
+        let process = ProcessName::of(pid).map_err(ExecError::Process)?;
+        told.map(|()| process).map_err(|error| {
+            _ = process.signal(SignalNumber::KILL);
+            ExecError::Agent(error)
+        })
     }
 
     /// The process section as libcontainer is to see it.
@@ -174,6 +186,7 @@ impl Plan<'_> {
         Workload {
             runs_on: self.runs_on,
             gate: Rc::clone(gate),
+            listening: None,
             arguments: self.config.arguments().to_vec(),
             environment: self.config.environment().to_vec(),
             uid: self.config.process().user().uid(),

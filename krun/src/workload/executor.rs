@@ -26,6 +26,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use spec_compat::{Config, Hook, State};
 
+use super::agent::Listening;
 use super::monitor::{Monitor, OpenError};
 use super::native::{self, Native};
 use super::{environment, program};
@@ -38,6 +39,8 @@ use crate::policy::Mode;
 pub(crate) struct Workload {
     pub(crate) runs_on: RunsOn,
     pub(crate) gate: Rc<OwnedFd>,
+    /// Has an agent asked about the program's calls.
+    pub(crate) listening: Option<Listening>,
     pub(crate) arguments: Vec<String>,
     pub(crate) environment: Vec<String>,
     pub(crate) uid: u32,
@@ -121,6 +124,9 @@ impl Workload {
         if let RunsOn::Monitor(monitor) = &self.runs_on {
             let checking = monitor.check(&prepared)?.map_err(|fault| self.fault(&fault))?;
             prepared.checking = Some(checking);
+        }
+        if let Some(listening) = &self.listening {
+            listening.begin()?;
         }
         self.prepared.set(prepared).map_err(|_| "validated twice".to_owned())
     }

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
+use std::path::PathBuf;
 
 use libcontainer::oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag,
@@ -16,6 +17,7 @@ use libseccomp::error::SeccompError;
 use libseccomp::{
     ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall,
 };
+use monitor_launch::NEVER_ASKED;
 use rustix::fs::{MemfdFlags, memfd_create};
 
 /// `EPERM`: what a call fails with where the profile names no error.
@@ -29,6 +31,20 @@ const AUDIT_ARCH_I386: u32 = 0x4000_0003;
 const TSYNC: u32 = 1;
 const LOG: u32 = 2;
 const SPEC_ALLOW: u32 = 4;
+const WAIT_KILLABLE_RECV: u32 = 32;
+/// `BPF_RET | BPF_K`.
+const RETURN: u16 = 6;
+/// `SECCOMP_RET_…`.
+pub(super) const NOTIFY: u32 = 0x7fc0_0000;
+pub(super) const ALLOW: u32 = 0x7fff_0000;
+const ACTION: u32 = 0xffff_0000;
+
+/// The calls by which a native program's process tells of its listener: `write` is runc's, and
+/// refused by it.
+const TELLING: [&str; 2] = ["write", "sendmsg"];
+
+/// An instruction of classic BPF: code, jumps if true and if false, operand.
+pub(super) type Instruction = (u16, u8, u8, u32);
 
 /// Why a profile cannot be enforced.
 #[derive(Debug, thiserror::Error)]
@@ -36,9 +52,29 @@ pub(crate) enum FilterError {
     /// The profile wants something of libseccomp that it refuses.
     #[error("linux.seccomp: {0}")]
     Profile(#[from] SeccompError),
-    /// An agent is to decide about calls.
-    #[error("linux.seccomp: SCMP_ACT_NOTIFY is not supported yet")]
-    Notify,
+    /// runc's words.
+    #[error("linux.seccomp: SCMP_ACT_NOTIFY cannot be used as default action")]
+    NotifyByDefault,
+    /// runc's words, for its call. Nobody could be told of the agent's descriptor.
+    #[error("linux.seccomp: SCMP_ACT_NOTIFY cannot be used for the {0} syscall")]
+    NeverNotified(String),
+    /// What an agent may have go on cannot be made by the kernel.
+    #[error(
+        "linux.seccomp: SCMP_ACT_NOTIFY cannot be used for the {0} syscall in a virtual machine, \
+         whose monitor handles it"
+    )]
+    Handled(String),
+    /// runc's words.
+    #[error("linux.seccomp: seccomp listenerPath is not set")]
+    NoListener,
+    /// Nobody listens.
+    #[error("linux.seccomp.listenerPath: connect to {path}: {source}")]
+    Agent {
+        /// What was given.
+        path: PathBuf,
+        /// Why it is not the agent's. Shown in this error's own text.
+        source: io::Error,
+    },
     /// The program could not be taken out of libseccomp.
     #[error("linux.seccomp: export the filter: {0}")]
     Export(#[from] io::Error),
@@ -47,19 +83,65 @@ pub(crate) enum FilterError {
 /// Translates a profile for a guest, whose calls are those of x86-64 alone. Returns classic BPF, as
 /// `seccomp(2)` takes it.
 pub(crate) fn compile(profile: &LinuxSeccomp) -> Result<Vec<u8>, FilterError> {
+    if let Some(name) = asked_about(profile).find(|name| NEVER_ASKED.contains(name)) {
+        return Err(FilterError::Handled(name.to_owned()));
+    }
     compile_for(profile, &[])
 }
 
 /// What the kernel is to ask about the calls of a monitor: `return ALLOW`.
 pub(super) fn of_monitor() -> Vec<u8> {
-    const RETURN: u16 = 0x06;
-    const ALLOW: u32 = 0x7fff_0000;
-    [&RETURN.to_ne_bytes()[..], &[0; 2], &ALLOW.to_ne_bytes()].concat()
+    bytes(&[(RETURN, 0, 0, ALLOW)])
+}
+
+/// Whether an agent is to be asked about calls.
+pub(super) fn asks(profile: &LinuxSeccomp) -> bool {
+    profile.default_action() == LinuxSeccompAction::ScmpActNotify
+        || asked_about(profile).next().is_some()
+}
+
+/// The calls that an agent is to be asked about.
+fn asked_about(profile: &LinuxSeccomp) -> impl Iterator<Item = &str> {
+    let rules = profile.syscalls().iter().flatten();
+    let asking = rules.filter(|rule| rule.action() == LinuxSeccompAction::ScmpActNotify);
+    asking.flat_map(LinuxSyscall::names).map(String::as_str)
+}
+
+/// A native program's filter comes in two parts, of which the kernel takes the stricter answer: this
+/// one is only about what an agent is asked. It is loaded first, where the agent can be told.
+pub(super) fn asking_part(program: &[u8]) -> Vec<u8> {
+    with_returns(program, |word| if word & ACTION == NOTIFY { word } else { ALLOW })
+}
+
+/// The other part.
+pub(super) fn deciding_part(program: &[u8]) -> Vec<u8> {
+    with_returns(program, |word| if word & ACTION == NOTIFY { ALLOW } else { word })
+}
+
+fn with_returns(program: &[u8], change: impl Fn(u32) -> u32) -> Vec<u8> {
+    let (instructions, _) = program.as_chunks::<8>();
+    let read = instructions.iter().map(|&[c0, c1, yes, no, k0, k1, k2, k3]| {
+        let (code, k) = (u16::from_le_bytes([c0, c1]), u32::from_le_bytes([k0, k1, k2, k3]));
+        (code, yes, no, if code == RETURN { change(k) } else { k })
+    });
+    bytes(&read.collect::<Vec<_>>())
+}
+
+/// The flags that the part with a listener is loaded with.
+pub(super) fn flags_of_listener(profile: &LinuxSeccomp) -> u32 {
+    use LinuxSeccompFilterFlag as Flag;
+    let waits = profile.flags().iter().flatten();
+    let waits = waits.into_iter().any(|flag| *flag == Flag::SeccompFilterFlagWaitKillableRecv);
+    // There is one thread yet, and what an agent decides is not logged.
+    flags(profile) & SPEC_ALLOW | if waits { WAIT_KILLABLE_RECV } else { 0 }
 }
 
 /// Translates a profile for a native program, which can make the calls of all architectures that the
 /// profile names.
 pub(super) fn compile_natively(profile: &LinuxSeccomp) -> Result<Vec<u8>, FilterError> {
+    if let Some(name) = asked_about(profile).find(|name| TELLING.contains(name)) {
+        return Err(FilterError::NeverNotified(name.to_owned()));
+    }
     let named = profile.architectures().iter().flatten();
     // Others are those of other processors, or the one that is always there.
     let known = [(Arch::ScmpArchX86, ScmpArch::X86), (Arch::ScmpArchX32, ScmpArch::X32)];
@@ -80,14 +162,17 @@ pub(super) fn flags(profile: &LinuxSeccomp) -> u32 {
             Flag::SeccompFilterFlagTsync => TSYNC,
             Flag::SeccompFilterFlagLog => LOG,
             Flag::SeccompFilterFlagSpecAllow => SPEC_ALLOW,
-            // It is about SCMP_ACT_NOTIFY, which is refused.
+            // It is about SCMP_ACT_NOTIFY: see `flags_of_listener`.
             Flag::SeccompFilterFlagWaitKillableRecv => 0,
         }
     })
 }
 
 fn compile_for(profile: &LinuxSeccomp, others: &[ScmpArch]) -> Result<Vec<u8>, FilterError> {
-    let default = action(profile.default_action(), profile.default_errno_ret())?;
+    if profile.default_action() == LinuxSeccompAction::ScmpActNotify {
+        return Err(FilterError::NotifyByDefault);
+    }
+    let default = action(profile.default_action(), profile.default_errno_ret());
     let mut filter = ScmpFilterContext::new(default)?;
     for architecture in others {
         filter.add_arch(*architecture)?;
@@ -121,9 +206,9 @@ fn newest(profile: &LinuxSeccomp, architecture: ScmpArch) -> u32 {
     calls.filter_map(|call| u32::try_from(i32::from(call)).ok()).max().unwrap_or_default()
 }
 
-fn action(action: LinuxSeccompAction, errno: Option<u32>) -> Result<ScmpAction, FilterError> {
+fn action(action: LinuxSeccompAction, errno: Option<u32>) -> ScmpAction {
     let errno = errno.unwrap_or(EPERM);
-    Ok(match action {
+    match action {
         LinuxSeccompAction::ScmpActAllow => ScmpAction::Allow,
         LinuxSeccompAction::ScmpActErrno => ScmpAction::Errno(errno.cast_signed()),
         LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => {
@@ -135,8 +220,8 @@ fn action(action: LinuxSeccompAction, errno: Option<u32>) -> Result<ScmpAction, 
             ScmpAction::Trace(u16::try_from(errno).unwrap_or(u16::MAX))
         }
         LinuxSeccompAction::ScmpActLog => ScmpAction::Log,
-        LinuxSeccompAction::ScmpActNotify => return Err(FilterError::Notify),
-    })
+        LinuxSeccompAction::ScmpActNotify => ScmpAction::Notify,
+    }
 }
 
 /// Adds the rule for one call. As in runc, conditions on one argument are alternatives,
@@ -147,7 +232,7 @@ fn add(
     rule: &LinuxSyscall,
     default: ScmpAction,
 ) -> Result<(), FilterError> {
-    let action = action(rule.action(), rule.errno_ret())?;
+    let action = action(rule.action(), rule.errno_ret());
     if action == default {
         return Ok(());
     }
@@ -201,14 +286,18 @@ fn unknown_calls_fail(architecture: u32, newest: u32) -> Vec<u8> {
     }
     // Load the architecture; if it is another, go on behind. Load the number; if it is greater than
     // `newest`, fail; else go on behind. (x32's numbers, where x86-64's are asked for, are greater.)
-    let instructions: [(u16, u8, u8, u32); 5] = [
+    bytes(&[
         (0x20, 0, 0, 4),
         (0x15, 0, 3, architecture),
         (0x20, 0, 0, 0),
         (0x25, 0, 1, newest),
-        (0x06, 0, 0, 0x0005_0000 | ENOSYS),
-    ];
-    let bytes = |&(code, yes, no, k): &(u16, u8, u8, u32)| {
+        (RETURN, 0, 0, 0x0005_0000 | ENOSYS),
+    ])
+}
+
+/// Instructions in the kernel's form.
+pub(super) fn bytes(instructions: &[Instruction]) -> Vec<u8> {
+    let bytes = |&(code, yes, no, k): &Instruction| {
         let [low, high] = code.to_le_bytes();
         let [k0, k1, k2, k3] = k.to_le_bytes();
         [low, high, yes, no, k0, k1, k2, k3]
@@ -218,9 +307,13 @@ fn unknown_calls_fail(architecture: u32, newest: u32) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use libcontainer::oci_spec::runtime::LinuxSeccomp;
 
-    use super::{FilterError, compile, compile_natively, flags};
+    use super::{
+        ALLOW, FilterError, NOTIFY, asking_part, compile, compile_natively, deciding_part, flags,
+    };
 
     fn profile(json: &str) -> LinuxSeccomp {
         serde_json::from_str(json).unwrap()
@@ -260,11 +353,43 @@ mod tests {
         assert_eq!((flags(&plain), flags(&all)), (4, 3));
     }
 
-    #[test]
-    fn an_agents_profile_is_refused_in_words() {
-        let error = compile(&profile(r#"{"defaultAction": "SCMP_ACT_NOTIFY"}"#)).unwrap_err();
+    fn asking_about(call: &str) -> LinuxSeccomp {
+        profile(&format!(
+            r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+                {{"names": ["{call}"], "action": "SCMP_ACT_NOTIFY"}},
+                {{"names": ["chroot"], "action": "SCMP_ACT_ERRNO", "errnoRet": 5}}]}}"#
+        ))
+    }
 
-        assert!(matches!(error, FilterError::Notify));
-        assert_eq!(error.to_string(), "linux.seccomp: SCMP_ACT_NOTIFY is not supported yet");
+    #[test]
+    fn what_no_agent_can_be_asked_about_is_refused_in_words() {
+        let by_default = profile(r#"{"defaultAction": "SCMP_ACT_NOTIFY"}"#);
+        let error = compile(&by_default).unwrap_err();
+        assert!(matches!(error, FilterError::NotifyByDefault), "{error}");
+
+        let error = compile_natively(&asking_about("write")).unwrap_err();
+        assert!(error.to_string().ends_with("cannot be used for the write syscall"), "{error}");
+        assert!(compile(&asking_about("write")).is_ok(), "the monitor tells nobody");
+
+        let error = compile(&asking_about("mmap")).unwrap_err();
+        assert!(matches!(error, FilterError::Handled(_)), "{error}");
+        assert!(compile_natively(&asking_about("mmap")).is_ok());
+    }
+
+    #[test]
+    fn a_native_programs_filter_parts_into_asking_and_deciding() {
+        let returns = |program: &[u8]| -> BTreeSet<u32> {
+            let (instructions, _) = program.as_chunks::<8>();
+            let returns = instructions.iter().filter(|bytes| bytes[0] == 6);
+            returns.map(|bytes| u32::from_le_bytes(bytes[4..].try_into().unwrap())).collect()
+        };
+        let whole = compile_natively(&asking_about("mkdir")).unwrap();
+        let (errno, kill) = (0x0005_0005, 0);
+
+        let asking = returns(&asking_part(&whole));
+        assert_eq!(asking, BTreeSet::from([NOTIFY, ALLOW]));
+        let deciding = returns(&deciding_part(&whole));
+        assert!(deciding.contains(&errno) && !deciding.contains(&NOTIFY));
+        assert_eq!(deciding.contains(&kill), returns(&whole).contains(&kill));
     }
 }

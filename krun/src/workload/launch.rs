@@ -36,6 +36,7 @@ mod tests {
             release_suffix: true,
             signal_mask: None,
             filters: Vec::new(),
+            asks_agent: false,
             descriptors: Descriptors::default(),
         };
 

@@ -4,6 +4,7 @@
 //! What is here runs (or is prepared to run) as process 1 of the container, after
 //! `pivot_root(2)`, with the workload's user and capabilities.
 
+pub(crate) mod agent;
 mod device;
 mod environment;
 pub(crate) mod executor;

@@ -20,6 +20,7 @@ use nix::unistd::Pid;
 use rustix::io::{FdFlags, fcntl_setfd};
 use spec_compat::Config;
 
+use super::agent;
 use super::device::{self, Device, DeviceError};
 use super::executor::Prepared;
 use super::filter::{self, FilterError};
@@ -40,6 +41,8 @@ pub(crate) struct Monitor {
     filters: Vec<Vec<u8>>,
     /// What the kernel is told of them.
     profile: Option<Profile>,
+    /// Whether there is an agent to be asked, as a filter may want.
+    asks_agent: bool,
 }
 
 /// Why there is no monitor.
@@ -77,7 +80,8 @@ impl Monitor {
         let profile = config.seccomp_profile();
         let filters = profile.map(filter::compile).transpose()?.into_iter().collect();
         let profile = Profile::of_monitor(config);
-        Ok(Self { binary, device, release_suffix, filters, profile })
+        let asks_agent = agent::is_asked(config);
+        Ok(Self { binary, device, release_suffix, filters, profile, asks_agent })
     }
 
     /// Gives this process the program's rights and no more.
@@ -131,6 +135,7 @@ impl Monitor {
             release_suffix: self.release_suffix,
             signal_mask: None,
             filters: self.filters.clone(),
+            asks_agent: self.asks_agent,
             descriptors: Descriptors {
                 monitor: Some(self.binary.as_raw_fd()),
                 ..Descriptors::default()

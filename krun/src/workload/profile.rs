@@ -15,6 +15,7 @@ use libcontainer::oci_spec::runtime::{Capabilities, LinuxCapabilities};
 use serde_json::{Value, json};
 use spec_compat::Config;
 
+use super::agent;
 use super::filter::{self, FilterError};
 
 /// What loading a filter needs, and dropping that again.
@@ -36,13 +37,16 @@ impl Profile {
     /// For a program on the host's kernel.
     pub(super) fn of_native(config: &Config) -> Result<Option<Self>, FilterError> {
         let Some(profile) = config.seccomp_profile() else { return Ok(None) };
-        let filter = filter::compile_natively(profile)?;
+        let filter = filter::deciding_part(&filter::compile_natively(profile)?);
         let (flags, rights) = (filter::flags(profile), rights(config));
         Ok(Some(Self { filter, flags, is_for_show: false, rights }))
     }
 
-    /// For a monitor.
+    /// For a monitor. Where an agent is asked, the kernel has a filter already.
     pub(super) fn of_monitor(config: &Config) -> Option<Self> {
+        if agent::is_asked(config) {
+            return None;
+        }
         let profile = config.seccomp_profile()?;
         let flags = filter::flags(profile);
         let (filter, rights) = (filter::of_monitor(), rights(config));
@@ -52,10 +56,7 @@ impl Profile {
     /// Puts it on this process, which has the program's rights after that.
     pub(super) fn load(&self) -> Result<(), String> {
         let Some(rights) = &self.rights else { return self.load_filter() };
-        let bounding = set(rights.bounding().as_ref());
-        for lent in LENT.into_iter().filter(|lent| !bounding.contains(lent)) {
-            caps::drop(None, CapSet::Bounding, lent).map_err(|error| error.to_string())?;
-        }
+        drop_bounding(rights).map_err(|error| error.to_string())?;
         self.load_filter()?;
         give_back(rights).map_err(|error| {
             format!("drop capabilities, which the seccomp profile must allow: {error}")
@@ -70,12 +71,21 @@ impl Profile {
     }
 }
 
-fn rights(config: &Config) -> Option<Box<LinuxCapabilities>> {
+/// What is lent cannot be had again.
+pub(super) fn drop_bounding(rights: &LinuxCapabilities) -> Result<(), CapsError> {
+    let bounding = set(rights.bounding().as_ref());
+    let lent = LENT.into_iter().filter(|lent| !bounding.contains(lent));
+    lent.into_iter().try_for_each(|lent| caps::drop(None, CapSet::Bounding, lent))
+}
+
+/// The program's rights, where others must be lent to load the profile.
+pub(super) fn rights(config: &Config) -> Option<Box<LinuxCapabilities>> {
     let rights = needs_rights(config).then(|| config.process().capabilities().clone());
     rights.flatten().map(Box::new)
 }
 
-fn give_back(rights: &LinuxCapabilities) -> Result<(), CapsError> {
+/// Gives the process the program's rights and no more.
+pub(super) fn give_back(rights: &LinuxCapabilities) -> Result<(), CapsError> {
     caps::set(None, CapSet::Effective, &set(rights.effective().as_ref()))?;
     caps::set(None, CapSet::Permitted, &set(rights.permitted().as_ref()))
 }

@@ -2,9 +2,14 @@
 #![expect(unsafe_code, reason = "seccomp(2) has no wrapper that takes flags")]
 
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 
 /// The size of an instruction of classic BPF: `struct sock_filter`.
 const INSTRUCTION: usize = 8;
+/// `SECCOMP_FILTER_FLAG_TSYNC`.
+const TSYNC: u32 = 1;
+/// `SECCOMP_FILTER_FLAG_NEW_LISTENER`.
+const NEW_LISTENER: u32 = 8;
 
 /// Puts `program`, instructions of classic BPF in the kernel's form, on this thread and on all it makes.
 ///
@@ -16,6 +21,26 @@ const INSTRUCTION: usize = 8;
 /// `InvalidInput` if it is not whole instructions or too many; else what `seccomp(2)` says, such as
 /// `EACCES` for a caller without `CAP_SYS_ADMIN` that may still gain privileges.
 pub fn load_seccomp_filter(program: &[u8], flags: u32) -> io::Result<()> {
+    match load(program, flags)? {
+        0 => Ok(()),
+        // TSYNC names a thread that could not take it.
+        thread => Err(io::Error::other(format!("thread {thread} cannot take the filter"))),
+    }
+}
+
+/// The same with a descriptor, close-on-exec, at which the kernel notifies of calls.
+///
+/// # Errors
+///
+/// As above; `EBUSY` if an earlier filter has one.
+pub fn load_seccomp_listener(program: &[u8], flags: u32) -> io::Result<OwnedFd> {
+    let flags = flags & !TSYNC | NEW_LISTENER;
+    let listener = i32::try_from(load(program, flags)?).map_err(io::Error::other)?;
+    // SAFETY: with this flag and without TSYNC, what does not fail is a new descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(listener) })
+}
+
+fn load(program: &[u8], flags: u32) -> io::Result<i64> {
     let (instructions, rest) = program.as_chunks::<INSTRUCTION>();
     let instructions: Vec<_> = instructions.iter().copied().map(instruction).collect();
     let length = u16::try_from(instructions.len()).ok().filter(|_| rest.is_empty());
@@ -26,12 +51,7 @@ pub fn load_seccomp_filter(program: &[u8], flags: u32) -> io::Result<()> {
     let result = unsafe {
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
     };
-    match result {
-        0 => Ok(()),
-        -1 => Err(io::Error::last_os_error()),
-        // TSYNC names a thread that could not take it.
-        thread => Err(io::Error::other(format!("thread {thread} cannot take the filter"))),
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 fn instruction(bytes: [u8; INSTRUCTION]) -> libc::sock_filter {

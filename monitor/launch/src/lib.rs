@@ -14,6 +14,67 @@ mod version;
 pub use record::{Action, Descriptors, Device, DeviceKind, LaunchRecord};
 pub use version::{DecodeError, VERSION};
 
+/// The address of the page from which km makes the calls that an agent is asked about
+/// (`SECCOMP_RET_USER_NOTIF`). The kernel's filter knows them by it. A multiple of 4 GiB.
+pub const ASKING_PAGE: u64 = 1 << 45;
+
+/// The calls that km handles itself and no agent can be asked about, in the order of their numbers:
+/// should it have them go on, the kernel would make them in km's own process.
+pub const NEVER_ASKED: &[&str] = &[
+    "mmap",
+    "mprotect",
+    "munmap",
+    "brk",
+    "rt_sigaction",
+    "rt_sigreturn",
+    "mremap",
+    "madvise",
+    "shmat",
+    "clone",
+    "fork",
+    "vfork",
+    "exit",
+    "uname",
+    "shmdt",
+    "getrlimit",
+    "rt_sigsuspend",
+    "sigaltstack",
+    "personality",
+    "mlockall",
+    "munlockall",
+    "prctl",
+    "arch_prctl",
+    "setrlimit",
+    "futex",
+    "io_setup",
+    "io_destroy",
+    "io_getevents",
+    "io_submit",
+    "io_cancel",
+    "set_tid_address",
+    "exit_group",
+    "pselect6",
+    "ppoll",
+    "unshare",
+    "set_robust_list",
+    "get_robust_list",
+    "move_pages",
+    "epoll_pwait",
+    "recvmmsg",
+    "prlimit64",
+    "sendmmsg",
+    "setns",
+    "seccomp",
+    "pkey_mprotect",
+    "io_pgetevents",
+    "close_range",
+    "pidfd_getfd",
+    "epoll_pwait2",
+    "futex_waitv",
+    "futex_requeue",
+    "mseal",
+];
+
 /// The first variable of km's environment: `KM_LAUNCH=<descriptor>`.
 ///
 /// Only the first position counts, so that a guest's variable of this name

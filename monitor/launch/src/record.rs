@@ -23,6 +23,9 @@ pub struct LaunchRecord {
     /// The seccomp filters the program's calls have to pass, the oldest first:
     /// classic BPF, eight bytes for an instruction, as `seccomp(2)` takes it.
     pub filters: Vec<Vec<u8>>,
+    /// Whether the kernel notifies an agent of all calls that are made from the page at
+    /// [`ASKING_PAGE`](crate::ASKING_PAGE): of those that the oldest filter wants it to be asked about.
+    pub asks_agent: bool,
     /// Further descriptors that km may need.
     pub descriptors: Descriptors,
 }

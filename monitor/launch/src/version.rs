@@ -7,7 +7,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The version this crate writes, and the only one it reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"kmlaunch";
 const HEADER: usize = 12;
@@ -69,6 +69,7 @@ mod tests {
             release_suffix: true,
             signal_mask: None,
             filters: vec![vec![6, 0, 0, 0, 0, 0, 0xff, 0x7f]],
+            asks_agent: true,
             descriptors: Descriptors { monitor: Some(9), ..Descriptors::default() },
         }
     }

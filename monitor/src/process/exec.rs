@@ -115,6 +115,7 @@ impl Successor {
             release_suffix: process.host.release_suffix,
             signal_mask: Some(mask),
             filters: thread.filters.encode(),
+            asks_agent: process.host.asks_agent,
             descriptors: Descriptors {
                 monitor: Some(monitor.as_raw_fd()),
                 log: number(&log),

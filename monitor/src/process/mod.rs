@@ -64,6 +64,8 @@ pub struct Process {
 pub struct Host {
     /// `uname(2)` shows the platform's name behind the release.
     pub release_suffix: bool,
+    /// An agent outside is asked about the calls that the oldest filter names.
+    pub asks_agent: bool,
     /// Where every call is written down, if anywhere.
     pub trace: Option<File>,
     /// Where the monitor says what it must.

@@ -26,7 +26,10 @@ pub enum Action {
     Trap(u16),
     /// `SECCOMP_RET_ERRNO`: the call fails with this number, 0 being success.
     Errno(u16),
-    /// `SECCOMP_RET_USER_NOTIF` and `SECCOMP_RET_TRACE`: nobody listens, so the
+    /// `SECCOMP_RET_USER_NOTIF` of the oldest filter, the workload's profile: its agent is asked,
+    /// if it has one.
+    Ask,
+    /// `SECCOMP_RET_USER_NOTIF` of others and `SECCOMP_RET_TRACE`: nobody listens, so the
     /// call fails with `ENOSYS`, as on Linux.
     Unsupervised,
     /// `SECCOMP_RET_LOG`.
@@ -37,6 +40,8 @@ pub enum Action {
 
 /// `SECCOMP_RET_ACTION_FULL`.
 const ACTION: u32 = 0xffff_0000;
+/// `SECCOMP_RET_USER_NOTIF`.
+const USER_NOTIF: u32 = 0x7fc0_0000;
 
 impl Action {
     /// Reads what a filter returned. Unknown actions kill, as on Linux.
@@ -115,10 +120,15 @@ impl Filters {
     /// Asks all filters. The least permissive answer counts, and among equal ones
     /// that of the youngest.
     pub fn decide(&self, data: &Data) -> Action {
-        let words = self.programs.iter().rev().map(|program| program.run(data));
+        let words = self.programs.iter().enumerate().rev();
+        let words = words.map(|(age, program)| (age, program.run(data)));
         // Linux compares the action bits as signed numbers: KILL_PROCESS is least.
-        let strictest = words.min_by_key(|word| (word & ACTION).cast_signed());
-        strictest.map_or(Action::Allow, Action::from_word)
+        let strictest = words.min_by_key(|(_, word)| (word & ACTION).cast_signed());
+        match strictest {
+            None => Action::Allow,
+            Some((0, word)) if word & ACTION == USER_NOTIF => Action::Ask,
+            Some((_, word)) => Action::from_word(word),
+        }
     }
 }
 
@@ -156,6 +166,14 @@ mod tests {
     #[test]
     fn among_equal_answers_the_youngest_filters_counts() {
         assert_eq!(decision(&[0x0005_0001, 0x0005_0002]), Action::Errno(2));
+    }
+
+    #[test]
+    fn the_agent_is_the_oldest_filters() {
+        assert_eq!(decision(&[0x7fc0_0000, 0x7fff_0000]), Action::Ask);
+        assert_eq!(decision(&[0x7fc0_0000, 0x7fc0_0000]), Action::Unsupervised);
+        assert_eq!(decision(&[0x7fff_0000, 0x7fc0_0000]), Action::Unsupervised);
+        assert_eq!(decision(&[0x7fc0_0000, 0x0005_0001]), Action::Errno(1));
     }
 
     #[test]

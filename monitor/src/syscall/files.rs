@@ -72,10 +72,7 @@ fn open_path(thread: &Thread, number: usize, args: Args, at: usize) -> Answer {
             Leads::Elsewhere => {}
         }
     }
-    // The new thread of a process that gets one holds it already.
-    let process = &thread.process;
-    let is_alone =
-        Arc::strong_count(process) == 1 && !process.shares_descriptors.load(Ordering::Relaxed);
+    let is_alone = is_alone(thread);
     let opened = files::open(memory, number, args, Some(&path), is_alone)?;
     match instead_of_monitor(thread, opened.outcome, args, at, &path)? {
         Some(program) => {
@@ -83,6 +80,13 @@ fn open_path(thread: &Thread, number: usize, args: Args, at: usize) -> Answer {
         }
         None => finish(thread, &opened),
     }
+}
+
+/// Whether no other thread can use what this one opens. The new thread of a process that gets one
+/// holds it already.
+pub(super) fn is_alone(thread: &Thread) -> bool {
+    let process = &thread.process;
+    Arc::strong_count(process) == 1 && !process.shares_descriptors.load(Ordering::Relaxed)
 }
 
 /// The guest's program, if the monitor's was opened by a link to a link to it.

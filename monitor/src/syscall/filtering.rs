@@ -4,7 +4,7 @@
 use monitor_sys::{Errno, guest_copy, seccomp, signals};
 use rustix::thread::{CapabilitySet, capabilities, no_new_privs};
 
-use super::{Answer, Args, Reply, low_word};
+use super::{Answer, Args, Reply, asking, low_word};
 use crate::{
     seccomp::{
         Action,
@@ -39,7 +39,10 @@ pub(super) fn filtered(thread: &mut Thread, number: u64, args: Args) -> Option<A
         Action::Errno(number) => {
             Some(Ok(Reply::Value(i64::from(number).wrapping_neg().cast_unsigned())))
         }
-        Action::Unsupervised => Some(Err(Errno::ENOSYS)),
+        Action::Ask if thread.process.host.asks_agent => {
+            Some(asking::answer(thread, u64::from(number), args))
+        }
+        Action::Ask | Action::Unsupervised => Some(Err(Errno::ENOSYS)),
         Action::Trap(data) => Some(raise(thread, SYS_SECCOMP, number, rip, data)),
         Action::KillThread if !thread.is_first => {
             Some(Ok(Reply::EndThread(libc::SIGSYS.cast_unsigned())))

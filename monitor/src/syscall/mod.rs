@@ -5,6 +5,7 @@ pub mod table;
 pub mod trace;
 
 mod aio;
+mod asking;
 mod clone_arguments;
 mod dispatch;
 mod execution;

@@ -15,7 +15,7 @@ use std::arch::{asm, global_asm};
 
 use nix::errno::Errno;
 
-use crate::signals;
+use crate::{asking, signals};
 
 /// What came of a call that a signal may interrupt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,7 @@ global_asm!(
     ".global monitor_host_call_begin",
     ".global monitor_host_call_end",
     ".global monitor_host_call_rewind",
+    ".global monitor_host_call_last",
     "monitor_host_call:",
     "mov rax, rdi",
     "mov rcx, rdx",
@@ -52,6 +53,7 @@ global_asm!(
     "monitor_host_call_rewind:",
     "mov rax, {rewind}",
     "ret",
+    "monitor_host_call_last:",
     rewind = const REWIND,
 );
 
@@ -60,7 +62,28 @@ unsafe extern "C" {
     safe static monitor_host_call_begin: u8;
     safe static monitor_host_call_end: u8;
     safe static monitor_host_call_rewind: u8;
+    safe static monitor_host_call_last: u8;
 }
+
+/// The code that makes a call: it runs at any address, as it only jumps within itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// Where the linker put it.
+    Original,
+    /// At an address to which [`asking`] has copied it.
+    CopiedTo(u64),
+}
+
+/// The code's bytes.
+pub(crate) fn code() -> &'static [u8] {
+    let first = monitor_host_call as *const u8;
+    let len = (&raw const monitor_host_call_last).addr() - first.addr();
+    // SAFETY: the labels enclose the instructions above, which are readable and never change.
+    unsafe { std::slice::from_raw_parts(first, len) }
+}
+
+/// What the code is to Rust.
+type Make = unsafe extern "C" fn(i64, *const u64, *const u8) -> i64;
 
 /// Where the handler sends an instruction pointer that stands between the check
 /// and the kernel, or `None` if it stands elsewhere.
@@ -68,7 +91,14 @@ pub(crate) fn rewind_target(instruction_pointer: u64) -> Option<u64> {
     let begin = to_u64((&raw const monitor_host_call_begin).addr());
     let end = to_u64((&raw const monitor_host_call_end).addr());
     let target = to_u64((&raw const monitor_host_call_rewind).addr());
-    (begin..end).contains(&instruction_pointer).then_some(target)
+    let moved = match asking::copy() {
+        Code::CopiedTo(page) if instruction_pointer.wrapping_sub(page) < 4096 => {
+            page.wrapping_sub(to_u64((monitor_host_call as *const u8).addr()))
+        }
+        Code::CopiedTo(_) | Code::Original => 0,
+    };
+    let original = instruction_pointer.wrapping_sub(moved);
+    (begin..end).contains(&original).then_some(target.wrapping_add(moved))
 }
 
 /// Makes a call that a caught signal keeps from being entered.
@@ -78,11 +108,30 @@ pub(crate) fn rewind_target(instruction_pointer: u64) -> Option<u64> {
 /// The call must follow only pointers to memory that the kernel may read and
 /// write at that moment, and must not disturb what Rust relies on.
 pub(crate) unsafe fn interruptible(number: usize, args: &[u64; 6]) -> Outcome {
+    // SAFETY: the caller's obligation is the same.
+    unsafe { interruptible_by(asking::code_for(number), number, args) }
+}
+
+/// The same, by the code at a place of the caller's choice.
+///
+/// # Safety
+///
+/// As for [`interruptible`].
+pub(crate) unsafe fn interruptible_by(code: Code, number: usize, args: &[u64; 6]) -> Outcome {
     let number = i64::try_from(number).expect("system calls have small numbers");
     let caught = signals::caught_flag();
+    let make: Make = match code {
+        Code::Original => monitor_host_call,
+        Code::CopiedTo(page) => {
+            let page = usize::try_from(page).expect("x86-64 has 64-bit addresses");
+            let start: *const () = std::ptr::with_exposed_provenance(page);
+            // SAFETY: at the page's start lies the same function, which is never unmapped.
+            unsafe { std::mem::transmute::<*const (), Make>(start) }
+        }
+    };
     // SAFETY: `args` is six words, `caught` a byte of this thread's storage; the
     // assembler code keeps the C calling convention. The rest is the caller's.
-    match unsafe { monitor_host_call(number, args.as_ptr(), caught) } {
+    match unsafe { make(number, args.as_ptr(), caught) } {
         REWIND => Outcome::Rewind,
         value => Outcome::Returned(value),
     }

@@ -8,6 +8,7 @@
 
 pub mod abi;
 pub mod aio;
+pub mod asking;
 pub mod auxiliary;
 pub mod clone;
 pub mod descriptors;

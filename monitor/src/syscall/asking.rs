@@ -1,0 +1,129 @@
+//! Calls about which the workload's agent is asked: `SCMP_ACT_NOTIFY`.
+//!
+//! An agent may have the call go on, and then the kernel makes what it was asked about. So the
+//! monitor lets it be asked only about what may be made: the host's call as the monitor makes it,
+//! after its own checks, or a call that the kernel cannot make, and that the monitor makes itself
+//! afterwards. What is neither fails as where nobody listens.
+
+use monitor_sys::{
+    Errno,
+    abi::number,
+    asking::{ask_first, asked},
+    guest_copy,
+};
+
+use super::{
+    Answer, Args, files, reply,
+    table::{self, Policy},
+};
+use crate::thread::Thread;
+
+/// `PATH_MAX`.
+const PATH_MAX: usize = 4096;
+/// The most that Linux reads of `struct clone_args`, in bytes.
+const ARGUMENTS_MAX: usize = 4096;
+
+/// How an agent is asked about a call that the monitor handles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// The handler makes the same call on the host, once it has checked it.
+    InPassing,
+    /// The path at this argument is looked at by the monitor first, then the handler asks if no other
+    /// thread could use what is opened; else the agent is asked before.
+    Opening(usize),
+    /// The agent is asked before, with the path at this argument.
+    Path(usize),
+    /// The agent is asked before, with `struct clone_args`.
+    CloneArguments,
+}
+
+/// Asks the agent, and makes the call if it is to be made.
+pub(super) fn answer(thread: &mut Thread, number: u64, args: Args) -> Answer {
+    let Some(policy) = table::policy(number) else { return Err(Errno::ENOSYS) };
+    let index = usize::try_from(number).map_err(|_| Errno::ENOSYS)?;
+    let way = match policy {
+        Policy::Refuse(errno, _) => return Err(*errno),
+        Policy::Forward(_) => Way::InPassing,
+        Policy::Handle(_) => way(index).ok_or(Errno::ENOSYS)?,
+    };
+    let bytes = match way {
+        Way::Opening(_) if files::is_alone(thread) => None,
+        Way::InPassing => None,
+        Way::Opening(at) | Way::Path(at) => Some(path(args[at])?),
+        Way::CloneArguments => Some(clone_arguments(args)?),
+    };
+    let Some(bytes) = bytes else {
+        return asked(index, || super::answer(thread, number, args));
+    };
+    match ask_first(index, args, &bytes)? {
+        Some(outcome) => reply(outcome),
+        None => super::answer(thread, number, args),
+    }
+}
+
+fn way(number: usize) -> Option<Way> {
+    Some(match number {
+        number::OPEN | number::CREAT => Way::Opening(0),
+        number::OPENAT | number::OPENAT2 => Way::Opening(1),
+        number::EXECVE => Way::Path(0),
+        number::EXECVEAT => Way::Path(1),
+        number::CLONE3 => Way::CloneArguments,
+        number::OPEN_BY_HANDLE_AT
+        | number::STAT
+        | number::NEWFSTATAT
+        | number::STATX
+        | number::STATFS
+        | number::ACCESS
+        | number::FACCESSAT
+        | number::FACCESSAT2
+        | number::READLINK
+        | number::READLINKAT
+        | number::GETDENTS
+        | number::GETDENTS64
+        | number::IOCTL
+        | number::FCNTL
+        | number::SENDMSG
+        | number::RECVMSG
+        | number::GETSOCKOPT
+        | number::SETSOCKOPT
+        | number::SEMCTL
+        | number::KEYCTL
+        | number::KCMP
+        | number::MQ_NOTIFY
+        | number::PROCESS_VM_READV
+        | number::PROCESS_VM_WRITEV => Way::InPassing,
+        _ => return None,
+    })
+}
+
+/// A path with its NUL.
+fn path(at: u64) -> Result<Vec<u8>, Errno> {
+    let mut path = guest_copy::read_string(at, PATH_MAX)?;
+    path.push(0);
+    Ok(path)
+}
+
+fn clone_arguments([at, len, ..]: Args) -> Result<Vec<u8>, Errno> {
+    let len = usize::try_from(len).ok().filter(|&len| len <= ARGUMENTS_MAX).ok_or(Errno::E2BIG)?;
+    guest_copy::read_array(at, len)
+}
+
+#[cfg(test)]
+mod tests {
+    use monitor_launch::NEVER_ASKED;
+    use monitor_sys::abi::CALLS;
+
+    use super::way;
+    use crate::syscall::table::{Policy, policy};
+
+    #[test]
+    fn krun_refuses_what_no_agent_can_be_asked_about() {
+        let numbered = |number: usize| u64::try_from(number).unwrap();
+        let is_handled = |number| matches!(policy(numbered(number)), Some(Policy::Handle(_)));
+        let handled = CALLS.iter().filter(|call| is_handled(call.number));
+        let never: Vec<_> =
+            handled.filter(|call| way(call.number).is_none()).map(|call| call.name).collect();
+
+        assert_eq!(NEVER_ASKED, never);
+    }
+}
