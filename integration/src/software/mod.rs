@@ -108,13 +108,7 @@ pub fn compare(suite: &str) -> Result<String> {
 }
 
 /// Runs a suite to its end by one runtime, and returns what its tests said.
-fn run(
-    runtime: &Runtime,
-    suite: &str,
-    share: Share,
-    image: &Path,
-    out: &Path,
-) -> Result<Results> {
+fn run(runtime: &Runtime, suite: &str, share: Share, image: &Path, out: &Path) -> Result<Results> {
     let container = container::Container::new(suite, share, image, out)?;
     let end = container.run(runtime, TIME_LIMIT)?;
     let name = runtime.program().display();
