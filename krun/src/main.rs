@@ -14,6 +14,7 @@ mod foreground;
 mod log;
 mod own_binary;
 mod policy;
+mod rootless;
 mod signals;
 mod systemd;
 mod version;

@@ -43,6 +43,11 @@ pub(crate) fn path() -> Result<PathBuf, OwnBinaryError> {
     }
 }
 
+/// Whether this process was krun before, as far as it was told.
+pub(crate) fn is_executed_again() -> bool {
+    std::env::var_os(PATH_VARIABLE).is_some()
+}
+
 /// Opens `file` on a read-only mount of its own that is attached nowhere.
 pub(crate) fn open_read_only_mount(file: &Path) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
@@ -86,7 +91,7 @@ fn sealed_copy() -> io::Result<OwnedFd> {
 
 /// Becomes the same command once more; comes back with an error.
 fn execute_again(binary: &OwnedFd, path: &Path) -> io::Result<io::Error> {
-    if std::env::var_os(PATH_VARIABLE).is_some() {
+    if is_executed_again() {
         return Err(io::Error::other("it can be written still"));
     }
     let arguments = c_strings(std::env::args_os())?;

@@ -89,13 +89,7 @@ impl Config {
 
     /// Whether the program becomes process 1 of a process ID namespace of its own.
     pub fn has_new_pid_namespace(&self) -> bool {
-        let linux = self.spec.linux().as_ref();
-        let namespaces = linux.and_then(|linux| linux.namespaces().as_ref());
-        namespaces.into_iter().flatten().any(|namespace| {
-            let path = namespace.path().as_ref();
-            namespace.typ() == LinuxNamespaceType::Pid
-                && path.is_none_or(|path| path.as_os_str().is_empty())
-        })
+        self.has_new(LinuxNamespaceType::Pid)
     }
 
     /// Whether the program is in a user namespace of its own, or in one that it joins.
@@ -103,6 +97,25 @@ impl Config {
         let linux = self.spec.linux().as_ref();
         let namespaces = linux.and_then(|linux| linux.namespaces().as_ref());
         namespaces.into_iter().flatten().any(|one| one.typ() == LinuxNamespaceType::User)
+    }
+
+    /// Whether that user namespace is a new one.
+    pub fn has_new_user_namespace(&self) -> bool {
+        self.has_new(LinuxNamespaceType::User)
+    }
+
+    /// Whether the program has a mount namespace that is made for it.
+    pub fn has_new_mount_namespace(&self) -> bool {
+        self.has_new(LinuxNamespaceType::Mount)
+    }
+
+    fn has_new(&self, kind: LinuxNamespaceType) -> bool {
+        let linux = self.spec.linux().as_ref();
+        let namespaces = linux.and_then(|linux| linux.namespaces().as_ref());
+        namespaces.into_iter().flatten().any(|namespace| {
+            let path = namespace.path().as_ref();
+            namespace.typ() == kind && path.is_none_or(|path| path.as_os_str().is_empty())
+        })
     }
 
     /// Whether the program wants a terminal.

@@ -44,16 +44,26 @@ pub(crate) struct Global {
     pub(crate) log_format: LogFormat,
 
     /// The directory that keeps the containers' state; should be on a tmpfs.
-    #[arg(long, value_name = "DIR", default_value = "/run/krun")]
-    pub(crate) root: PathBuf,
+    /// Without it: /run/krun, and krun in XDG_RUNTIME_DIR for an ordinary user.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
 
     /// Let systemd make the cgroups: `slice:prefix:name` in `cgroupsPath`.
     #[arg(long)]
     pub(crate) systemd_cgroup: bool,
 
-    /// Whether cgroup permission errors are ignored: true, false or auto.
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
-    pub(crate) rootless: String,
+    /// Who makes the cgroups, as with crun: systemd is for --systemd-cgroup.
+    #[arg(long, value_enum, value_name = "WHO")]
+    pub(crate) cgroup_manager: Option<CgroupManager>,
+
+    /// Whether cgroup permission errors are ignored: true, false or auto, which is for ordinary users
+    /// and in user namespaces.
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Rootless::Auto)]
+    pub(crate) rootless: Rootless,
+
+    /// Tells krun that it is in the user namespace its bundle asks for.
+    #[arg(long, hide = true, action = clap::ArgAction::Count)]
+    pub(crate) in_user_namespace: u8,
 
     /// Let uname(2) in a container show the host's kernel release as it is, without the
     /// suffix that tells a virtual machine (as in 6.12.0.kontain.KVM).
@@ -72,6 +82,38 @@ pub(crate) struct Global {
     /// Accepted for compatibility, without effect.
     #[arg(long, value_name = "PATH", hide = true)]
     pub(crate) criu: Option<PathBuf>,
+}
+
+/// Who makes a container's cgroups. podman asks a runtime called krun in crun's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CgroupManager {
+    /// krun.
+    Cgroupfs,
+    /// systemd.
+    Systemd,
+    /// Nobody: the container stays in the caller's.
+    Disabled,
+}
+
+impl Global {
+    /// Whether systemd is to make the cgroups.
+    pub(crate) fn is_by_systemd(&self) -> bool {
+        self.systemd_cgroup || self.cgroup_manager == Some(CgroupManager::Systemd)
+    }
+}
+
+/// Whether a cgroup that cannot be had is done without. The words are those of Go's `ParseBool`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rootless {
+    /// If this is not the host's root.
+    #[value(aliases = ["", "Auto", "AUTO"])]
+    Auto,
+    /// Yes.
+    #[value(name = "true", aliases = ["1", "t", "T", "TRUE", "True"])]
+    Always,
+    /// No.
+    #[value(name = "false", aliases = ["0", "f", "F", "FALSE", "False"])]
+    Never,
 }
 
 /// How log lines are written.

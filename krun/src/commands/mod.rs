@@ -28,6 +28,7 @@ use crate::creation::CreateError;
 use crate::execution::ExecError;
 use crate::log::Log;
 use crate::policy::PolicyError;
+use crate::rootless;
 
 /// Why a verb failed. `Display` is what callers read.
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +130,7 @@ pub(crate) fn execute(global: &Global, log: &Log, verb: &Verb) -> Result<ExitCod
 }
 
 fn store(global: &Global) -> Store {
-    Store::new(global.root.clone())
+    Store::new(rootless::state_root(global))
 }
 
 /// Writes to standard output; `println!` would panic where it is closed.

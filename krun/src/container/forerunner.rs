@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use procfs::process::MountInfo;
 
 use super::memberships;
+use crate::own_binary;
 
 /// A child that enters the cgroup it is in. Dropping this waits for its end.
 #[derive(Debug)]
@@ -19,7 +20,12 @@ pub(crate) struct Forerunner(Pid);
 
 impl Forerunner {
     /// Sends it out, from a process with one thread. Without it nothing is different but the time it takes.
+    ///
+    /// If krun executes itself after that, the one that was sent before is on its way already.
     pub(crate) fn send(hierarchies: &[MountInfo]) -> Option<Self> {
+        if own_binary::is_executed_again() {
+            return None;
+        }
         let home = memberships::home(hierarchies, &hierarchies.first()?.mount_point).ok()?;
         let file = home.join("cgroup.procs");
         krun_sys::fork_to(|| drop(fs::write(&file, "0"))).ok().map(Self)

@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use procfs::process::{MountInfo, Process};
+use rustix::fs::{Access, access};
 
 use super::cgroups;
 
@@ -56,33 +57,44 @@ fn is_left_out(mount: &MountInfo) -> bool {
 /// This process's stay in a container's directories, which ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Visit {
-    /// Where the process was before.
-    homes: Vec<PathBuf>,
+    /// Where the process is, and where it was before.
+    places: Vec<(PathBuf, PathBuf)>,
 }
 
 impl Visit {
     /// Enters the directories, which are in these hierarchies, and makes them.
     pub(crate) fn begin(hierarchies: &[MountInfo], directories: &[PathBuf]) -> Self {
-        let mut visit = Self { homes: Vec::new() };
+        let mut visit = Self { places: Vec::new() };
         for directory in directories {
-            let home = home(hierarchies, directory);
+            let home = home(hierarchies, directory).and_then(demand_return);
             match home.and_then(|home| make_and_enter(directory).map(|()| home)) {
-                Ok(home) => visit.homes.push(home),
+                Ok(home) => visit.places.push((directory.clone(), home)),
                 Err(error) => tracing::debug!("{}: not entered: {error}", directory.display()),
             }
         }
         visit
     }
+
+    /// Whether this directory was entered.
+    pub(crate) fn is_in(&self, directory: &Path) -> bool {
+        self.places.iter().any(|(entered, _)| entered == directory)
+    }
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        for home in &self.homes {
+        for (_, home) in &self.places {
             if let Err(error) = enter(home) {
                 tracing::warn!("go back to cgroup {}: {error}", home.display());
             }
         }
     }
+}
+
+/// An ordinary user might not come back, and would be killed with the container.
+fn demand_return(home: PathBuf) -> io::Result<PathBuf> {
+    access(home.join("cgroup.procs"), Access::WRITE_OK)?;
+    Ok(home)
 }
 
 fn make_and_enter(directory: &Path) -> io::Result<()> {
@@ -101,7 +113,7 @@ pub(crate) fn enter(directory: &Path) -> io::Result<()> {
 }
 
 /// Where this process is in the hierarchy that `directory` belongs to.
-pub(super) fn home(hierarchies: &[MountInfo], directory: &Path) -> io::Result<PathBuf> {
+pub(crate) fn home(hierarchies: &[MountInfo], directory: &Path) -> io::Result<PathBuf> {
     let mount = hierarchies.iter().find(|mount| directory.starts_with(&mount.mount_point));
     let mount = mount.ok_or(io::ErrorKind::NotFound)?;
     let places = Process::myself().and_then(|own| own.cgroups()).map_err(io::Error::other)?;

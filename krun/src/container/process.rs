@@ -87,6 +87,14 @@ pub(crate) fn look(thread: i32) -> Option<Look> {
     Some(Look { is_of_the_kernel, is_asleep })
 }
 
+/// Leaves the caller's supplementary groups, which the container's processes would be in: libcontainer
+/// sets groups only where the bundle has some. As with runc it is no fault where that may not be.
+pub(crate) fn leave_groups() {
+    if let Err(errno) = nix::unistd::setgroups(&[]) {
+        tracing::debug!("the supplementary groups are kept: {errno}");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::{Command, id};

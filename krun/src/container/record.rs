@@ -27,6 +27,9 @@ pub(crate) struct Record {
     /// Its directories in hierarchies without limits.
     #[serde(default)]
     pub(crate) memberships: Vec<PathBuf>,
+    /// Whether libcontainer was kept from the hierarchies, as krun has no right to some.
+    #[serde(default)]
+    pub(crate) hides_cgroups: bool,
     /// The scope that systemd made of it, with `--systemd-cgroup`.
     #[serde(default)]
     pub(crate) unit: Option<String>,
@@ -49,6 +52,12 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// The cgroups that krun's own process enters for the container's to inherit.
+    pub(crate) fn entered_by_krun(&self) -> Vec<PathBuf> {
+        let own = if self.hides_cgroups { &self.cgroups[..] } else { &[] };
+        [&self.memberships[..], own].concat()
+    }
+
     /// The state document, with `status` as found out by the caller.
     pub(crate) fn state(&self, status: Status) -> State {
         let pid = match status {

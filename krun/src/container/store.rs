@@ -103,9 +103,10 @@ impl Store {
 
     /// Takes the name `id` for a new container and locks it.
     pub(crate) fn reserve(&self, id: &ContainerId) -> Result<(Entry, Lock), StoreError> {
-        make_directory(&self.root, DirBuilder::new().recursive(true))?;
+        // In a user's runtime directory what is not sticky may be cleared away.
+        make_directory(&self.root, DirBuilder::new().recursive(true).mode(0o1700))?;
         let directory = self.root.join(id);
-        make_directory(&directory, &mut DirBuilder::new())?;
+        make_directory(&directory, DirBuilder::new().mode(0o700))?;
         let entry = Entry { directory };
         // Made here and nowhere else: a file that appeared while the directory is being
         // removed would keep it from going.
@@ -116,10 +117,10 @@ impl Store {
     }
 }
 
-fn make_directory(path: &Path, builder: &mut DirBuilder) -> Result<(), StoreError> {
-    // Not for others: what a container is told may be secret. Joining a user namespace
-    // needs no access, everything in here is opened before.
-    builder.mode(0o700).create(path).map_err(|source| {
+/// Not for others: what a container is told may be secret. Joining a user namespace needs no access,
+/// everything in here is opened before.
+fn make_directory(path: &Path, builder: &DirBuilder) -> Result<(), StoreError> {
+    builder.create(path).map_err(|source| {
         if source.kind() == ErrorKind::AlreadyExists {
             StoreError::Exists
         } else {

@@ -10,9 +10,11 @@ use super::{LabelError, MappingError};
 use crate::container::cgroups::CgroupError;
 use crate::container::devices;
 use crate::container::id::IdError;
+use crate::container::limits::LimitsError;
 use crate::container::store::StoreError;
 use crate::own_binary::OwnBinaryError;
 use crate::policy::PolicyError;
+use crate::rootless::NamespaceError;
 use crate::systemd::SystemdError;
 use crate::workload::monitor::OpenError;
 
@@ -40,6 +42,21 @@ pub(crate) enum CreateError {
     /// The limits cannot be told to systemd.
     #[error("linux.resources")]
     Limits(#[source] serde_json::Error),
+    /// They cannot be set.
+    #[error(transparent)]
+    SetLimits(#[from] LimitsError),
+    /// A limit without a cgroup to set it in, in runc's words.
+    #[error("cannot set {0} limit: container could not join or create cgroup")]
+    NoCgroupFor(&'static str),
+    /// Version 2 has no place without a cgroup.
+    #[error("--cgroup-manager disabled: found cgroups of version 2, expected version 1")]
+    NoCgroups,
+    /// The hierarchies cannot be hidden from libcontainer.
+    #[error("hide the cgroups that cannot be had")]
+    HideCgroups(#[source] io::Error),
+    /// There is no user namespace.
+    #[error(transparent)]
+    UserNamespace(#[from] NamespaceError),
     /// The host's policy cannot be read, or denies the container.
     #[error(transparent)]
     Policy(#[from] PolicyError),

@@ -11,8 +11,10 @@ mod labels;
 mod later_mounts;
 mod mount_changes;
 mod own_dev;
+mod own_limits;
 mod owner_mappings;
 mod place;
+mod stay;
 mod tmpfs_mode;
 mod transform;
 mod unfinished;
@@ -36,7 +38,6 @@ use rustix::process::geteuid;
 use spec_compat::{Config, Status};
 
 pub(crate) use self::bundle::read_config;
-use self::cgroup_mount::Part;
 pub(crate) use self::descriptors::demand_open;
 pub(crate) use self::error::{CreateError, init_words};
 pub(crate) use self::hook_order::{HookOrder, Order};
@@ -45,7 +46,8 @@ use self::later_mounts::LaterMounts;
 use self::owner_mappings::MappedMount;
 pub(crate) use self::owner_mappings::{MappingError, ReplaceError, carry_out as map_owners};
 use self::place::Place;
-pub(crate) use self::transform::process_for_libcontainer;
+use self::stay::{Stay, Wish};
+pub(crate) use self::transform::{leave_out_user_namespace, process_for_libcontainer};
 use self::unfinished::Unfinished;
 pub(crate) use self::unfinished::reap_children;
 use crate::cli::{CreateOptions, Global};
@@ -53,9 +55,9 @@ use crate::container::cgroups;
 use crate::container::devices;
 use crate::container::forerunner::Forerunner;
 use crate::container::id::ContainerId;
-use crate::container::memberships::{self, Visit};
+use crate::container::memberships;
 use crate::container::pidfd_socket::{self, PidfdSocket};
-use crate::container::process::ProcessName;
+use crate::container::process::{self, ProcessName};
 use crate::container::record::Record;
 use crate::container::start_gate::{self, Reports};
 use crate::container::store::{Entry, Lock, Store, replace_file};
@@ -64,6 +66,7 @@ use crate::foreground::ConsoleSocket;
 use crate::log::{self, Log};
 use crate::own_binary;
 use crate::policy::{Decision, Mode, Policy};
+use crate::rootless::{self, ReadyNamespace};
 use crate::signals::HeldSignals;
 use crate::workload::agent::{Agent, Listening, Messenger};
 use crate::workload::executor::{RunsOn, Workload};
@@ -129,14 +132,13 @@ pub(crate) fn create(
     console: Console<'_>,
 ) -> Result<Created, CreateError> {
     let id = ContainerId::parse(id)?;
-    let hierarchies = cgroups::hierarchies()?;
-    let forerunner = Forerunner::send(&hierarchies);
-    let plan = Plan::make(global, options, hierarchies)?;
+    let mut plan = Plan::make(global, options)?;
+    let forerunner = plan.forerunner.take();
     console.demand_right(&plan.bundle.config)?;
     let pid_file = options.pid_file.as_deref().map(std::path::absolute).transpose();
     let pid_file = pid_file.map_err(CreateError::PidFile)?;
     let signals = HeldSignals::hold().map_err(CreateError::Signals)?;
-    let root = std::path::absolute(&global.root).map_err(CreateError::Root)?;
+    let root = std::path::absolute(rootless::state_root(global)).map_err(CreateError::Root)?;
     let (entry, lock) = Store::new(root).reserve(&id)?;
     let mut unfinished = Unfinished::new(entry);
     let record = plan.carry_out(log, &id, &lock, console, &mut unfinished)?;
@@ -154,7 +156,10 @@ pub(crate) fn create(
 #[derive(Debug)]
 struct Plan<'a> {
     hierarchies: Vec<MountInfo>,
+    forerunner: Option<Forerunner>,
     by_systemd: bool,
+    wish: Wish,
+    has_user_namespace: bool,
     options: &'a CreateOptions,
     bundle: bundle::Bundle,
     devices: devices::Decision,
@@ -167,12 +172,14 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn make(
-        global: &Global,
-        options: &'a CreateOptions,
-        hierarchies: Vec<MountInfo>,
-    ) -> Result<Self, CreateError> {
+    fn make(global: &Global, options: &'a CreateOptions) -> Result<Self, CreateError> {
         let bundle = bundle::Bundle::open(options.bundle.as_deref())?;
+        let has_user_namespace = global.in_user_namespace > 0 && rootless::is_in_user_namespace();
+        if !has_user_namespace {
+            rootless::enter(global, &rootless::state_root(global), &bundle.config)?;
+        }
+        let hierarchies = cgroups::hierarchies()?;
+        let forerunner = Forerunner::send(&hierarchies);
         let policy = Policy::read(global.policy_dir.as_deref())?;
         let decision = policy.decide(&bundle.config, &bundle.rootfs)?;
         if decision.mode == Mode::Native {
@@ -195,7 +202,10 @@ impl<'a> Plan<'a> {
         let agent = Agent::connect(&bundle.config, decision.mode).map_err(OpenError::from)?;
         Ok(Self {
             hierarchies,
-            by_systemd: global.systemd_cgroup,
+            forerunner,
+            by_systemd: global.is_by_systemd(),
+            wish: Wish::of(global, &bundle.config)?,
+            has_user_namespace,
             options,
             bundle,
             devices,
@@ -227,16 +237,24 @@ impl<'a> Plan<'a> {
         let directory = unfinished.entry().directory().to_path_buf();
         let memberships = memberships::directories(&hierarchies, &cgroup);
         unfinished.note_memberships(memberships.clone());
-        let all: Vec<_> = cgroups.iter().chain(&memberships).cloned().collect();
-        let parts = cgroup_mount::parts(&hierarchies, &all);
         let mut record = self.new_record(id, cgroups, memberships, place.unit());
         unfinished.entry().save(&record, lock)?;
+        let kept = self.bundle.config.document().to_string();
+        replace_file(&unfinished.entry().bundle_json(), kept.as_bytes())
+            .map_err(CreateError::WriteConfig)?;
         let standing = place.make(id, &self.bundle.config, &self.devices, unfinished)?;
         if cgroups::is_version_2() {
             version_2::prepare(&record.cgroups, &self.devices)?;
         }
         let gate = start_gate::create(&directory).map_err(CreateError::Gate)?;
-        self.write_config(unfinished.entry(), &cgroup, &parts)?;
+        let config = &self.bundle.config;
+        let user_namespace = if self.has_user_namespace {
+            None
+        } else {
+            ReadyNamespace::make_if_needed(config, self.wish != Wish::All)?
+        };
+        let stay = Stay::begin(&hierarchies, config, &mut record, self.wish)?;
+        self.write_config(&directory, &stay, &cgroup, &hierarchies, user_namespace.as_ref())?;
         if !self.bundle.config.mounts_on("/dev") {
             own_dev::clear(&self.bundle.rootfs).map_err(CreateError::OwnDev)?;
         }
@@ -247,14 +265,14 @@ impl<'a> Plan<'a> {
         let pidfd_socket = self.pidfd_socket.take();
         let devices = self.devices.clone();
         let bundle = &self.bundle;
+        let parts = cgroup_mount::parts(&hierarchies, &stay.places);
         let later = LaterMounts::of(bundle.config.document(), &bundle.rootfs, parts);
-        let visit = Visit::begin(&hierarchies, &record.memberships);
         let agent =
             self.agent.take().map(|agent| agent.await_listener(&record.state(Status::Creating)));
         let (messenger, listening) = agent.transpose().map_err(CreateError::Agent)?.unzip();
         let result = self.build(id, &directory, console, &gate, &record, listening);
         let told = messenger.map_or(Ok(()), Messenger::wait);
-        drop(visit);
+        drop(stay);
         log.send_causes_to(None);
         let reports = start_gate::drain(&gate);
         let container = result.map_err(|error| init_error(&error, &reports, &cwd))?;
@@ -292,6 +310,7 @@ impl<'a> Plan<'a> {
             process: None,
             cgroups,
             memberships,
+            hides_cgroups: false,
             unit: unit.map(str::to_owned),
             mode: self.decision.mode,
             rule: self.decision.rule.clone(),
@@ -305,26 +324,34 @@ impl<'a> Plan<'a> {
     /// Writes what libcontainer reads in place of the bundle's `config.json`, and keeps that.
     fn write_config(
         &self,
-        entry: &Entry,
+        directory: &Path,
+        stay: &Stay,
         cgroup: &Path,
-        parts: &[Part],
+        hierarchies: &[MountInfo],
+        user_namespace: Option<&ReadyNamespace>,
     ) -> Result<(), CreateError> {
-        let directory = entry.directory();
-        let kept = self.bundle.config.document().to_string();
-        replace_file(&entry.bundle_json(), kept.as_bytes()).map_err(CreateError::WriteConfig)?;
+        let mut ready = Vec::new();
+        ready.extend(user_namespace.map(|namespace| ("user", namespace.users())));
+        if let (Some(hidden), true) = (stay.mounts(), self.bundle.config.has_new_mount_namespace())
+        {
+            ready.push(("mount", user_namespace.map_or(hidden, ReadyNamespace::mounts)));
+        }
         let mut document = transform::for_libcontainer(&transform::Inputs {
             config: &self.bundle.config,
             bundle: &self.bundle.directory,
             rootfs: &self.bundle.rootfs,
-            cgroup,
-            devices: (!cgroups::is_version_2()).then_some(&self.devices),
+            cgroup: stay.path(cgroup),
+            devices: (!cgroups::is_version_2() && !stay.is_hidden()).then_some(&self.devices),
+            has_limits: stay.is_hidden(),
             own_path: &self.own_path,
             gate: &start_gate::path(directory),
             mapped: &self.mapped,
+            namespaces: &transform::Namespaces { has_user: self.has_user_namespace, ready },
         });
         tmpfs_mode::complete(&mut document["mounts"], &self.bundle.rootfs);
         if !cgroups::is_version_2() {
-            cgroup_mount::spell_out(&mut document["mounts"], parts);
+            let parts = cgroup_mount::parts(hierarchies, &stay.places);
+            cgroup_mount::spell_out(&mut document["mounts"], &parts);
         }
         replace_file(&directory.join("config.json"), document.to_string().as_bytes())
             .map_err(CreateError::WriteConfig)
@@ -342,6 +369,10 @@ impl<'a> Plan<'a> {
         let console = console.path(&self.bundle.config, directory).map_err(CreateError::Console)?;
         let preserved = i32::from(self.options.preserve_fds);
         let no_pivot = self.options.no_pivot;
+        // As with runc an ordinary user's containers keep his groups.
+        if !self.has_user_namespace {
+            process::leave_groups();
+        }
         let workload = Workload { listening, ..self.workload(id, gate, record) };
         ContainerBuilder::new(id.to_string(), SyscallType::default())
             .with_executor(workload)

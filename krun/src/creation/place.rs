@@ -1,6 +1,6 @@
 //! Which cgroup a new container gets, and who makes it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use spec_compat::Config;
 
@@ -21,14 +21,22 @@ pub(super) enum Place {
     Scope(Scope),
 }
 
+/// Whether the bundle leaves the cgroup to krun.
+pub(super) fn is_default(config: &Config) -> bool {
+    asked_path(config).is_none_or(|path| path.as_os_str().is_empty())
+}
+
+fn asked_path(config: &Config) -> Option<&Path> {
+    config.spec().linux().as_ref().and_then(|linux| linux.cgroups_path().as_deref())
+}
+
 impl Place {
     pub(super) fn of(
         config: &Config,
         id: &ContainerId,
         by_systemd: bool,
     ) -> Result<Self, CreateError> {
-        let linux = config.spec().linux().as_ref();
-        let asked = linux.and_then(|linux| linux.cgroups_path().as_deref());
+        let asked = asked_path(config);
         if by_systemd {
             let asked = asked.map(|path| path.to_string_lossy());
             Ok(Self::Scope(Scope::parse(asked.as_deref(), id.as_str())?))

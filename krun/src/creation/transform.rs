@@ -16,6 +16,8 @@
 //! * `process.user.umask` is always there, or it would be the caller's;
 //! * mounts lose `tmpcopyup` and `nosymfollow`, which libcontainer does not know, and mappings of
 //!   owners, which it refuses;
+//! * `linux.namespaces` is without what krun is in already, and names those that krun has made;
+//! * `linux.resources` is gone where krun has set the limits;
 //! * hooks are krun's stand-ins, or gone where krun runs them itself; before the first of them krun
 //!   sees to those mappings.
 
@@ -39,9 +41,45 @@ pub(super) struct Inputs<'a> {
     pub(super) cgroup: &'a Path,
     /// The rules libcontainer is to enforce, if it can.
     pub(super) devices: Option<&'a Decision>,
+    /// The limits are set already.
+    pub(super) has_limits: bool,
     pub(super) own_path: &'a Path,
     pub(super) gate: &'a Path,
     pub(super) mapped: &'a [MappedMount],
+    pub(super) namespaces: &'a Namespaces,
+}
+
+/// What becomes of the bundle's namespaces.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Namespaces {
+    /// krun is in the user namespace already.
+    pub(super) has_user: bool,
+    /// Where those are that krun has made, by their type.
+    pub(super) ready: Vec<(&'static str, String)>,
+}
+
+impl Namespaces {
+    fn put_into(&self, linux: &mut Value) {
+        let Some(members) = linux.as_object_mut() else { return };
+        if self.has_user {
+            leave_out_user_namespace(members);
+        }
+        let namespaces = members.get_mut("namespaces").and_then(Value::as_array_mut);
+        let Some(namespaces) = namespaces else { return };
+        for (kind, path) in &self.ready {
+            for namespace in namespaces.iter_mut().filter(|one| one["type"] == *kind) {
+                namespace["path"] = json!(path);
+            }
+        }
+    }
+}
+
+/// For a process that is there already.
+pub(crate) fn leave_out_user_namespace(linux: &mut Map<String, Value>) {
+    linux.retain(|name, _| name != "uidMappings" && name != "gidMappings");
+    if let Some(namespaces) = linux.get_mut("namespaces").and_then(Value::as_array_mut) {
+        namespaces.retain(|namespace| namespace["type"] != "user");
+    }
 }
 
 /// runc's default, whatever the caller's is.
@@ -55,8 +93,12 @@ pub(super) fn for_libcontainer(inputs: &Inputs<'_>) -> Value {
     let mut document = inputs.config.document().clone();
     document["root"]["path"] = json!(inputs.rootfs);
     change_linux(&mut document["linux"], inputs.cgroup);
+    inputs.namespaces.put_into(&mut document["linux"]);
     if let Some(decision) = inputs.devices {
         document["linux"]["resources"]["devices"] = decision.document();
+    }
+    if inputs.has_limits {
+        document["linux"]["resources"] = Value::Null;
     }
     process_for_libcontainer(inputs.config, &mut document["process"]);
     replace_hooks(&mut document, inputs);

@@ -22,6 +22,7 @@ use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::container::{ContainerStatus, State as LibcontainerState};
 use libcontainer::syscall::syscall::SyscallType;
 use procfs::process::MountInfo;
+use serde_json::Value;
 use spec_compat::{Config, Status};
 use tempfile::TempDir;
 
@@ -31,15 +32,17 @@ use crate::container::cgroups;
 use crate::container::forerunner::Forerunner;
 use crate::container::memberships::Visit;
 use crate::container::pidfd_socket::{self, PidfdSocket};
-use crate::container::process::ProcessName;
+use crate::container::process::{self, ProcessName};
 use crate::container::record::Record;
 use crate::container::start_gate;
 use crate::container::store::{Entry, replace_file};
 use crate::creation::{
-    Console, demand_no_label, demand_open, init_words, process_for_libcontainer, reap_children,
+    Console, demand_no_label, demand_open, init_words, leave_out_user_namespace,
+    process_for_libcontainer, reap_children,
 };
 use crate::error_chain;
 use crate::log::Log;
+use crate::rootless::HiddenCgroups;
 use crate::signals::SignalNumber;
 use crate::workload::agent::{Agent, Messenger};
 use crate::workload::executor::{RunsOn, Workload};
@@ -112,11 +115,13 @@ impl Plan<'_> {
         container: &Path,
         console: Console<'_>,
     ) -> Result<ProcessName, ExecError> {
-        let place = Place::make(container, self.record, self.init).map_err(ExecError::Place)?;
+        let user_namespace = self.config.has_user_namespace().then_some(self.init);
+        let place = Place::make(container, self.record, self.init, user_namespace.is_some())
+            .map_err(ExecError::Place)?;
         let directory = place.directory.path().to_path_buf();
         let socket = console.path(&self.config, &directory).map_err(ExecError::Console)?;
-        let process = directory.join("process.json");
-        self.write_process(&process)?;
+        let process_file = directory.join("process.json");
+        self.write_process(&process_file)?;
         let gate = Rc::new(start_gate::create(&directory).map_err(ExecError::Place)?);
 
         let id = self.record.id.clone();
@@ -124,7 +129,10 @@ impl Plan<'_> {
         let preserved = i32::from(self.arguments.preserve_fds);
         let ignore_paused = self.arguments.ignore_paused;
         let below = self.arguments.cgroup.first().cloned();
-        let memberships = self.record.memberships.clone();
+        // In the user namespace the answer would be another one.
+        let leaves_groups = rustix::process::geteuid().is_root();
+        let hides_cgroups = self.record.hides_cgroups;
+        let memberships = self.record.entered_by_krun();
         let directories = self.record.cgroups.clone();
         let user_namespace = self.config.has_user_namespace().then_some(self.init);
         let hierarchies = mem::take(&mut self.hierarchies);
@@ -135,6 +143,11 @@ impl Plan<'_> {
         log.send_causes_to(gate.try_clone().ok());
         let visit = Visit::begin(&hierarchies, &memberships);
         let build = |is_beside: bool| {
+            leaves_groups.then(process::leave_groups);
+            let _hidden = hides_cgroups
+                .then(|| HiddenCgroups::begin(&hierarchies))
+                .transpose()
+                .map_err(|error| format!("hide the cgroups that cannot be had: {error}"))?;
             ContainerBuilder::new(id, SyscallType::default())
                 .with_executor(workload)
                 .with_root_path(&directory)
@@ -142,7 +155,7 @@ impl Plan<'_> {
                 .and_then(|builder| {
                     builder
                         .as_tenant()
-                        .with_process(Some(&process))
+                        .with_process(Some(&process_file))
                         .with_detach(true)
                         .with_ignore_paused(ignore_paused)
                         .with_sub_cgroup(below)
@@ -206,13 +219,28 @@ struct Place {
 }
 
 impl Place {
-    fn make(container: &Path, record: &Record, init: ProcessName) -> io::Result<Self> {
+    /// `is_inside` tells that libcontainer is called in the container's user namespace. It would take it
+    /// for one that is to be made by somebody who may not set groups.
+    fn make(
+        container: &Path,
+        record: &Record,
+        init: ProcessName,
+        is_inside: bool,
+    ) -> io::Result<Self> {
         let directory = tempfile::Builder::new().prefix("exec-").tempdir_in(container)?;
         let inner = directory.path().join(&record.id);
         DirBuilder::new().mode(0o700).create(&inner)?;
+        let mut bundle = container;
+        if is_inside {
+            let mut document: Value =
+                serde_json::from_slice(&fs::read(container.join("config.json"))?)?;
+            document["linux"].as_object_mut().map(leave_out_user_namespace);
+            bundle = directory.path();
+            replace_file(&bundle.join("config.json"), document.to_string().as_bytes())?;
+        }
         let status = ContainerStatus::Running;
         let state =
-            LibcontainerState::new(&record.id, status, Some(init.pid), container.to_path_buf());
+            LibcontainerState::new(&record.id, status, Some(init.pid), bundle.to_path_buf());
         fs::write(inner.join("state.json"), serde_json::to_vec(&state)?)?;
         Ok(Self { directory })
     }

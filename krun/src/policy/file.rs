@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::condition::Condition;
 use super::preset;
+use crate::rootless;
 
 /// A policy is some kilobytes.
 const LARGEST: u64 = 1 << 20;
@@ -135,7 +136,7 @@ pub(super) fn read_all(directory: &Path, must_exist: bool) -> Result<Vec<Rule>, 
 fn demand_trusted(path: &Path, status: &fs::Metadata) -> Result<(), PolicyError> {
     let reason = if status.is_symlink() {
         "it is a symbolic link: put the file itself there".to_owned()
-    } else if status.uid() != 0 && status.uid() != rustix::process::geteuid().as_raw() {
+    } else if !is_trusted(status.uid()) {
         format!("it belongs to user {}: chown root", status.uid())
     } else if status.mode() & WRITABLE_BY_OTHERS != 0 {
         format!("its mode is {:o}, so others can write it: chmod go-w", status.mode() & 0o7777)
@@ -143,6 +144,13 @@ fn demand_trusted(path: &Path, status: &fs::Metadata) -> Result<(), PolicyError>
         return Ok(());
     };
     Err(PolicyError::Untrusted { path: path.into(), reason })
+}
+
+/// Root and the caller are. In a user namespace the host's root is one of those who have no number there.
+fn is_trusted(owner: u32) -> bool {
+    owner == 0
+        || owner == rustix::process::geteuid().as_raw()
+        || rootless::is_in_user_namespace() && owner == rootless::nobody()
 }
 
 /// Who can write a directory above can put another one in the place of this one.

@@ -3,7 +3,8 @@
 //! In the container `/proc/1/exe` is this file, so a container must not be able to write it
 //! (CVE-2019-5736). While it runs Linux refuses with `ETXTBSY`, but a patient attacker could
 //! wait for the end. So what is opened is a read-only mount of the file, made for this
-//! purpose and attached nowhere: whoever opens it through `/proc` gets `EROFS`.
+//! purpose and attached nowhere: whoever opens it through `/proc` gets `EROFS`. An ordinary user makes no
+//! mounts, nor can his containers write what he cannot.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -42,7 +43,9 @@ pub(crate) fn open_monitor(path: Option<&Path>) -> Result<OwnedFd, MonitorError>
         Err(error) => {
             let monitor = open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
                 .map_err(|errno| MonitorError::Open { path, reason: word(errno) })?;
-            tracing::warn!("the monitor is opened without a read-only mount: {error}");
+            if rustix::process::geteuid().is_root() {
+                tracing::warn!("the monitor is opened without a read-only mount: {error}");
+            }
             Ok(monitor)
         }
     }

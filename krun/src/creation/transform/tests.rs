@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use spec_compat::Config;
 
-use super::{Inputs, for_libcontainer};
+use super::{Inputs, Namespaces, for_libcontainer};
 use crate::container::devices;
 
 /// A minimal document with `changes` put at the top, transformed.
@@ -25,10 +25,30 @@ fn transformed(changes: &Value) -> Value {
         rootfs: Path::new("/bundle/rootfs"),
         cgroup: Path::new("/web"),
         devices: Some(&devices::decide(&config).unwrap()),
+        has_limits: false,
         own_path: Path::new("/opt/krun"),
         gate: Path::new("/run/krun/web/exec.fifo"),
         mapped: &[],
+        namespaces: &Namespaces::default(),
     })
+}
+
+#[test]
+fn namespaces_that_are_there_are_not_asked_for() {
+    let namespaces = json!({
+        "linux": {
+            "namespaces": [{ "type": "user" }, { "type": "mount" }, { "type": "pid" }],
+            "uidMappings": [{ "containerID": 0, "hostID": 1000, "size": 1 }],
+        },
+    });
+    let ready = vec![("mount", "/proc/self/fd/9".to_owned())];
+    let inside = Namespaces { has_user: true, ready };
+    let mut document = namespaces.clone();
+
+    inside.put_into(&mut document["linux"]);
+
+    let expected = json!([{ "type": "mount", "path": "/proc/self/fd/9" }, { "type": "pid" }]);
+    assert_eq!(document["linux"], json!({ "namespaces": expected }));
 }
 
 #[test]

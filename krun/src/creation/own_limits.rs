@@ -1,0 +1,100 @@
+//! The limits of a container that libcontainer cannot put into its cgroups, as krun does it instead.
+//!
+//! What a limit needs and there is no cgroup for is refused, in runc's words.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+use spec_compat::Config;
+
+use super::CreateError;
+use crate::container::limits::{self, Limits};
+
+/// The parts of `linux.resources`, and what each needs. Rules about devices are left to the user's
+/// permissions.
+const NEEDS: [(&str, &str); 6] = [
+    ("memory", "memory"),
+    ("cpu", "cpu"),
+    ("pids", "pids"),
+    ("blockIO", "blkio"),
+    ("hugepageLimits", "hugetlb"),
+    ("network", "net_cls"),
+];
+
+/// Sets the limits in those of the container's cgroups that it has.
+pub(super) fn set(config: &Config, cgroups: &[PathBuf]) -> Result<(), CreateError> {
+    let resources = &config.document()["linux"]["resources"];
+    for (part, controller) in NEEDS {
+        let is_there = cgroups.iter().any(|path| has_controller(path, controller));
+        if is_limit(&resources[part]) && !is_there {
+            return Err(CreateError::NoCgroupFor(controller));
+        }
+    }
+    if resources.is_null() {
+        return Ok(());
+    }
+    let limits: Limits = serde_json::from_value(resources.clone()).map_err(CreateError::Limits)?;
+    Ok(limits::change(cgroups, &limits)?)
+}
+
+/// Each controller has files of its own; the one that is a part of another's name is followed by a dot.
+fn has_controller(cgroup: &PathBuf, controller: &str) -> bool {
+    let entries = std::fs::read_dir(cgroup).into_iter().flatten().flatten();
+    let prefix = format!("{controller}.");
+    entries.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
+}
+
+/// Whether there is anything but what stands for no limit.
+fn is_limit(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(value) => *value,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(all) => all.iter().any(is_limit),
+        Value::Object(members) => members.values().any(is_limit),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+    use spec_compat::Config;
+
+    use super::set;
+
+    fn config(resources: &serde_json::Value) -> Config {
+        let document = json!({
+            "ociVersion": "1.0.2", "root": {"path": "fs"},
+            "process": {"args": ["a"], "cwd": "/"}, "linux": {"resources": resources},
+        });
+        Config::parse(document.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_limit_needs_its_cgroup() {
+        let pids = tempfile::tempdir().unwrap();
+        fs::write(pids.path().join("pids.max"), "max").unwrap();
+        let cgroups = [pids.path().to_owned()];
+
+        set(&config(&json!({"pids": {"limit": 7}})), &cgroups).unwrap();
+        let refused = set(&config(&json!({"memory": {"limit": 4096}})), &cgroups).unwrap_err();
+
+        assert_eq!(fs::read_to_string(pids.path().join("pids.max")).unwrap(), "7");
+        assert_eq!(
+            refused.to_string(),
+            "cannot set memory limit: container could not join or create cgroup"
+        );
+    }
+
+    #[test]
+    fn what_is_no_limit_needs_none() {
+        let nothing = json!({
+            "devices": [{"allow": false, "access": "rwm"}], "pids": {"limit": 0}, "cpu": {},
+        });
+
+        set(&config(&nothing), &[]).unwrap();
+    }
+}

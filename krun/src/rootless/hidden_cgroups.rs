@@ -1,0 +1,75 @@
+//! The hierarchies of version 1, hidden from libcontainer.
+//!
+//! libcontainer puts every container into a cgroup of each hierarchy, and takes it for a fault if it may
+//! not. runc passes over that in a rootless container. krun then has entered what it may enter, which
+//! its children inherit; libcontainer gets a stand-in, whose files are files like others. It is mounted in
+//! a namespace of krun's own for as long as this lives, and not in the one that is for the container.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+use nix::sched::{CloneFlags, setns, unshare};
+use procfs::process::MountInfo;
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::process::fchdir;
+
+/// Where hierarchies are mounted.
+const HIERARCHIES: &str = "/sys/fs/cgroup";
+const OWN_NAMESPACE: &str = "/proc/self/ns/mnt";
+
+/// The state of being hidden.
+#[derive(Debug)]
+pub(crate) struct HiddenCgroups {
+    /// Where krun belongs.
+    home: OwnedFd,
+    directory: OwnedFd,
+    /// A copy of that, without the stand-in.
+    unchanged: OwnedFd,
+}
+
+impl HiddenCgroups {
+    /// The `cgroupsPath` to be used with the stand-in: its files are at the top.
+    pub(crate) const PATH: &str = "/";
+
+    /// Hides the hierarchies from this process and its children.
+    pub(crate) fn begin(hierarchies: &[MountInfo]) -> io::Result<Self> {
+        let home = File::open(OWN_NAMESPACE)?.into();
+        let directory = File::open(".")?.into();
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        let unchanged = File::open(OWN_NAMESPACE)?.into();
+        let hidden = Self { home, directory, unchanged };
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+        mount_change("/", private)?;
+        mount("krun", HIERARCHIES, "tmpfs", MountFlags::empty(), c"mode=755")?;
+        for hierarchy in hierarchies.iter().filter(|one| one.fs_type == "cgroup") {
+            if hierarchy.mount_point.starts_with(HIERARCHIES) {
+                make_stand_in(&hierarchy.mount_point)?;
+            }
+        }
+        Ok(hidden)
+    }
+
+    /// The mount namespace for the container: libcontainer's processes inherit the descriptor.
+    pub(crate) fn mounts_for_container(&self) -> String {
+        format!("/proc/self/fd/{}", self.unchanged.as_raw_fd())
+    }
+}
+
+fn make_stand_in(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    File::create(path.join("cgroup.procs")).map(drop)
+}
+
+impl Drop for HiddenCgroups {
+    fn drop(&mut self) {
+        let back = setns(&self.home, CloneFlags::CLONE_NEWNS).map_err(io::Error::from);
+        let back = back.and_then(|()| Ok(fchdir(&self.directory)?));
+        if let Err(error) = back {
+            // So it is for a child of `exec`'s, which ends here.
+            tracing::debug!("go back to the mount namespace: {error}");
+        }
+    }
+}

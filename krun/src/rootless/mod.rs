@@ -1,0 +1,62 @@
+//! krun without the host's full rights: as an ordinary user, or as root of a user namespace that an
+//! engine, such as podman, has made for one.
+//!
+//! What is different then, as with runc: the state is kept in the user's own directory, a cgroup that
+//! cannot be had is done without, and a bundle's user namespace has to be there before anything else.
+
+mod hidden_cgroups;
+mod id_maps;
+mod new_namespace;
+mod ready_namespace;
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::process::geteuid;
+
+pub(crate) use self::hidden_cgroups::HiddenCgroups;
+pub(crate) use self::new_namespace::{NamespaceError, enter};
+pub(crate) use self::ready_namespace::ReadyNamespace;
+use crate::cli::{Global, Rootless};
+
+/// Where root's containers are remembered.
+const ROOTS_DIRECTORY: &str = "/run/krun";
+
+/// The directory of the containers' state.
+pub(crate) fn state_root(global: &Global) -> PathBuf {
+    global.root.clone().unwrap_or_else(|| {
+        let runtime = env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty());
+        let runtime = runtime.filter(|_| has_own_runtime_directory());
+        runtime.map_or_else(|| ROOTS_DIRECTORY.into(), |path| Path::new(&path).join("krun"))
+    })
+}
+
+/// The root of a user namespace may be a container's, which has the variable by accident.
+fn has_own_runtime_directory() -> bool {
+    !geteuid().is_root()
+        || is_in_user_namespace() && env::var_os("USER").is_none_or(|user| user != "root")
+}
+
+/// Whether a cgroup that this process has no right to is done without.
+pub(crate) fn forgives_cgroups(global: &Global) -> bool {
+    match global.rootless {
+        Rootless::Auto => !geteuid().is_root() || is_in_user_namespace(),
+        Rootless::Always => true,
+        Rootless::Never => false,
+    }
+}
+
+/// The number that stands for users who have none in this user namespace.
+pub(crate) fn nobody() -> u32 {
+    const USUAL: u32 = 65534;
+    let number = fs::read_to_string("/proc/sys/kernel/overflowuid");
+    number.ok().and_then(|number| number.trim().parse().ok()).unwrap_or(USUAL)
+}
+
+/// Whether users of this process are not those of the whole host.
+pub(crate) fn is_in_user_namespace() -> bool {
+    // A kernel without user namespaces has no such file.
+    let map = fs::read_to_string("/proc/self/uid_map");
+    map.is_ok_and(|map| !map.split_whitespace().eq(["0", "0", "4294967295"]))
+}
