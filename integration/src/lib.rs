@@ -22,6 +22,7 @@ pub mod footprint;
 pub mod guests;
 pub mod native_and_km;
 pub mod network;
+pub mod ordinary_user;
 pub mod outcome;
 pub mod podman;
 pub mod rootfs;
