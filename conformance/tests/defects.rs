@@ -7,7 +7,7 @@
 //! | D3 | `noNewPrivileges: false` with a profile fails | `integration/tests/native.rs`: `further_programs_…` |
 //! | D4 | `rprivate`, `rshared`, `rslave` of the root are refused | `every_propagation_of_the_root_is_taken` |
 //! | D5 | a program needs `PATH`, even an absolute one | `a_program_needs_no_path_variable` |
-//! | D6 | idmapped mounts and personalities fall by the wayside | here; `integration/tests/fields.rs`: `scheduler_…` |
+//! | D6 | idmapped mounts and personalities fall by the wayside | `integration/tests/fields.rs`: `owners_in_a_mount_…`, `scheduler_…` |
 //! | D7 | a container in a frozen cgroup waits for ever | `a_frozen_cgroup_takes_no_container` |
 //! | D8 | `run` misses its child's end | `a_hundred_short_runs_come_to_an_end` |
 //! | D9 | `start` returns before the program begins | `start_returns_when_the_program_has_begun` and the next one |
@@ -31,7 +31,7 @@ use std::process::{Child, Command};
 use anyhow::{Context, Result, bail};
 use conformance::{Stage, assert_same, failure};
 use integration::bundle::Bundle;
-use integration::outcome::{self, End, TIME_LIMIT};
+use integration::outcome::{self, TIME_LIMIT};
 use integration::runtime::Runtime;
 use rustix::process::{Pid, WaitOptions};
 use serde_json::{Value, json};
@@ -121,27 +121,6 @@ fn a_program_needs_no_path_variable() {
         let run = stage.with_bundle(&["run"], &["box"])?;
         Ok((run.end, run.stdout()))
     });
-}
-
-#[test]
-fn an_idmapped_mount_is_refused_by_name() {
-    for (runtime, mut bundle) in each_way(&SLEEP) {
-        let features = runtime.must(["features"]).unwrap().stdout;
-        let features: Value = serde_json::from_slice(&features).unwrap();
-        let mapping = json!([{"containerID": 0, "hostID": 100_000, "size": 1000}]);
-        let source = bundle.in_rootfs("data");
-        let mount = json!({"destination": "/data", "type": "bind", "source": source,
-            "options": ["bind"], "uidMappings": mapping, "gidMappings": mapping});
-        bundle.change(|spec| spec["mounts"].as_array_mut().unwrap().push(mount)).unwrap();
-        let create = ["create", "--bundle", bundle.path().to_str().unwrap(), "box"];
-
-        let refused = runtime.call(create).unwrap();
-
-        assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], json!(false));
-        assert_eq!(refused.end, End::Exited(1), "{refused:?}");
-        assert!(refused.stderr().contains("idmapped mounts are not supported"), "{refused:?}");
-        bundle.footprint.ensure_nothing_is_left().unwrap();
-    }
 }
 
 /// The cgroups of the stage's containers that hold this file, on either version.

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const NATIVE: &str = "[[rule]]\nid = \"all\"\nmode = \"native\"\n";
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const ASKED_ABOUT: [&str; 6] = ["mkdir", "openat", "execve", "newfstatat", "getcwd", "clone3"];
 
 fn runtimes() -> [Runtime; 3] {
@@ -155,8 +155,8 @@ fn a_further_program_has_a_listener_of_its_own_and_the_programs_rights() {
         }
         assert_eq!(told[0]["pid"], first);
         assert_ne!(told[1]["pid"], first);
-        let states: Vec<_> = told.iter().map(|told| told["state"]["status"].clone()).collect();
-        let seen = (printed, lines.join("\n"), states, asked(&said).len());
+        let told_as: Vec<_> = told.iter().map(|told| told["state"]["status"].clone()).collect();
+        let seen = (printed, lines.join("\n"), told_as, asked(&said).len());
         sleeper.finish();
         seen
     });

@@ -32,7 +32,8 @@ fn podman_user() -> OrdinaryUser {
 fn assert_same_run(user: &OrdinaryUser, options: &[&str], program: &[&str]) -> Outcome {
     let run = ["run", "--rm", "--network", "none"];
     let args = [&run[..], options, &[IMAGE], program].concat();
-    let [expected, got] = ["runc", "krun"].map(|runtime| user.podman(runtime, &args).unwrap());
+    let [expected, got] =
+        ["runc", "krun"].map(|runtime| user.podman(runtime, &args).expect("podman runs"));
     assert_eq!(seen(&got), seen(&expected), "{args:?}\nrunc: {expected:?}\nkrun: {got:?}");
     got
 }

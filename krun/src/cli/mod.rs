@@ -95,13 +95,6 @@ pub(crate) enum CgroupManager {
     Disabled,
 }
 
-impl Global {
-    /// Whether systemd is to make the cgroups.
-    pub(crate) fn is_by_systemd(&self) -> bool {
-        self.systemd_cgroup || self.cgroup_manager == Some(CgroupManager::Systemd)
-    }
-}
-
 /// Whether a cgroup that cannot be had is done without. The words are those of Go's `ParseBool`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Rootless {

@@ -68,7 +68,7 @@ use crate::own_binary;
 use crate::policy::{Decision, Mode, Policy};
 use crate::rootless::{self, ReadyNamespace};
 use crate::signals::HeldSignals;
-use crate::workload::agent::{Agent, Listening, Messenger};
+use crate::workload::agent::{self, Agent, Listening, Messenger};
 use crate::workload::executor::{RunsOn, Workload};
 use crate::workload::monitor::OpenError;
 
@@ -203,7 +203,7 @@ impl<'a> Plan<'a> {
         Ok(Self {
             hierarchies,
             forerunner,
-            by_systemd: global.is_by_systemd(),
+            by_systemd: place::is_by_systemd(global),
             wish: Wish::of(global, &bundle.config)?,
             has_user_namespace,
             options,
@@ -267,9 +267,9 @@ impl<'a> Plan<'a> {
         let bundle = &self.bundle;
         let parts = cgroup_mount::parts(&hierarchies, &stay.places);
         let later = LaterMounts::of(bundle.config.document(), &bundle.rootfs, parts);
-        let agent =
-            self.agent.take().map(|agent| agent.await_listener(&record.state(Status::Creating)));
-        let (messenger, listening) = agent.transpose().map_err(CreateError::Agent)?.unzip();
+        let (messenger, listening) =
+            agent::await_listener(self.agent.take(), &record.state(Status::Creating))
+                .map_err(CreateError::Agent)?;
         let result = self.build(id, &directory, console, &gate, &record, listening);
         let told = messenger.map_or(Ok(()), Messenger::wait);
         drop(stay);

@@ -6,6 +6,7 @@ use spec_compat::Config;
 
 use super::error::CreateError;
 use super::unfinished::Unfinished;
+use crate::cli::{CgroupManager, Global};
 use crate::container::cgroups;
 use crate::container::devices::Decision;
 use crate::container::id::ContainerId;
@@ -19,6 +20,11 @@ pub(super) enum Place {
     Path(PathBuf),
     /// A unit that systemd makes.
     Scope(Scope),
+}
+
+/// Whether systemd is to make the cgroups.
+pub(super) fn is_by_systemd(global: &Global) -> bool {
+    global.systemd_cgroup || global.cgroup_manager == Some(CgroupManager::Systemd)
 }
 
 /// Whether the bundle leaves the cgroup to krun.

@@ -34,7 +34,7 @@ use crate::container::memberships::Visit;
 use crate::container::pidfd_socket::{self, PidfdSocket};
 use crate::container::process::{self, ProcessName};
 use crate::container::record::Record;
-use crate::container::start_gate;
+use crate::container::start_gate::{self, Reports};
 use crate::container::store::{Entry, replace_file};
 use crate::creation::{
     Console, demand_no_label, demand_open, init_words, leave_out_user_namespace,
@@ -44,7 +44,7 @@ use crate::error_chain;
 use crate::log::Log;
 use crate::rootless::HiddenCgroups;
 use crate::signals::SignalNumber;
-use crate::workload::agent::{Agent, Messenger};
+use crate::workload::agent::{self, Agent, Messenger};
 use crate::workload::executor::{RunsOn, Workload};
 use crate::workload::monitor::OpenError;
 
@@ -134,11 +134,10 @@ impl Plan<'_> {
         let hides_cgroups = self.record.hides_cgroups;
         let memberships = self.record.entered_by_krun();
         let directories = self.record.cgroups.clone();
-        let user_namespace = self.config.has_user_namespace().then_some(self.init);
         let hierarchies = mem::take(&mut self.hierarchies);
-        let state = self.record.state(Status::Running);
-        let agent = self.agent.take().map(|agent| agent.await_listener(&state));
-        let (messenger, listening) = agent.transpose().map_err(ExecError::Agent)?.unzip();
+        let (messenger, listening) =
+            agent::await_listener(self.agent.take(), &self.record.state(Status::Running))
+                .map_err(ExecError::Agent)?;
         let workload = Workload { listening, ..self.workload(&gate) };
         log.send_causes_to(gate.try_clone().ok());
         let visit = Visit::begin(&hierarchies, &memberships);
@@ -172,15 +171,7 @@ impl Plan<'_> {
         let told = messenger.map_or(Ok(()), Messenger::wait);
         drop(visit);
         log.send_causes_to(None);
-        let reports = start_gate::drain(&gate);
-        if let Some(fault) = reports.fault {
-            return Err(ExecError::Program(fault));
-        }
-        let pid = result.map_err(|text: String| {
-            let cwd = cwd.display().to_string();
-            ExecError::Program(init_words(&text, reports.cause.as_deref(), &cwd))
-        })?;
-        let process = ProcessName::of(pid).map_err(ExecError::Process)?;
+        let process = started(result, start_gate::drain(&gate), &cwd)?;
         told.map(|()| process).map_err(|error| {
             _ = process.signal(SignalNumber::KILL);
             ExecError::Agent(error)
@@ -209,6 +200,22 @@ impl Plan<'_> {
             prepared: OnceCell::new(),
         }
     }
+}
+
+/// The process, or why there is none, in the best words there are for it.
+fn started(
+    result: Result<i32, String>,
+    reports: Reports,
+    cwd: &Path,
+) -> Result<ProcessName, ExecError> {
+    if let Some(fault) = reports.fault {
+        return Err(ExecError::Program(fault));
+    }
+    let pid = result.map_err(|text| {
+        let cwd = cwd.display().to_string();
+        ExecError::Program(init_words(&text, reports.cause.as_deref(), &cwd))
+    })?;
+    ProcessName::of(pid).map_err(ExecError::Process)
 }
 
 /// A directory in which libcontainer finds the container and puts its sockets, so that

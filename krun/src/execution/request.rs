@@ -44,11 +44,9 @@ fn read_process(path: &Path) -> Result<Value, ExecError> {
 /// Takes what the file does not say from the container's own process, as runc does.
 fn complete(process: &mut Value, mut containers: Value) {
     for name in ["capabilities", "rlimits", "apparmorProfile", "selinuxLabel"] {
-        let is_said = match &process[name] {
-            Value::Array(limits) => !limits.is_empty(),
-            said => !said.is_null() && said != "",
-        };
-        if !is_said {
+        let said = &process[name];
+        let is_empty = said.as_array().is_some_and(Vec::is_empty) || said == "";
+        if said.is_null() || is_empty {
             process[name] = containers[name].take();
         }
     }

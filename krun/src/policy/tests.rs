@@ -235,8 +235,8 @@ fn tasks_cannot_be_ecss_agent_or_pause_container() {
         "/linux/namespaces": [{"type": "pid"}],
         "/process/args": ["/sbin/docker-init", "--", "/agent"],
         "/mounts": [
-            {"destination": "/data", "type": "bind", "source": "/var/lib/ecs/data"},
-            {"destination": "/etc/ecs", "type": "bind", "source": "/etc/ecs"},
+            {"destination": "/data", "source": "/var/lib/ecs/data", "options": ["rbind"]},
+            {"destination": "/etc/ecs", "source": "/etc/ecs", "options": ["rbind"]},
         ],
     });
     let mut task = agent.clone();

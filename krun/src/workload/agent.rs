@@ -79,9 +79,8 @@ impl Agent {
         Ok(Some(Self { socket, metadata, filter, flags, rights }))
     }
 
-    /// Starts the child that passes the descriptor on, with the state of the container as it is
-    /// when the process is made.
-    pub(crate) fn await_listener(self, state: &State) -> io::Result<(Messenger, Listening)> {
+    /// Starts the child that passes the descriptor on.
+    fn await_listener(self, state: &State) -> io::Result<(Messenger, Listening)> {
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         // The process does not know its number on the host: the kernel says it.
@@ -104,6 +103,15 @@ impl Agent {
         let way_out = Rc::new(theirs.take().ok_or(io::ErrorKind::BrokenPipe)?);
         Ok((Messenger(child), Listening { way_out, filter: Rc::new(filter), flags, rights }))
     }
+}
+
+/// Starts the child that passes the descriptor on to the agent, if there is one, with the state of the
+/// container as it is when the process is made.
+pub(crate) fn await_listener(
+    agent: Option<Agent>,
+    state: &State,
+) -> io::Result<(Option<Messenger>, Option<Listening>)> {
+    Ok(agent.map(|agent| agent.await_listener(state)).transpose()?.unzip())
 }
 
 impl Messenger {

@@ -25,6 +25,7 @@ fn record() -> Record {
         unit: None,
         cgroups: Vec::new(),
         memberships: Vec::new(),
+        hides_cgroups: false,
         mode: Mode::Vm,
         rule: "default".into(),
         has_pid_namespace: true,
