@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use integration::bundle::Bundle;
+use integration::guests;
 use integration::runtime::Runtime;
 use nix::sys::resource::{UsageWho, getrusage};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -22,14 +23,13 @@ const ROUNDS: usize = 60;
 const WARM_UP: usize = 5;
 /// Before each life. Right after another one Linux takes less time to put a process into a cgroup.
 const PAUSE: Duration = Duration::from_millis(50);
-/// A policy by which everything is native.
-const NATIVE: &str = "[[rule]]\nid = \"all\"\nmode = \"native\"\n";
 
 fn main() -> Result<()> {
-    let native = Runtime::krun_with_policy(NATIVE)?;
+    let native = Runtime::krun_natively()?;
     let contestants =
         [("runc", Runtime::runc()?), ("krun", Runtime::krun()?), ("krun, native", native)];
-    let bundle = Bundle::with_args(&["/bin/true"])?;
+    let bundle = Bundle::with_args(&["/bin/static-true"])?;
+    guests::c_text("int main(void) { return 0; }\n", &bundle.in_rootfs("bin/static-true"))?;
     // Before runc, whose commands are children of this process as well.
     for (_, runtime) in &contestants[1..] {
         life(runtime, &bundle)?;

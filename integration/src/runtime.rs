@@ -22,7 +22,7 @@ pub const RUNTIMES: [&str; 3] = ["runc", "krun", NATIVELY];
 const NATIVELY: &str = "krun-native";
 
 /// Makes every container a native one.
-const ALL_NATIVE: &str = "[[rule]]\nid = \"all\"\nmode = \"native\"\n";
+pub const ALL_NATIVE: &str = "[[rule]]\nid = \"all\"\nmode = \"native\"\n";
 
 /// Writes a policy for [`NATIVELY`] below this directory. Returns the policy's directory.
 pub fn native_policy(directory: &Path) -> Result<PathBuf> {

@@ -16,14 +16,11 @@ use integration::sleeper::Sleeper;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const NATIVE: &str = "[[rule]]\nid = \"all\"\nmode = \"native\"\n";
 const PATIENCE: Duration = Duration::from_mins(1);
 const ASKED_ABOUT: [&str; 6] = ["mkdir", "openat", "execve", "newfstatat", "getcwd", "clone3"];
 
 fn runtimes() -> [Runtime; 3] {
-    let native = Runtime::krun_with_policy(NATIVE).expect("krun is built");
-    let runc = Runtime::runc().expect("runc is installed");
-    [runc, Runtime::krun().expect("krun is built"), native]
+    Runtime::all().expect("runc is installed, and krun is built")
 }
 
 /// A running agent, see `notify/agent.c`.

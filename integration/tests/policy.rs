@@ -7,14 +7,12 @@ use std::os::unix::fs::PermissionsExt;
 
 use integration::bundle::Bundle;
 use integration::outcome::{self, Outcome};
-use integration::runtime::Runtime;
+use integration::runtime::{ALL_NATIVE, Runtime};
 use integration::sleeper::Sleeper;
 use serde_json::{Value, json};
 
-const NATIVE: &str = "[[rule]]\nid = \"all\"\nmode = \"native\"\n";
-
 fn native() -> Runtime {
-    Runtime::krun_with_policy(NATIVE).expect("krun is built")
+    Runtime::krun_natively().expect("krun is built")
 }
 
 fn runc() -> Runtime {
@@ -94,7 +92,7 @@ fn further_programs_run_as_the_container_does() {
     assert!(!release(&native).contains(".kontain."));
     assert!(release(&vm).ends_with(".kontain.KVM\n"));
     // The rules of the day do not change what a container is.
-    fs::write(vm.runtime.policy_file().unwrap(), NATIVE).unwrap();
+    fs::write(vm.runtime.policy_file().unwrap(), ALL_NATIVE).unwrap();
     assert!(release(&vm).ends_with(".kontain.KVM\n"));
 
     for (sleeper, mode, rule) in [(native, "native", "all"), (vm, "vm", "default")] {

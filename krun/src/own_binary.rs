@@ -20,7 +20,8 @@ use rustix::fs::{
 };
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-const OWN_BINARY: &str = "/proc/self/exe";
+/// The program that this process runs.
+pub(crate) const OWN_BINARY: &str = "/proc/self/exe";
 /// Tells krun, executed from elsewhere, where its file is.
 const PATH_VARIABLE: &str = "KRUN_OWN_PATH";
 
@@ -94,14 +95,22 @@ fn execute_again(binary: &OwnedFd, path: &Path) -> io::Result<io::Error> {
     if is_executed_again() {
         return Err(io::Error::other("it can be written still"));
     }
-    let arguments = c_strings(std::env::args_os())?;
-    let variable = |(mut name, value): (OsString, OsString)| {
+    let own_path = (PATH_VARIABLE.into(), path.into());
+    execute(binary, std::env::args_os(), std::env::vars_os().chain([own_path]))
+}
+
+/// Becomes the program in `binary`; comes back with an error.
+pub(crate) fn execute(
+    binary: &OwnedFd,
+    arguments: impl Iterator<Item = OsString>,
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> io::Result<io::Error> {
+    let arguments = c_strings(arguments)?;
+    let environment = c_strings(variables.map(|(mut name, value)| {
         name.push("=");
         name.push(value);
         name
-    };
-    let own_path = (PATH_VARIABLE.into(), path.into());
-    let environment = c_strings(std::env::vars_os().chain([own_path]).map(variable))?;
+    }))?;
     let flags = AtFlags::AT_EMPTY_PATH;
     match nix::unistd::execveat(binary, c"", &arguments, &environment, flags) {
         Ok(never) => match never {},

@@ -21,11 +21,15 @@ const NEEDS: [(&str, &str); 6] = [
     ("network", "net_cls"),
 ];
 
+/// Those of them that krun cannot set, wherever the container is.
+const LIBCONTAINERS: [&str; 2] = ["hugetlb", "net_cls"];
+
 /// Sets the limits in those of the container's cgroups that it has.
 pub(super) fn set(config: &Config, cgroups: &[PathBuf]) -> Result<(), CreateError> {
     let resources = &config.document()["linux"]["resources"];
     for (part, controller) in NEEDS {
-        let is_there = cgroups.iter().any(|path| has_controller(path, controller));
+        let is_there = !LIBCONTAINERS.contains(&controller)
+            && cgroups.iter().any(|path| has_controller(path, controller));
         if is_limit(&resources[part]) && !is_there {
             return Err(CreateError::NoCgroupFor(controller));
         }
@@ -81,7 +85,10 @@ mod tests {
 
         set(&config(&json!({"pids": {"limit": 7}})), &cgroups).unwrap();
         let refused = set(&config(&json!({"memory": {"limit": 4096}})), &cgroups).unwrap_err();
+        fs::write(pids.path().join("hugetlb.2MB.limit_in_bytes"), "").unwrap();
+        let pages = json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 4096}]});
 
+        assert!(set(&config(&pages), &cgroups).unwrap_err().to_string().contains("hugetlb"));
         assert_eq!(fs::read_to_string(pids.path().join("pids.max")).unwrap(), "7");
         assert_eq!(
             refused.to_string(),

@@ -6,22 +6,23 @@
 //! of the program that was executed outside. ptrace(2) tells of these.
 
 use std::env;
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::ffi::OsStringExt;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process;
 
-use nix::fcntl::{AtFlags, OFlag};
+use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::waitpid;
-use nix::unistd::{Gid, Uid, execveat, pipe2, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, pipe2, setresgid, setresuid};
 use rustix::process::geteuid;
 use spec_compat::Config;
 
 use super::id_maps::IdMaps;
 use crate::cli::Global;
+use crate::own_binary;
 
 /// Why there is no user namespace.
 #[derive(Debug, thiserror::Error)]
@@ -105,20 +106,8 @@ fn execute_again(global: &Global, root: &Path) -> io::Error {
         added.extend(["--root".into(), root.into()]);
     }
     arguments.splice(1..1, added);
-    let c_strings = arguments.into_iter().map(|text| CString::new(text.into_vec()));
-    let variables = env::vars_os().map(|(mut name, value)| {
-        name.push("=");
-        name.push(value);
-        CString::new(name.into_vec())
-    });
-    let execute = || -> io::Result<io::Error> {
-        let arguments = c_strings.collect::<Result<Vec<_>, _>>()?;
-        let variables = variables.collect::<Result<Vec<_>, _>>()?;
-        let binary = File::open("/proc/self/exe")?;
-        match execveat(binary, c"", &arguments, &variables, AtFlags::AT_EMPTY_PATH) {
-            Ok(never) => match never {},
-            Err(errno) => Ok(errno.into()),
-        }
-    };
-    execute().unwrap_or_else(|error| error)
+    let binary = File::open(own_binary::OWN_BINARY).map(OwnedFd::from);
+    binary
+        .and_then(|binary| own_binary::execute(&binary, arguments.into_iter(), env::vars_os()))
+        .unwrap_or_else(|error| error)
 }
