@@ -38,6 +38,7 @@ use rustix::process::geteuid;
 use spec_compat::{Config, Status};
 
 pub(crate) use self::bundle::read_config;
+use self::cgroup_mount::Part;
 pub(crate) use self::descriptors::demand_open;
 pub(crate) use self::error::{CreateError, init_words};
 pub(crate) use self::hook_order::{HookOrder, Order};
@@ -254,7 +255,8 @@ impl<'a> Plan<'a> {
             ReadyNamespace::make_if_needed(config, self.wish != Wish::All)?
         };
         let stay = Stay::begin(&hierarchies, config, &mut record, self.wish)?;
-        self.write_config(&directory, &stay, &cgroup, &hierarchies, user_namespace.as_ref())?;
+        let parts = cgroup_mount::parts(&hierarchies, &stay.places);
+        self.write_config(&directory, &stay, &cgroup, &parts, user_namespace.as_ref())?;
         if !self.bundle.config.mounts_on("/dev") {
             own_dev::clear(&self.bundle.rootfs).map_err(CreateError::OwnDev)?;
         }
@@ -265,7 +267,6 @@ impl<'a> Plan<'a> {
         let pidfd_socket = self.pidfd_socket.take();
         let devices = self.devices.clone();
         let bundle = &self.bundle;
-        let parts = cgroup_mount::parts(&hierarchies, &stay.places);
         let later = LaterMounts::of(bundle.config.document(), &bundle.rootfs, parts);
         let (messenger, listening) =
             agent::await_listener(self.agent.take(), &record.state(Status::Creating))
@@ -327,7 +328,7 @@ impl<'a> Plan<'a> {
         directory: &Path,
         stay: &Stay,
         cgroup: &Path,
-        hierarchies: &[MountInfo],
+        parts: &[Part],
         user_namespace: Option<&ReadyNamespace>,
     ) -> Result<(), CreateError> {
         let mut ready = Vec::new();
@@ -350,8 +351,7 @@ impl<'a> Plan<'a> {
         });
         tmpfs_mode::complete(&mut document["mounts"], &self.bundle.rootfs);
         if !cgroups::is_version_2() {
-            let parts = cgroup_mount::parts(hierarchies, &stay.places);
-            cgroup_mount::spell_out(&mut document["mounts"], &parts);
+            cgroup_mount::spell_out(&mut document["mounts"], parts);
         }
         replace_file(&directory.join("config.json"), document.to_string().as_bytes())
             .map_err(CreateError::WriteConfig)
