@@ -23,6 +23,13 @@ pub fn km() -> Result<PathBuf> {
     find("km")
 }
 
+/// What km and krun are told about calls that do not leave the virtual machine: nothing, or what the
+/// variable `KRUN_EXITLESS` says (`on`, `off`).
+pub fn exitless() -> Option<String> {
+    let wish = env::var("KRUN_EXITLESS").ok().filter(|wish| !wish.is_empty())?;
+    Some(format!("--exitless={wish}"))
+}
+
 /// Cargo's target directory, which this test itself lies in.
 pub fn target_dir() -> Result<PathBuf> {
     let test = env::current_exe().context("find this test's own binary")?;

@@ -17,6 +17,7 @@ pub struct Case {
     env: Vec<(OsString, OsString)>,
     dir: PathBuf,
     stdin: Option<Vec<u8>>,
+    exitless: Option<String>,
 }
 
 /// The two outcomes of one case.
@@ -46,6 +47,7 @@ impl Case {
             env: vec![path, locale],
             dir: PathBuf::from("/"),
             stdin: None,
+            exitless: built::exitless(),
         }
     }
 
@@ -65,6 +67,13 @@ impl Case {
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Whether `km` makes calls without leaving the virtual machine: `auto`, `on` or `off`.
+    #[must_use]
+    pub fn exitless(mut self, way: &str) -> Self {
+        self.exitless = Some(format!("--exitless={way}"));
         self
     }
 
@@ -101,6 +110,7 @@ impl Case {
     /// The command that runs this under `km`, for a test that wants to look at it while it runs.
     pub fn km_command(&self) -> Result<Command> {
         let mut command = Command::new(built::km()?);
+        command.args(&self.exitless);
         self.surround(command.args(&self.argv));
         Ok(command)
     }

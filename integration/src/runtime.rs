@@ -139,6 +139,9 @@ impl Runtime {
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--root").arg(self.root());
+        if self.program.ends_with("krun") {
+            command.args(built::exitless());
+        }
         if let Some(directory) = &self.policy {
             command.arg("--policy-dir").arg(directory.path());
         }

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use monitor_launch::{Action, CAN_RUN, DeviceKind, LAUNCH_VARIABLE, LaunchRecord};
+use monitor_launch::{Action, CAN_RUN, DeviceKind, Exitless, LAUNCH_VARIABLE, LaunchRecord};
 use monitor_sys::{auxiliary, descriptors};
 
 use crate::{
@@ -33,6 +33,10 @@ struct CommandLine {
     /// Show the host's kernel release as it is, without `.kontain.KVM` behind it.
     #[arg(long)]
     no_release_suffix: bool,
+    /// Whether a thread of km's makes the program's system calls where that is quicker than leaving the
+    /// virtual machine for each: auto, on (always, for tests) or off.
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    exitless: Exitless,
     /// The device that makes virtual machines.
     #[arg(long, value_name = "PATH", default_value = "/dev/kvm")]
     device: PathBuf,
@@ -79,6 +83,7 @@ fn launched(descriptor: i32, mut environment: Vec<Vec<u8>>) -> anyhow::Result<u8
     let host = Host {
         release_suffix: record.release_suffix,
         asks_agent: record.asks_agent,
+        exitless: record.exitless,
         trace: take(given.trace)?.map(File::from),
         log: take(given.log)?.map(File::from).or_else(|| machine::hidden_copy(io::stderr())),
         monitor: take(given.monitor)?.or_else(own_program),
@@ -143,7 +148,9 @@ fn by_hand(environment: Vec<Vec<u8>>) -> anyhow::Result<u8> {
     let log = machine::hidden_copy(io::stderr());
     let release_suffix = !options.no_release_suffix;
     let monitor = own_program();
-    let host = Host { release_suffix, asks_agent: false, trace, log, monitor, program: None };
+    let exitless = options.exitless;
+    let host =
+        Host { release_suffix, asks_agent: false, exitless, trace, log, monitor, program: None };
     let error = machine::run(device, &invocation, host);
     write_line(&format!("km: {}: {error}", invocation.program.display()));
     Ok(error.exit_status())

@@ -11,6 +11,7 @@
 
 pub mod arch;
 pub mod command_line;
+pub mod exitless;
 pub mod files;
 pub mod layout;
 pub mod loader;

@@ -4,6 +4,7 @@ use monitor_sys::{process, signals};
 
 use crate::{
     arch::x86_64::exceptions::{Access, Vector},
+    exitless,
     memory::fault::Verdict,
     platform::{Exit, PlatformError},
     process::MONITOR_FAILED,
@@ -42,6 +43,13 @@ pub fn run(thread: &mut Thread) -> Result<u32, PlatformError> {
             Exit::Syscall => {
                 thread.denials = 0;
                 if let Flow::EndThread(status) = syscall::serve(thread) {
+                    return Ok(status);
+                }
+                exitless::left(thread)?;
+            }
+            Exit::Posted(posting) => {
+                thread.denials = 0;
+                if let Flow::EndThread(status) = exitless::settle(thread, posting) {
                     return Ok(status);
                 }
             }

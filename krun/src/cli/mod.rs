@@ -9,6 +9,7 @@ mod resources;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use monitor_launch::Exitless;
 
 pub(crate) use self::process::{Exec, List, Ps, Table};
 pub(crate) use self::resources::{Events, Update};
@@ -69,6 +70,11 @@ pub(crate) struct Global {
     /// suffix that tells a virtual machine (as in 6.12.0.kontain.KVM).
     #[arg(long)]
     pub(crate) no_release_suffix: bool,
+
+    /// Whether a thread of km's makes a program's system calls where that is quicker than leaving the virtual
+    /// machine for each: auto, on (always, for tests) or off.
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(crate) exitless: Exitless,
 
     /// The host's rules about virtual machines, `*.toml`, in place of those in
     /// /etc/kontain/policy.d.

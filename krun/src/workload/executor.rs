@@ -73,8 +73,7 @@ impl RunsOn {
     ) -> Result<Self, OpenError> {
         match mode {
             Mode::Native => Ok(Self::Host(Native::prepare(config, programs)?)),
-            Mode::Vm => Monitor::open(config, global.km.as_deref(), !global.no_release_suffix)
-                .map(Self::Monitor),
+            Mode::Vm => Monitor::open(config, global).map(Self::Monitor),
         }
     }
 }

@@ -23,7 +23,7 @@ mod tests {
     use std::fs::File;
     use std::io::{Read, Write};
 
-    use monitor_launch::{Action, Descriptors, Device, DeviceKind, LaunchRecord};
+    use monitor_launch::{Action, Descriptors, Device, DeviceKind, Exitless, LaunchRecord};
 
     use super::sealed;
 
@@ -37,6 +37,7 @@ mod tests {
             signal_mask: None,
             filters: Vec::new(),
             asks_agent: false,
+            exitless: Exitless::Auto,
             descriptors: Descriptors::default(),
         };
 

@@ -7,18 +7,19 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::rc::Rc;
 
 use libcontainer::oci_spec::runtime::{LinuxSchedulerFlag, LinuxSchedulerPolicy};
 use monitor_launch::{
-    Action, CAN_RUN, Descriptors, Device as PassedDevice, LAUNCH_VARIABLE, LaunchRecord,
+    Action, CAN_RUN, Descriptors, Device as PassedDevice, Exitless, LAUNCH_VARIABLE, LaunchRecord,
 };
 use nix::fcntl::AtFlags;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::io::{FdFlags, fcntl_setfd};
 use spec_compat::Config;
+
+use crate::cli::Global;
 
 use super::agent;
 use super::device::{self, Device, DeviceError};
@@ -43,6 +44,7 @@ pub(crate) struct Monitor {
     profile: Option<Profile>,
     /// Whether there is an agent to be asked, as a filter may want.
     asks_agent: bool,
+    exitless: Exitless,
 }
 
 /// Why there is no monitor.
@@ -67,21 +69,18 @@ pub(crate) enum OpenError {
 
 impl Monitor {
     /// Opens all of it on the host's side.
-    pub(crate) fn open(
-        config: &Config,
-        binary: Option<&Path>,
-        release_suffix: bool,
-    ) -> Result<Self, OpenError> {
+    pub(crate) fn open(config: &Config, global: &Global) -> Result<Self, OpenError> {
         if must_stay_alone(config) {
             return Err(OpenError::Deadline);
         }
         let device = Rc::new(device::open()?);
-        let binary = Rc::new(monitor_binary::open_monitor(binary)?);
+        let binary = Rc::new(monitor_binary::open_monitor(global.km.as_deref())?);
         let profile = config.seccomp_profile();
         let filters = profile.map(filter::compile).transpose()?.into_iter().collect();
         let profile = Profile::of_monitor(config);
         let asks_agent = agent::is_asked(config);
-        Ok(Self { binary, device, release_suffix, filters, profile, asks_agent })
+        let (release_suffix, exitless) = (!global.no_release_suffix, global.exitless);
+        Ok(Self { binary, device, release_suffix, filters, profile, asks_agent, exitless })
     }
 
     /// Gives this process the program's rights and no more.
@@ -136,6 +135,7 @@ impl Monitor {
             signal_mask: None,
             filters: self.filters.clone(),
             asks_agent: self.asks_agent,
+            exitless: self.exitless,
             descriptors: Descriptors {
                 monitor: Some(self.binary.as_raw_fd()),
                 ..Descriptors::default()

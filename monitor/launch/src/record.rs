@@ -26,6 +26,8 @@ pub struct LaunchRecord {
     /// Whether the kernel notifies an agent of all calls that are made from the page at
     /// [`ASKING_PAGE`](crate::ASKING_PAGE): of those that the oldest filter wants it to be asked about.
     pub asks_agent: bool,
+    /// Whether calls are made without leaving the virtual machine.
+    pub exitless: Exitless,
     /// Further descriptors that km may need.
     pub descriptors: Descriptors,
 }
@@ -43,6 +45,31 @@ pub struct Descriptors {
     /// The program's file, where it is executed by a descriptor that is closed
     /// on execution; `program` then only names it.
     pub program: Option<i32>,
+}
+
+/// When a thread of km's makes the program's calls for it, so that they need not leave the virtual machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exitless {
+    /// Where it pays.
+    #[default]
+    Auto,
+    /// Always, for tests.
+    On,
+    /// Never.
+    Off,
+}
+
+impl std::str::FromStr for Exitless {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word {
+            "auto" => Ok(Self::Auto),
+            "on" => Ok(Self::On),
+            "off" => Ok(Self::Off),
+            _ => Err("expected auto, on or off".to_owned()),
+        }
+    }
 }
 
 /// What km is started for.

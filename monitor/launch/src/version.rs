@@ -7,7 +7,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The version this crate writes, and the only one it reads.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 const MAGIC: [u8; 8] = *b"kmlaunch";
 const HEADER: usize = 12;
@@ -59,7 +59,7 @@ pub(crate) fn unframe<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeErro
 #[cfg(test)]
 mod tests {
     use super::{DecodeError, VERSION};
-    use crate::{Action, Descriptors, Device, DeviceKind, LaunchRecord};
+    use crate::{Action, Descriptors, Device, DeviceKind, Exitless, LaunchRecord};
 
     fn record() -> LaunchRecord {
         LaunchRecord {
@@ -70,6 +70,7 @@ mod tests {
             signal_mask: None,
             filters: vec![vec![6, 0, 0, 0, 0, 0, 0xff, 0x7f]],
             asks_agent: true,
+            exitless: Exitless::On,
             descriptors: Descriptors { monitor: Some(9), ..Descriptors::default() },
         }
     }

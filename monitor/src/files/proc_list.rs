@@ -4,6 +4,7 @@
 use monitor_sys::{guest_memory::GUEST_END, proc_files};
 
 use super::neighbour::{self, Owner, Viewer};
+use crate::exitless;
 
 /// `PF_USER_WORKER`: a thread of the kernel's that counts as one of the process.
 const USER_WORKER: u64 = 0x4000;
@@ -52,11 +53,14 @@ impl Folder<'_> {
     }
 }
 
-/// Whether the kernel runs a thread for the virtual machine.
+/// Whether a thread is the virtual machine's, or makes the program's calls.
 /// The ninth word of `stat`; the second one, in parentheses, can hold anything.
 pub(super) fn is_worker(process: &str, thread: &str) -> bool {
     let stat = proc_files::read(&format!("{process}/task/{thread}/stat")).unwrap_or_default();
     let end = stat.iter().rposition(|&byte| byte == b')').unwrap_or(0);
+    if stat[..end].ends_with(exitless::NAME.as_bytes()) {
+        return true;
+    }
     let words = String::from_utf8_lossy(&stat[end..]).into_owned();
     let flags = words.split(' ').nth(7).and_then(|word| word.parse::<u64>().ok());
     flags.is_some_and(|flags| flags & USER_WORKER != 0)

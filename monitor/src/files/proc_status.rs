@@ -46,28 +46,31 @@ struct Resident {
 /// The content of one of a guest's files as it should be. What may not be looked at is left as it is.
 pub fn of_guest(form: Form, process: &str, content: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(content);
-    let workers = workers(process);
+    let threads = threads(process);
     let memory = proc_files::read(&format!("{process}/maps")).ok().map(|maps| {
         let mut memory = sizes(&maps);
         memory.monitor = resident(process, &maps);
         memory
     });
     let shown = match form {
-        Form::Status => status(&text, memory, workers),
-        Form::Stat => stat(&text, memory, workers),
+        Form::Status => status(&text, memory, threads),
+        Form::Stat => stat(&text, memory, threads),
         Form::Statm => memory.map_or_else(|| text.to_string(), |memory| statm(&text, memory)),
     };
     shown.into_bytes()
 }
 
-/// How many threads the kernel runs for a process's virtual machine.
-fn workers(process: &str) -> u64 {
+/// How many threads a process has that are the guest's. Those that are not come and go meanwhile: the
+/// guest's are counted, not the others subtracted.
+fn threads(process: &str) -> Option<u64> {
     let folder = proc_files::open(&format!("{process}/task")).ok();
-    let Some(Ok(threads)) = folder.map(Dir::read_from) else { return 0 };
+    let listed = Dir::read_from(folder?).ok()?;
     let names =
-        threads.flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned));
-    let count = names.filter(|thread| is_worker(process, thread)).count();
-    u64::try_from(count).unwrap_or(0)
+        listed.flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned));
+    let shown = names
+        .filter(|name| name.starts_with(|first: char| first.is_ascii_digit()))
+        .filter(|thread| !is_worker(process, thread));
+    u64::try_from(shown.count()).ok()
 }
 
 fn sizes(maps: &[u8]) -> Memory {
@@ -122,7 +125,7 @@ fn resident(process: &str, maps: &[u8]) -> Resident {
 }
 
 /// A file of `Name:\tvalue unit` lines.
-fn status(text: &str, memory: Option<Memory>, workers: u64) -> String {
+fn status(text: &str, memory: Option<Memory>, threads: Option<u64>) -> String {
     let number = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.and_then(|value| value.trim().trim_end_matches(" kB").parse::<u64>().ok())
@@ -130,7 +133,7 @@ fn status(text: &str, memory: Option<Memory>, workers: u64) -> String {
     let kib = |name: &str| number(name).unwrap_or(0) * 1024;
     let value = |name: &str| -> Option<u64> {
         if name == "Threads" {
-            return number(name).map(|count| count.saturating_sub(workers).max(1));
+            return threads.map(|count| count.max(1));
         }
         let memory = memory?;
         let Resident { anonymous, of_files, swapped } = memory.monitor;
@@ -166,7 +169,7 @@ fn status(text: &str, memory: Option<Memory>, workers: u64) -> String {
 }
 
 /// `number (name) word word …`, where the name can hold anything.
-fn stat(text: &str, memory: Option<Memory>, workers: u64) -> String {
+fn stat(text: &str, memory: Option<Memory>, threads: Option<u64>) -> String {
     const THIRD: usize = 3;
     const THREADS: usize = 20;
     const SIZE: usize = 23;
@@ -180,7 +183,7 @@ fn stat(text: &str, memory: Option<Memory>, workers: u64) -> String {
             *word = new(old).to_string();
         }
     };
-    change(THREADS, &|count| count.saturating_sub(workers).max(1));
+    change(THREADS, &|count| threads.unwrap_or(count).max(1));
     if let Some(memory) = memory {
         change(SIZE, &|_| memory.size);
         let Resident { anonymous, of_files, .. } = memory.monitor;
@@ -226,11 +229,11 @@ mod tests {
                     RssAnon:\t      20 kB\nVmExe:\t       4 kB\nVmLib:\t      99 kB\nThreads:\t2\n";
 
         assert_eq!(
-            status(text, Some(MEMORY), 1),
+            status(text, Some(MEMORY), Some(1)),
             "Name:\tVmSize: 7\nVmPeak:\t     180 kB\nVmSize:\t      80 kB\nVmRSS:\t      28 kB\n\
              RssAnon:\t      16 kB\nVmExe:\t       4 kB\nVmLib:\t      20 kB\nThreads:\t1\n"
         );
-        assert_eq!(status(text, None, 1), text.replace("Threads:\t2", "Threads:\t1"));
+        assert_eq!(status(text, None, Some(1)), text.replace("Threads:\t2", "Threads:\t1"));
     }
 
     #[test]
@@ -240,9 +243,9 @@ mod tests {
             format!("7 (a) R 1 (b) S {between}{threads} 0 9 {size} {resident} 1 2\n")
         };
 
-        assert_eq!(stat(&words(3, 102_400, 10), Some(MEMORY), 1), words(2, 81_920, 7));
-        assert_eq!(stat(&words(3, 102_400, 10), None, 1), words(2, 102_400, 10));
-        assert_eq!(stat("", Some(MEMORY), 1), "");
+        assert_eq!(stat(&words(3, 102_400, 10), Some(MEMORY), Some(2)), words(2, 81_920, 7));
+        assert_eq!(stat(&words(3, 102_400, 10), None, Some(2)), words(2, 102_400, 10));
+        assert_eq!(stat("", Some(MEMORY), Some(1)), "");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use monitor_sys::guest_memory::GuestSpan;
 use crate::arch::x86_64::{
     exceptions::{Access, Vector},
     extended_state::ExtendedState,
+    gate::{Gate, Posting},
     registers::Registers,
 };
 
@@ -53,6 +54,8 @@ pub enum Exit {
     /// The program executed `syscall`; the registers are as behind it, and the
     /// number is in `rax`.
     Syscall,
+    /// The same, but the call was meant to be made without leaving; see [`Vcpu::equip`].
+    Posted(Posting),
     /// The program touched a page that the platform does not let through. To be
     /// answered with [`Vcpu::permit`] or [`Vcpu::deny`].
     PageFault {
@@ -125,6 +128,12 @@ pub trait Vcpu: Send + Debug {
 
     /// The same, to be changed before the next run.
     fn registers_mut(&mut self) -> &mut Registers;
+
+    /// Gives the CPU a gate of its own, by which calls need not leave the guest. `None` where the platform
+    /// has none, or does not know yet how programs reach it.
+    fn equip(&mut self) -> Result<Option<Arc<Gate>>, PlatformError> {
+        Ok(None)
+    }
 
     /// Allows the access that [`Exit::PageFault`] told of.
     fn permit(&mut self, address: u64, access: Access) -> Result<(), PlatformError>;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::birth::{Birth, Snapshot};
 use crate::{
+    exitless,
     platform::{Machine, PlatformError, absent::Absent},
     thread::Thread,
 };
@@ -16,6 +17,7 @@ use crate::{
 /// another process uses its memory.
 pub fn without_machine<T>(thread: &mut Thread, call: impl FnOnce() -> T) -> Option<T> {
     let _room = monitor_sys::descriptors::make_room();
+    exitless::give_up(thread);
     let next = thread.process.machine.successor().ok()?;
     let snapshot = Snapshot::take(thread, &Birth::default()).ok()?;
     put(thread, Arc::new(Absent::default())).ok()??;

@@ -7,12 +7,14 @@
 
 use std::sync::{Arc, atomic::Ordering, mpsc};
 
+use monitor_launch::Exitless;
 use monitor_sys::{Errno, clone, descriptors, guest_copy, process, robust, signals, threads};
 
 use super::{
     Process,
     birth::{Birth, CLEAR_HANDLERS, FILES, HANDLERS, PARENT_SET_TID, Snapshot, VFORK},
 };
+use crate::exitless::Helper;
 use crate::thread::{
     Thread,
     start::{HOST_STACK, keep_signal_for_guest},
@@ -41,6 +43,8 @@ fn make_child(thread: &Thread, birth: &Birth) -> Result<Thread, Errno> {
     let parent = &thread.process;
     let snapshot = Snapshot::take(thread, birth).map_err(|_| Errno::EAGAIN)?;
     let mut process = parent.child(Arc::clone(&parent.memory), Arc::clone(&parent.machine));
+    // Its gates would post calls to its parent's.
+    process.helper = Helper::new(Exitless::Off);
     if birth.has(HANDLERS) {
         process.actions = Arc::clone(&parent.actions);
     }

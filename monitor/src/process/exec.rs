@@ -116,6 +116,7 @@ impl Successor {
             signal_mask: Some(mask),
             filters: thread.filters.encode(),
             asks_agent: process.host.asks_agent,
+            exitless: process.host.exitless,
             descriptors: Descriptors {
                 monitor: Some(monitor.as_raw_fd()),
                 log: number(&log),

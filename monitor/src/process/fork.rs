@@ -51,6 +51,8 @@ fn fork_blocked(thread: &mut Thread, birth: &Birth, snapshot: &Snapshot) -> Resu
     }
     let awaited = if birth.has(VFORK) { Some(Awaited::new()?) } else { None };
     let result = {
+        // First: it may wait for one of the others.
+        let _calls = thread.process.helper.park();
         let _memory = thread.process.memory.freeze();
         let _actions = thread.process.actions.freeze();
         let _descriptors = descriptors::freeze();

@@ -17,9 +17,11 @@ use std::{
     },
 };
 
+use monitor_launch::Exitless;
 use monitor_sys::{descriptors, proc_files, process_view::Numbers};
 
 use crate::{
+    exitless::Helper,
     files::neighbour::Viewer,
     memory::AddressSpace,
     platform::{Machine, PlatformError, Vcpu},
@@ -47,6 +49,8 @@ pub struct Process {
     pub shared_filters: SharedFilters,
     /// What `prctl(PR_SET_DUMPABLE)` was set to.
     pub dumpable: AtomicU64,
+    /// Makes calls for its threads.
+    pub helper: Helper,
     /// Runs a thread to its end and returns its status; the run loop's, which lies
     /// above.
     pub run: fn(&mut Thread) -> u32,
@@ -66,6 +70,8 @@ pub struct Host {
     pub release_suffix: bool,
     /// An agent outside is asked about the calls that the oldest filter names.
     pub asks_agent: bool,
+    /// Whether its calls are made without leaving the guest.
+    pub exitless: Exitless,
     /// Where every call is written down, if anywhere.
     pub trace: Option<File>,
     /// Where the monitor says what it must.
@@ -94,6 +100,7 @@ impl Process {
         host: Arc<Host>,
         run: fn(&mut Thread) -> u32,
     ) -> Self {
+        let helper = Helper::new(host.exitless);
         Self {
             memory,
             machine,
@@ -103,6 +110,7 @@ impl Process {
             host,
             shared_filters: SharedFilters::default(),
             dumpable: AtomicU64::new(1),
+            helper,
             run,
             shares_descriptors: AtomicBool::new(false),
             descriptors_differ: AtomicBool::new(false),
@@ -117,7 +125,9 @@ impl Process {
         let host = Arc::clone(&self.host);
         let executable = self.executable.clone();
         let (actions, auxiliary) = (Arc::new(self.actions.copied()), self.auxiliary.clone());
-        let child = Self::new(memory, machine, actions, executable, auxiliary, host, self.run);
+        let helper = self.helper.of_child(host.exitless);
+        let mut child = Self::new(memory, machine, actions, executable, auxiliary, host, self.run);
+        child.helper = helper;
         child.dumpable.store(self.dumpable(), Ordering::Relaxed);
         child
     }

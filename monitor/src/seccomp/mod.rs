@@ -117,6 +117,18 @@ impl Filters {
         self.programs.iter().map(|program| program.encode()).collect()
     }
 
+    /// Whether they are the very same, not only alike.
+    pub fn are_the_same(&self, others: &Self) -> bool {
+        let mut pairs = self.programs.iter().zip(&others.programs);
+        self.programs.len() == others.programs.len() && pairs.all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+
+    /// Whether all of them allow every call of a number, whatever its arguments are.
+    pub fn always_allow(&self, number: u32) -> bool {
+        let allows = |word| Action::from_word(word) == Action::Allow;
+        self.programs.iter().all(|program| program.run_on_number(number).is_some_and(allows))
+    }
+
     /// Asks all filters. The least permissive answer counts, and among equal ones
     /// that of the youngest.
     pub fn decide(&self, data: &Data) -> Action {

@@ -83,10 +83,12 @@ fn open_path(thread: &Thread, number: usize, args: Args, at: usize) -> Answer {
 }
 
 /// Whether no other thread can use what this one opens. The new thread of a process that gets one
-/// holds it already.
+/// holds it already. A helper makes what the guest posts, whatever the guest itself does meanwhile.
 pub(super) fn is_alone(thread: &Thread) -> bool {
     let process = &thread.process;
-    Arc::strong_count(process) == 1 && !process.shares_descriptors.load(Ordering::Relaxed)
+    Arc::strong_count(process) == 1
+        && !process.shares_descriptors.load(Ordering::Relaxed)
+        && !process.helper.is_living()
 }
 
 /// The guest's program, if the monitor's was opened by a link to a link to it.

@@ -12,6 +12,7 @@ mod execution;
 mod files;
 mod filtering;
 mod growth;
+mod identity;
 mod keys;
 mod limits;
 mod memory;
@@ -66,16 +67,23 @@ pub fn serve(thread: &mut Thread) -> Flow {
     let registers = *thread.cpu.registers();
     // The kernel takes the number from `eax`.
     let (number, args) = (u64::from(low_word(registers.rax)), registers.arguments());
+    let changes_thread = identity::changes(number, args);
+    if changes_thread {
+        identity::prepare(thread, number);
+    }
     growth::reach(&thread.process.memory, number, args);
     let refused = dispatch::dispatched(thread, number);
     let refused = refused.or_else(|| filtering::filtered(thread, number, args));
     let answer = refused.unwrap_or_else(|| answer(thread, number, args));
+    if changes_thread {
+        identity::adopt(thread);
+    }
     if thread.process.host.trace.is_some() {
         trace::print(&thread.process, number, args, answer);
     }
     let result = match answer {
         Ok(Reply::Value(value)) => value,
-        Err(errno) => i64::from(errno_number(errno)).wrapping_neg().cast_unsigned(),
+        Err(errno) => error_word(errno),
         Ok(Reply::Again) => {
             thread.cpu.registers_mut().rip = registers.rip.wrapping_sub(SYSCALL_LEN);
             number
@@ -87,7 +95,8 @@ pub fn serve(thread: &mut Thread) -> Flow {
     Flow::Resume
 }
 
-fn answer(thread: &mut Thread, number: u64, args: Args) -> Answer {
+/// What the tables answer to a call, without its filters being asked.
+pub(crate) fn answer(thread: &mut Thread, number: u64, args: Args) -> Answer {
     match table::policy(number) {
         Some(Policy::Forward(call)) => forward(thread, *call, args),
         Some(Policy::Handle(handler)) => handler(thread, args),
@@ -100,7 +109,7 @@ fn answer(thread: &mut Thread, number: u64, args: Args) -> Answer {
 }
 
 /// Makes a call on the host for the guest.
-fn forward(thread: &Thread, call: Forwardable, args: Args) -> Answer {
+pub(crate) fn forward(thread: &Thread, call: Forwardable, args: Args) -> Answer {
     reply(forward::forward(thread.process.memory.guest_memory(), call, args)?)
 }
 
@@ -110,6 +119,11 @@ fn reply(outcome: Outcome) -> Answer {
         Outcome::Returned(result) => decode(result).map(Reply::Value),
         Outcome::Rewind => Ok(Reply::Again),
     }
+}
+
+/// An error as a call returns it.
+pub(crate) fn error_word(errno: Errno) -> u64 {
+    i64::from(errno_number(errno)).wrapping_neg().cast_unsigned()
 }
 
 /// The number Linux has for an error.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use monitor_sys::{guest_copy, process, robust};
 
 use super::Thread;
+use crate::exitless;
 
 /// The most robust futexes Linux looks at (`ROBUST_LIST_LIMIT`).
 const ROBUST_MAX: usize = 2048;
@@ -30,8 +31,13 @@ impl Thread {
 
     /// Ends it: its CPU goes back, its memory is told. In this order, since who waits for its end may
     /// start the next thread at once.
-    pub fn end(self) {
+    pub fn end(mut self) {
+        exitless::give_up(&mut self);
         let Self { process, cpu, robust_list, clear_at_exit, .. } = self;
+        if Arc::strong_count(&process) == 1 {
+            // The process must not outlive its last thread.
+            process.helper.dismiss();
+        }
         process.give_vcpu(cpu);
         release_memory(robust_list, clear_at_exit);
     }

@@ -6,6 +6,7 @@ pub mod start;
 use std::sync::Arc;
 
 use crate::{
+    exitless::OfThread,
     platform::Vcpu,
     process::{Process, exec::Execution},
     seccomp::{Filters, dispatch::Dispatch},
@@ -37,6 +38,8 @@ pub struct Thread {
     pub is_first: bool,
     /// What it is about to execute.
     pub execution: Option<Execution>,
+    /// How its calls are made without leaving the guest.
+    pub exitless: OfThread,
 }
 
 impl Thread {
@@ -54,6 +57,7 @@ impl Thread {
             denials: 0,
             is_first,
             execution: None,
+            exitless: OfThread::default(),
         }
     }
 

@@ -66,6 +66,9 @@ pub fn start(parent: &Thread, start: Start) -> Result<Option<u64>, Errno> {
     if start.flags & THREAD_FLAGS != THREAD_FLAGS || start.flags & !(THREAD_FLAGS | known) != 0 {
         return Err(Errno::EINVAL);
     }
+    if start.unshared() != 0 {
+        parent.process.helper.turn_off();
+    }
     if start.unshared() & FILES != 0 {
         parent.process.descriptors_differ();
     }

@@ -64,6 +64,17 @@ impl Frames {
         self.word(frame, word).store(value, Ordering::Release);
     }
 
+    /// Writes `new` to a word and returns what it was.
+    pub fn swap(&self, frame: usize, word: usize, new: u64) -> u64 {
+        self.word(frame, word).swap(new, Ordering::AcqRel)
+    }
+
+    /// Writes `new` to a word if it is `old`. Says whether it was.
+    pub fn exchange(&self, frame: usize, word: usize, old: u64, new: u64) -> bool {
+        let word = self.word(frame, word);
+        word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
     /// Copies `bytes` to the beginning of page `frame`, in whole words.
     ///
     /// # Panics

@@ -15,6 +15,7 @@ pub mod descriptors;
 pub mod files;
 pub mod forward;
 pub mod frames;
+pub mod gate;
 pub mod guest_copy;
 pub mod guest_memory;
 pub mod host_call;
@@ -30,6 +31,7 @@ pub mod robust;
 pub mod seccomp;
 pub mod signals;
 pub mod threads;
+pub mod transfer;
 
 /// The guest's errors and ours, as Linux numbers them.
 pub use nix::errno::Errno;

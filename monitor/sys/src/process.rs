@@ -38,6 +38,16 @@ pub fn thread_id() -> u32 {
     id.ok().and_then(|id| u32::try_from(id).ok()).expect("thread numbers are positive C ints")
 }
 
+/// The CPU that the calling thread runs on now: getcpu(2). Not by the vDSO, which libraries look for where
+/// the guest's is shown.
+pub fn current_cpu() -> Option<usize> {
+    let mut cpu = 0_u32;
+    let into = host_call::to_u64((&raw mut cpu).addr());
+    // SAFETY: the kernel writes one word, which is local.
+    unsafe { host_call::raw(libc::SYS_getcpu, [into, 0, 0, 0, 0, 0]) }.ok()?;
+    usize::try_from(cpu).ok()
+}
+
 /// Whose process or thread a number belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {

@@ -9,12 +9,15 @@
 //!             + 0x00_1000   interrupt descriptor table   supervisor
 //!             + 0x00_2000   the gate                     user, executable
 //!             + 0x00_3000   exception stubs              supervisor, executable
+//!             + 0x00_4000   what all gates read         user
 //!             + 0x20_0000   one page a vCPU: task state, stack for exceptions
+//!             + 0x1000_0000 two pages a vCPU: a gate of its own, and what that writes; user
 //! ```
 
 pub mod cpuid;
 pub mod exceptions;
 pub mod extended_state;
+pub mod gate;
 pub mod paging;
 pub mod registers;
 pub mod segments;

@@ -113,6 +113,14 @@ impl PageTables {
         Ok(())
     }
 
+    /// Maps a frame taken from the pool in every table, and returns it.
+    pub fn map_new(&mut self, address: u64, flags: u64) -> Result<Frame, NoFrame> {
+        let frame = self.take()?;
+        let physical = self.physical(frame);
+        self.map_page(self.root, address, physical, flags)?;
+        Ok(frame)
+    }
+
     /// Maps guest memory to itself. `span` is a chunk: multiples of 2 MiB, but
     /// for the very first pages, which stay a hole.
     pub fn cover(&mut self, span: GuestSpan) -> Result<(), NoFrame> {

@@ -11,6 +11,7 @@ use std::{
 use monitor_launch::DeviceKind;
 use monitor_sys::{
     frames::Frames,
+    gate::LOOKED_FOR,
     guest_memory::{GuestSpan, PAGE},
     host_vdso::HostVdso,
     kvm::{self, bindings::CpuId},
@@ -20,6 +21,7 @@ use super::vcpu::KvmVcpu;
 use crate::{
     arch::x86_64::{
         GATE, GDT, IDT, STUBS, VCPU_PAGES, cpuid, exceptions,
+        gate::Pages,
         paging::{NO_EXECUTE, PageTables, USER, WRITABLE},
         segments,
     },
@@ -52,6 +54,8 @@ pub(super) struct Shared {
 pub(super) struct Tables {
     pub(super) paging: PageTables,
     covered: Vec<GuestSpan>,
+    /// The frame that all gates read.
+    board: Option<usize>,
 }
 
 impl KvmMachine {
@@ -68,7 +72,7 @@ impl KvmMachine {
             map_vdso(&mut paging, vdso)?;
         }
         let (cpuid, xcr0) = features(machine.supported_cpuid()?);
-        let tables = Mutex::new(Tables { paging, covered: Vec::new() });
+        let tables = Mutex::new(Tables { paging, covered: Vec::new(), board: None });
         let shared = Arc::new(Shared { machine, frames, tables, xcr0 });
         let vdso = vdso.map(|vdso| VDSO + vdso.image());
         Ok(Self { shared, cpuid, next_id: AtomicU64::new(0), vdso })
@@ -148,6 +152,19 @@ impl Shared {
         tables.paging.cover(chunk)?;
         tables.covered.insert(place, chunk);
         Ok(true)
+    }
+
+    /// Makes the pages of a gate, the first of them at `address`.
+    pub(super) fn add_gate(&self, address: u64) -> Result<Pages, PlatformError> {
+        let mut tables = self.tables();
+        let board = match tables.board {
+            Some(board) => board,
+            None => tables.paging.map_new(LOOKED_FOR, USER | NO_EXECUTE)?,
+        };
+        tables.board = Some(board);
+        let fixed = tables.paging.map_new(address, USER)?;
+        let posted = tables.paging.map_new(address + PAGE, USER | WRITABLE | NO_EXECUTE)?;
+        Ok(Pages { fixed, posted, board })
     }
 }
 

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use monitor_sys::{
-    guest_copy,
+    gate, guest_copy,
     guest_memory::PAGE,
     kvm::{self, VcpuReturn, bindings::kvm_regs},
 };
@@ -18,9 +18,10 @@ use monitor_sys::{
 use super::{machine::Shared, state};
 use crate::{
     arch::x86_64::{
-        GATE, KERNEL_BASE,
+        GATE, KERNEL_BASE, VCPU_PAGES,
         exceptions::{Access, GATE_OUT_LEN, Vector},
         extended_state::{AREA_LEN, ExtendedState},
+        gate::{GATE_STRIDE, GATES, Gate},
         registers::{self, FLAGS_AT_START, Registers, USER_FLAGS},
         segments::{FMASK, GATE_PORT, MSR_FMASK, MSR_LSTAR, MSR_STAR, STAR},
     },
@@ -42,9 +43,12 @@ pub(super) struct KvmVcpu {
     shared: Arc<Shared>,
     /// The frame with its task state and exception stack.
     frame: usize,
+    /// Where the program's CPU finds that frame.
+    page: u64,
     registers: Registers,
     standing: Standing,
     gate_level: Option<Level>,
+    gate: Option<OwnGate>,
     strict: Option<Strict>,
     last_fault: Option<(u64, u64)>,
 }
@@ -68,6 +72,15 @@ enum Level {
     Kernel,
     /// Under PVM, `syscall` reaches the gate without a change of level.
     Program,
+}
+
+/// A gate of this CPU's own.
+#[derive(Debug)]
+struct OwnGate {
+    gate: Arc<Gate>,
+    address: u64,
+    /// Whether the CPU was told to leave.
+    wanted_out: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -99,9 +112,11 @@ impl KvmVcpu {
             device,
             shared,
             frame,
+            page,
             registers,
             standing: Standing::Program,
             gate_level: None,
+            gate: None,
             strict: None,
             last_fault: None,
         })
@@ -182,7 +197,40 @@ impl KvmVcpu {
             Level::Kernel => Standing::Gate(registers),
             Level::Program => Standing::Program,
         };
-        Ok(Some(Exit::Syscall))
+        Ok(Some(self.why_left()))
+    }
+
+    /// What the CPU has left for, as its own gate says.
+    fn why_left(&mut self) -> Exit {
+        let Some(own) = &mut self.gate else { return Exit::Syscall };
+        if std::mem::take(&mut own.wanted_out) {
+            own.gate.want_out(false);
+        }
+        match own.gate.why() {
+            None => Exit::Interrupted,
+            Some(None) => Exit::Syscall,
+            Some(Some(posting)) => Exit::Posted(posting),
+        }
+    }
+
+    /// Where the CPU left by `out`, given where it stands.
+    fn is_behind_out(&self, rip: u64) -> bool {
+        let own = self.gate.as_ref().map(|own| own.address + gate::out());
+        [Some(GATE), own].into_iter().flatten().any(|out| rip == out + GATE_OUT_LEN)
+    }
+
+    /// Has a CPU that stands in its own gate leave before it goes on with the program.
+    fn want_out(&mut self, found: &kvm_regs) {
+        let Some(own) = &mut self.gate else { return };
+        if !(own.address..own.address + PAGE).contains(&found.rip) {
+            return;
+        }
+        own.wanted_out = true;
+        own.gate.want_out(true);
+        let tail = gate::tail();
+        if tail.contains(&(found.rip - own.address)) {
+            self.device.set_registers(&kvm_regs { rip: own.address + tail.start, ..*found });
+        }
     }
 
     fn level_of_gate(&mut self) -> Result<Level, PlatformError> {
@@ -250,12 +298,14 @@ impl KvmVcpu {
     /// So does a program whose exception is on its way: it would come to where the
     /// signal's handler begins, or never.
     fn interrupted(&mut self, found: &kvm_regs) -> Result<Option<Exit>, PlatformError> {
+        let is_behind_out = self.is_behind_out(found.rip);
         if let Standing::Gate(gate) = &mut self.standing
-            && found.rip == GATE + GATE_OUT_LEN
+            && is_behind_out
         {
             gate.rip = found.rip;
             return Ok(Some(Exit::Interrupted));
         }
+        self.want_out(found);
         if found.rip >= KERNEL_BASE || self.device.has_exception().map_err(PlatformError::Run)? {
             return Ok(None);
         }
@@ -365,6 +415,20 @@ impl Vcpu for KvmVcpu {
 
     fn registers_mut(&mut self) -> &mut Registers {
         &mut self.registers
+    }
+
+    fn equip(&mut self) -> Result<Option<Arc<Gate>>, PlatformError> {
+        if let Some(own) = &self.gate {
+            return Ok(Some(Arc::clone(&own.gate)));
+        }
+        let Some(level) = self.gate_level else { return Ok(None) };
+        let address = GATES + (self.page - VCPU_PAGES) / PAGE * GATE_STRIDE;
+        let pages = self.shared.add_gate(address)?;
+        let frames = Arc::clone(&self.shared.frames);
+        let gate = Arc::new(Gate::new(frames, pages, level == Level::Kernel));
+        self.device.set_msrs(&[(MSR_LSTAR, address)])?;
+        self.gate = Some(OwnGate { gate: Arc::clone(&gate), address, wanted_out: false });
+        Ok(Some(gate))
     }
 
     fn permit(&mut self, address: u64, access: Access) -> Result<(), PlatformError> {

@@ -1,0 +1,212 @@
+//! The helper: a thread of the monitor's that makes posted calls while there are any, sleeps when there
+//! are none, and ends when it has slept for a while.
+//!
+//! It makes them with the rights, folders and descriptors of the thread that started it. So before a thread
+//! changes who it is it has the helper end ([`Helper::dismiss`]), and where threads differ there is none.
+
+use std::{
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
+    thread::yield_now,
+    time::{Duration, Instant},
+};
+
+use monitor_launch::Exitless;
+use monitor_sys::process::{self, Whose};
+
+use super::{
+    classes::Allowed,
+    looking::{self, Life, Shared, State, Task},
+};
+use crate::{
+    arch::x86_64::gate::Gate, process::Process, seccomp::Filters,
+    thread::start::keep_signal_for_guest,
+};
+
+/// What the helper's thread is called, on the host and where it is left out for the guest.
+pub const NAME: &str = "km calls";
+
+/// How long the end of its thread is waited for: it has nothing left to do.
+const END: Duration = Duration::from_millis(200);
+/// It looks at so many gates at most.
+const GATES_MAX: usize = 64;
+
+/// A process's helper.
+#[derive(Debug)]
+pub struct Helper {
+    shared: Arc<Shared>,
+    /// Whether it is used where it does not pay, too.
+    is_forced: bool,
+}
+
+/// While it lives the helper makes no call, and nobody else holds the locks around it.
+#[derive(Debug)]
+pub struct Parked<'a> {
+    shared: &'a Shared,
+    _state: MutexGuard<'a, State>,
+    _burst: MutexGuard<'a, ()>,
+}
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        self.shared.stops.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Helper {
+    /// One that is used as asked for.
+    pub fn new(use_of_it: Exitless) -> Self {
+        let shared = Arc::<Shared>::default();
+        shared.state().is_off = use_of_it == Exitless::Off;
+        Self { shared, is_forced: use_of_it == Exitless::On }
+    }
+
+    /// Notes that a descriptor may tell each thread of its own signals: signalfd(2).
+    pub fn note_signal_files(&self) {
+        self.shared.has_signal_files.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether one may.
+    pub fn has_signal_files(&self) -> bool {
+        self.shared.has_signal_files.load(Ordering::SeqCst)
+    }
+
+    /// Whether there is a thread, which may make a posted call at any time.
+    pub fn is_living(&self) -> bool {
+        self.shared.state().life != Life::None
+    }
+
+    /// Whether it is used where it does not pay, too.
+    pub fn is_forced(&self) -> bool {
+        self.is_forced
+    }
+
+    /// Whether there may be one.
+    pub fn may_be_used(&self) -> bool {
+        !self.shared.state().is_off
+    }
+
+    /// How often a gate shall look for a posted call's result.
+    pub fn patience(&self) -> u32 {
+        let measured = self.shared.patience.load(Ordering::Relaxed);
+        let patience = if measured == 0 { looking::measure() } else { measured };
+        self.shared.patience.store(patience, Ordering::Relaxed);
+        u32::try_from(patience).unwrap_or(u32::MAX)
+    }
+
+    /// What these filters allow. Most threads have the same ones, and asking takes a while.
+    pub(super) fn allowed(&self, filters: &Filters) -> Arc<Allowed> {
+        let mut state = self.shared.state();
+        if let Some((known, allowed)) = &state.allowed
+            && known.are_the_same(filters)
+        {
+            return Arc::clone(allowed);
+        }
+        let allowed = Arc::new(Allowed::by(filters));
+        state.allowed = Some((filters.clone(), Arc::clone(&allowed)));
+        allowed
+    }
+
+    /// One for a child of this one's process.
+    #[must_use]
+    pub fn of_child(&self, use_of_it: Exitless) -> Self {
+        let child = Self::new(use_of_it);
+        child.shared.state().allowed.clone_from(&self.shared.state().allowed);
+        child
+            .shared
+            .patience
+            .store(self.shared.patience.load(Ordering::Relaxed), Ordering::Relaxed);
+        child.shared.has_signal_files.store(self.has_signal_files(), Ordering::SeqCst);
+        child
+    }
+
+    /// Looks for calls posted in this gate too. Says whether there is room.
+    pub fn watch(&self, gate: &Arc<Gate>) -> bool {
+        let mut state = self.shared.state();
+        let known = state.gates.iter().any(|other| Arc::ptr_eq(other, gate));
+        if !known && state.gates.len() < GATES_MAX {
+            state.gates.push(Arc::clone(gate));
+        }
+        known || state.gates.iter().any(|other| Arc::ptr_eq(other, gate))
+    }
+
+    /// Does not any more.
+    pub fn forget(&self, gate: &Arc<Gate>) {
+        self.shared.state().gates.retain(|other| !Arc::ptr_eq(other, gate));
+    }
+
+    /// Has it look for posted calls, if that may pay.
+    pub fn wake(process: &Arc<Process>) {
+        let Self { shared, is_forced } = &process.helper;
+        let mut state = shared.state();
+        let is_busy = state.task.is_some() || state.life == Life::Dismissed;
+        if is_busy || state.is_off || !(*is_forced || state.worth.pays(Instant::now())) {
+            return;
+        }
+        let Some(places) = looking::places(*is_forced) else { return };
+        state.task = Some(Task { process: Arc::downgrade(process), places });
+        if state.life == Life::Living {
+            shared.bell.notify_all();
+            return;
+        }
+        state.life = Life::Living;
+        state.is_named = false;
+        if looking::start(shared) {
+            while !state.is_named {
+                state = shared.bell.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        } else {
+            state.life = Life::None;
+            state.task = None;
+        }
+        keep_signal_for_guest(process);
+    }
+
+    /// A posted call was not taken up in time.
+    pub fn was_late(&self) {
+        let mut state = self.shared.state();
+        if !self.is_forced
+            && state.worth.was_late(Instant::now())
+            && let Some(gate) = state.gates.first()
+        {
+            gate.announce(false);
+        }
+    }
+
+    /// Keeps it from making calls and from holding locks until the result is dropped, for a fork.
+    pub fn park(&self) -> Parked<'_> {
+        self.shared.stops.fetch_add(1, Ordering::SeqCst);
+        let burst = self.shared.burst.lock().unwrap_or_else(PoisonError::into_inner);
+        Parked { shared: &self.shared, _state: self.shared.state(), _burst: burst }
+    }
+
+    /// Ends it, and waits until it is gone. Another one may be started later.
+    pub fn dismiss(&self) {
+        let shared = &self.shared;
+        shared.stops.fetch_add(1, Ordering::SeqCst);
+        let mut state = shared.state();
+        if state.life == Life::Living {
+            state.life = Life::Dismissed;
+            shared.bell.notify_all();
+        }
+        while state.life != Life::None {
+            state = shared.bell.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let until = Instant::now() + END;
+        if let Some(number) = state.ended.take() {
+            let number = number.cast_signed();
+            while process::find(number) == Ok(Whose::Own) && Instant::now() < until {
+                yield_now();
+            }
+        }
+        shared.stops.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Ends it for good.
+    pub fn turn_off(&self) {
+        self.shared.state().is_off = true;
+        for gate in &self.shared.state().gates {
+            gate.disable();
+        }
+        self.dismiss();
+    }
+}

@@ -1,0 +1,196 @@
+//! The helper's thread: sleeping, looking for posted calls, its end.
+
+use std::{
+    hint::spin_loop,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use monitor_sys::{process, signals, threads};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use super::{classes::Allowed, make, pace::Worth};
+use crate::{
+    arch::x86_64::gate::{Gate, Made},
+    platform::absent::Absent,
+    process::Process,
+    seccomp::Filters,
+    thread::{Thread, start::HOST_STACK},
+};
+
+/// It looks so long for the next call before it sleeps.
+const LOOK: Duration = Duration::from_micros(200);
+/// It sleeps so long before it ends.
+const SLEEP: Duration = Duration::from_millis(200);
+/// How long a CPU waits for a posted call to be taken up and made: about an exit's time.
+const PATIENCE: Duration = Duration::from_micros(30);
+/// After looking so often it asks for the time, and for new gates.
+const ROUNDS: u32 = 128;
+
+/// What the helper and its thread share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) state: Mutex<State>,
+    /// Rung when the state changes.
+    pub(super) bell: Condvar,
+    /// Held while posted calls are looked for.
+    pub(super) burst: Mutex<()>,
+    /// How many want it to stop looking.
+    pub(super) stops: AtomicU32,
+    /// Whether a descriptor may be there that tells each thread of its own signals.
+    pub(super) has_signal_files: AtomicBool,
+    /// How often a gate looks before [`PATIENCE`] is over; 0 before it was measured.
+    pub(super) patience: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) gates: Vec<Arc<Gate>>,
+    pub(super) life: Life,
+    /// Whether the thread can be told from the guest's.
+    pub(super) is_named: bool,
+    /// The number of a thread that has ended, or is about to.
+    pub(super) ended: Option<u32>,
+    pub(super) task: Option<Task>,
+    pub(super) worth: Worth,
+    /// What the filters allow that were asked last.
+    pub(super) allowed: Option<(Filters, Arc<Allowed>)>,
+    /// It must never be used again.
+    pub(super) is_off: bool,
+}
+
+/// Whether there is a thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Life {
+    #[default]
+    None,
+    Living,
+    /// It shall end.
+    Dismissed,
+}
+
+/// What it is woken for.
+#[derive(Debug)]
+pub(super) struct Task {
+    /// Not kept alive: what a process's only thread may do is found by counting who has it.
+    pub(super) process: Weak<Process>,
+    pub(super) places: CpuSet,
+}
+
+impl Shared {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a task. `None` if the thread shall end.
+    fn next_task(&self) -> Option<Task> {
+        let mut state = self.state();
+        let until = Instant::now() + SLEEP;
+        loop {
+            if state.life == Life::Living
+                && let Some(task) = state.task.take()
+            {
+                return Some(task);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if state.life == Life::Dismissed || left.is_zero() {
+                state.task = None;
+                state.life = Life::None;
+                state.ended = Some(process::thread_id());
+                self.bell.notify_all();
+                return None;
+            }
+            let waited = self.bell.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// Starts the thread, with every signal blocked: none of the process's shall choose it.
+pub(super) fn start(shared: &Arc<Shared>) -> bool {
+    let own = Arc::clone(shared);
+    let mask = signals::block_all();
+    let started = threads::spawn(HOST_STACK, move || {
+        process::set_name(super::NAME.as_bytes());
+        own.state().is_named = true;
+        own.bell.notify_all();
+        while let Some(task) = own.next_task() {
+            look(&own, &task);
+        }
+    });
+    if let Some(mask) = mask {
+        signals::set_mask(mask);
+    }
+    started.is_ok()
+}
+/// Looks for posted calls until there have been none for a while.
+fn look(shared: &Shared, task: &Task) {
+    _ = sched_setaffinity(None, &task.places);
+    let _burst = shared.burst.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut gates = shared.state().gates.clone();
+    let Some(board) = gates.first().cloned() else { return };
+    let may_look = || shared.stops.load(Ordering::SeqCst) == 0;
+    if !may_look() {
+        return;
+    }
+    let make = |number, args| {
+        let Some(process) = task.process.upgrade() else { return Made::Declined(0) };
+        let mut worker = Thread::new(process, Box::new(Absent::default()), false);
+        make::make(&mut worker, number, args)
+    };
+    let serve = |gates: &[Arc<Gate>]| {
+        let served = gates.iter().filter(|gate| gate.serve(make)).count();
+        u64::try_from(served).unwrap_or(0)
+    };
+    board.announce(true);
+    let (mut last, mut round, mut served) = (Instant::now(), 0, 0);
+    while board.is_looked_for() && may_look() {
+        let taken = serve(&gates);
+        served += taken;
+        round += 1;
+        if taken == 0 {
+            spin_loop();
+        }
+        if round < ROUNDS {
+            continue;
+        }
+        round = 0;
+        let now = Instant::now();
+        if served > 0 {
+            last = now;
+            let mut state = shared.state();
+            state.worth.served(std::mem::take(&mut served));
+            gates.clone_from(&state.gates);
+        } else if now.duration_since(last) > LOOK {
+            break;
+        }
+    }
+    board.announce(false);
+    // One may have been posted just before.
+    served += serve(&gates);
+    shared.state().worth.served(served);
+}
+
+/// The CPUs the helper may use: not the one of the thread it is to help, on which it would only be in the
+/// way. `None` if that leaves none, unless it has to be used.
+pub(super) fn places(is_forced: bool) -> Option<CpuSet> {
+    let all = sched_getaffinity(None).ok()?;
+    let mut others = all;
+    others.unset(process::current_cpu()?);
+    match others.count() {
+        0 => is_forced.then_some(all),
+        _ => Some(others),
+    }
+}
+
+/// How often a CPU looks in [`PATIENCE`].
+pub(super) fn measure() -> u64 {
+    const TRIES: u32 = 64;
+    let start = Instant::now();
+    (0..TRIES).for_each(|_| spin_loop());
+    let each = (start.elapsed() / TRIES).as_nanos().max(1);
+    u64::try_from(PATIENCE.as_nanos() / each).unwrap_or(1).max(1)
+}

@@ -1,0 +1,220 @@
+//! How the helper makes a posted call: as the thread would, but without waiting.
+//!
+//! What would have to wait, would raise a signal, or means something else to another thread is declined,
+//! and the thread makes it. The checks are the thread's own: the same tables, the same handlers.
+
+use monitor_sys::{
+    Errno,
+    abi::{Forwardable, number},
+    descriptors, guest_copy,
+    transfer::{Direction, Places},
+};
+use rustix::fs::{AtFlags, CWD, FileType, fstatfs, statat};
+
+use super::transfer::{self, is_nonblocking, kind_of};
+use crate::{
+    arch::x86_64::gate::Made,
+    syscall::{self, Answer, Args, Reply},
+    thread::Thread,
+};
+
+/// `MSG_DONTWAIT`, `MSG_NOSIGNAL`, `MSG_WAITALL`.
+const DO_NOT_WAIT: u64 = 0x40;
+const NO_SIGNAL: u64 = 0x4000;
+const WAIT_FOR_ALL: u64 = 0x100;
+/// `GRND_NONBLOCK`.
+const RANDOM_WITHOUT_WAITING: u64 = 1;
+/// `FUTEX_WAKE`, `FUTEX_WAKE_BITSET`, without `FUTEX_PRIVATE_FLAG`.
+const WAKES: [u64; 2] = [1, 10];
+const FUTEX_PRIVATE: u64 = 0x80;
+/// `F_DUPFD` to `F_SETLK`, `F_OFD_GETLK`, `F_OFD_SETLK`, `F_DUPFD_CLOEXEC`: those that do not wait.
+const FCNTL_COMMANDS: [u64; 10] = [0, 1, 2, 3, 4, 5, 6, 36, 37, 1030];
+/// `TCGETS`, `TIOCGWINSZ`, `FIONREAD`, `FIONBIO`, `FIONCLEX`, `FIOCLEX`.
+const IOCTL_REQUESTS: [u64; 6] = [0x5401, 0x5413, 0x541b, 0x5421, 0x5450, 0x5451];
+/// The clocks of the system and of the process, but for a thread's own.
+const CLOCKS: [u64; 10] = [0, 1, 2, 4, 5, 6, 7, 8, 9, 11];
+/// `AT_FDCWD`.
+const WORKING_DIRECTORY: i32 = -100;
+/// `PATH_MAX`.
+const PATH_MAX: usize = 4096;
+/// `PROC_SUPER_MAGIC`.
+const PROC: i64 = 0x9fa0;
+
+/// Makes a call that may be posted, or declines it.
+pub(super) fn make(worker: &mut Thread, number: u64, args: Args) -> Made {
+    let Ok(call) = usize::try_from(number) else { return Made::Declined(0) };
+    if worker.process.memory.has_growing() {
+        return Made::Declined(0);
+    }
+    made(worker, call, args).unwrap_or(Made::Declined(0))
+}
+
+/// `None` declines.
+fn made(worker: &mut Thread, call: usize, args: Args) -> Option<Made> {
+    let [first, second, third, fourth, ..] = args;
+    match call {
+        number::READ => bytes(worker, Direction::Read, args, None),
+        number::WRITE => bytes(worker, Direction::Write, args, None),
+        number::PREAD64 => bytes(worker, Direction::Read, args, Some(fourth)),
+        number::PWRITE64 => bytes(worker, Direction::Write, args, Some(fourth)),
+        number::READV => vector(worker, Direction::Read, args, None),
+        number::WRITEV => vector(worker, Direction::Write, args, None),
+        number::PREADV => vector(worker, Direction::Read, args, Some(fourth)),
+        number::PWRITEV => vector(worker, Direction::Write, args, Some(fourth)),
+        number::RECVFROM | number::RECVMSG | number::SENDTO | number::SENDMSG => {
+            message(worker, call, args)
+        }
+        number::ACCEPT | number::ACCEPT4 if !is_nonblocking(worker, first) => None,
+        // Another thread's look would be the last at what is ready.
+        number::EPOLL_WAIT | number::EPOLL_PWAIT if worker.process.helper.has_signal_files() => {
+            None
+        }
+        number::POLL => poll(worker, Forwardable::POLL, args, 2),
+        number::EPOLL_WAIT => poll(worker, Forwardable::EPOLL_WAIT, args, 3),
+        number::EPOLL_PWAIT if args[4] == 0 => poll(worker, Forwardable::EPOLL_WAIT, args, 3),
+        number::EPOLL_PWAIT => None,
+        number::FUTEX if !WAKES.contains(&(second & !FUTEX_PRIVATE)) => None,
+        number::GETRANDOM => {
+            let args = [first, second, third | RANDOM_WITHOUT_WAITING, 0, 0, 0];
+            finished(plainly(worker, call, args)).filter(|made| !is_again(*made))
+        }
+        number::CLOCK_GETTIME if !CLOCKS.contains(&first) => None,
+        number::FCNTL if !FCNTL_COMMANDS.contains(&second) => None,
+        number::IOCTL if !IOCTL_REQUESTS.contains(&(second & 0xffff_ffff)) => None,
+        number::CLOSE if !transfer::closes_at_once(worker, first) => None,
+        number::OPEN => open(worker, call, args, WORKING_DIRECTORY, first),
+        number::OPENAT => open(worker, call, args, low_word(first), second),
+        number::STAT
+        | number::LSTAT
+        | number::STATFS
+        | number::ACCESS
+        | number::READLINK
+        | number::CHDIR
+            if is_on_proc(first)? =>
+        {
+            None
+        }
+        number::NEWFSTATAT
+        | number::STATX
+        | number::FACCESSAT
+        | number::FACCESSAT2
+        | number::READLINKAT
+            if is_on_proc(second)? =>
+        {
+            None
+        }
+        _ => finished(plainly(worker, call, args)),
+    }
+}
+
+/// As the thread would.
+fn plainly(worker: &mut Thread, call: usize, args: Args) -> Answer {
+    syscall::answer(worker, monitor_sys::host_call::to_u64(call), args)
+}
+
+/// An answer that is the guest's, but for what a thread has to see itself: signals.
+pub(super) fn finished(answer: Answer) -> Option<Made> {
+    match answer {
+        Ok(Reply::Value(value)) => Some(Made::Done(value)),
+        Err(Errno::EINTR | Errno::EPIPE | Errno::EFBIG) | Ok(_) => None,
+        Err(errno) => Some(Made::Done(syscall::error_word(errno))),
+    }
+}
+
+fn is_again(made: Made) -> bool {
+    made == Made::Done(syscall::error_word(Errno::EAGAIN))
+}
+
+fn bytes(worker: &Thread, way: Direction, args: Args, position: Option<u64>) -> Option<Made> {
+    let places = Places::of_bytes(args[1], args[2]).ok()?;
+    transfer::transfer(worker, way, args[0], &places, position)
+}
+
+fn vector(worker: &Thread, way: Direction, args: Args, position: Option<u64>) -> Option<Made> {
+    let places = Places::of_vector(args[1], args[2]).ok()?;
+    if way == Direction::Write
+        && !places.is_one_piece()
+        && kind_of(worker, args[0])? != FileType::RegularFile
+        && !is_nonblocking(worker, args[0])
+    {
+        // Half of it may be done before it has to wait.
+        return None;
+    }
+    transfer::transfer(worker, way, args[0], &places, position)
+}
+
+/// Messages: with a flag, no socket waits.
+fn message(worker: &mut Thread, call: usize, args: Args) -> Option<Made> {
+    let is_sent = matches!(call, number::SENDTO | number::SENDMSG);
+    let flags_at = if matches!(call, number::SENDMSG | number::RECVMSG) { 2 } else { 3 };
+    let flags = args[flags_at];
+    let may_wait = flags & DO_NOT_WAIT == 0 && !is_nonblocking(worker, args[0]);
+    if flags & WAIT_FOR_ALL != 0 || call == number::SENDMSG && may_wait {
+        return None;
+    }
+    let mut without_waiting = args;
+    without_waiting[flags_at] = flags | DO_NOT_WAIT | if is_sent { NO_SIGNAL } else { 0 };
+    let made = match plainly(worker, call, without_waiting) {
+        Err(Errno::EPIPE) if flags & NO_SIGNAL != 0 => {
+            Made::Done(syscall::error_word(Errno::EPIPE))
+        }
+        answer => finished(answer)?,
+    };
+    match made {
+        Made::Done(_) if may_wait && is_again(made) => None,
+        Made::Done(sent) if may_wait && is_sent && sent < args[2] => Some(Made::Declined(sent)),
+        Made::Done(_) | Made::Declined(_) => Some(made),
+    }
+}
+
+/// What is ready now. If nothing is, the thread waits, or finds what only it can see: its own signals.
+fn poll(worker: &mut Thread, call: Forwardable, args: Args, timeout: usize) -> Option<Made> {
+    let mut now = args;
+    now[timeout] = 0;
+    let made = finished(syscall::forward(worker, call, now))?;
+    (made != Made::Done(0)).then_some(made)
+}
+
+/// A fifo, and whatever else is no plain file, may have to be waited for. What leads into procfs may mean
+/// the calling thread.
+fn open(worker: &mut Thread, call: usize, args: Args, directory: i32, path: u64) -> Option<Made> {
+    if is_on_proc(path)? {
+        return None;
+    }
+    let name = guest_copy::read_string(path, PATH_MAX).ok()?;
+    let memory = worker.process.memory.guest_memory();
+    let found = if directory == WORKING_DIRECTORY || name.starts_with(b"/") {
+        statat(CWD, name, AtFlags::empty())
+    } else {
+        statat(descriptors::borrow(memory, directory).ok()?, name, AtFlags::empty())
+    };
+    let opens_at_once = found.is_err()
+        || found.is_ok_and(|status| {
+            let kind = FileType::from_raw_mode(status.st_mode);
+            matches!(kind, FileType::RegularFile | FileType::Directory)
+        });
+    if !opens_at_once {
+        return None;
+    }
+    let made = finished(plainly(worker, call, args))?;
+    let Made::Done(opened) = made else { return Some(made) };
+    let Ok(opened) = i32::try_from(opened) else { return Some(made) };
+    let memory = worker.process.memory.guest_memory();
+    let leads_to_proc = fstatfs(descriptors::borrow(memory, opened).ok()?)
+        .is_ok_and(|status| status.f_type == PROC);
+    if leads_to_proc {
+        descriptors::discard(memory, opened);
+        return None;
+    }
+    Some(made)
+}
+
+/// Whether a path of the guest's begins where the calling thread may be meant.
+fn is_on_proc(path: u64) -> Option<bool> {
+    let path = guest_copy::read_string(path, PATH_MAX).ok()?;
+    Some(path.starts_with(b"/proc") || path.windows(11).any(|part| part == b"thread-self"))
+}
+
+fn low_word(argument: u64) -> i32 {
+    u32::try_from(argument & 0xffff_ffff).expect("masked to 32 bits").cast_signed()
+}

@@ -1,0 +1,143 @@
+//! Calls that do not leave the guest. An exit costs some 30 µs where KVM itself is virtual; a call that
+//! another thread of the monitor's takes out of memory costs one.
+//!
+//! The CPU's gate posts a call and waits for a moment; the process's *helper* looks for posted calls and
+//! makes those that need not wait for anything but a file system. All else comes back to the thread, which
+//! makes it as ever: the helper is a short cut and nothing relies on it. See docs/adr/0009.
+//!
+//! * [`classes`]: which calls may be posted, and which are answered in the gate itself;
+//! * [`make`], [`transfer`]: how the helper makes them without waiting;
+//! * [`helper`], [`looking`]: the helper as others see it, and its thread;
+//! * [`pace`]: when it pays to have it look.
+
+mod classes;
+mod helper;
+mod looking;
+mod make;
+mod pace;
+mod transfer;
+
+use std::sync::Arc;
+
+use monitor_sys::process;
+use rustix::process::{getegid, geteuid, getgid, getuid};
+
+pub use helper::{Helper, NAME, Parked};
+use pace::Recent;
+
+use crate::{
+    arch::x86_64::gate::{Gate, Made, Posting},
+    platform::PlatformError,
+    syscall::{self, Flow},
+    thread::Thread,
+};
+
+/// A thread whose calls have left this often gets a gate of its own: most programs' first calls are no
+/// sign of what follows, and many programs make no more.
+const CALLS_BEFORE: u32 = 32;
+
+/// What a thread knows of its own calls.
+#[derive(Debug, Default)]
+pub struct OfThread {
+    calls: u32,
+    recent: Recent,
+    gate: Option<Arc<Gate>>,
+}
+
+/// A call has left by its class, and was made.
+pub fn left(thread: &mut Thread) -> Result<(), PlatformError> {
+    if thread.exitless.calls < CALLS_BEFORE {
+        thread.exitless.calls += 1;
+        if thread.exitless.calls == CALLS_BEFORE || thread.process.helper.is_forced() {
+            thread.exitless.calls = CALLS_BEFORE;
+            return equip(thread);
+        }
+    }
+    Ok(())
+}
+
+/// Gives the thread a gate of its own, unless all of its calls must leave.
+fn equip(thread: &mut Thread) -> Result<(), PlatformError> {
+    if !thread.process.helper.may_be_used() {
+        return Ok(());
+    }
+    let Some(gate) = thread.cpu.equip()? else { return Ok(()) };
+    if !thread.process.helper.watch(&gate) {
+        return Ok(());
+    }
+    thread.exitless.gate = Some(gate);
+    revise(thread);
+    Ok(())
+}
+
+/// Has the thread's gate do what its filters, and who it is, allow from now on.
+pub fn revise(thread: &mut Thread) {
+    let Some(gate) = &thread.exitless.gate else { return };
+    thread.process.shared_filters.adopt(&mut thread.filters);
+    let is_watched = thread.process.host.trace.is_some() || thread.process.host.asks_agent;
+    if is_watched || thread.dispatch.is_some() || !thread.process.helper.may_be_used() {
+        gate.disable();
+        return;
+    }
+    let identity = classes::Identity {
+        process: std::process::id().into(),
+        thread: process::thread_id().into(),
+        users: [getuid().as_raw(), geteuid().as_raw()].map(u64::from),
+        groups: [getgid().as_raw(), getegid().as_raw()].map(u64::from),
+    };
+    let helper = &thread.process.helper;
+    let allowed = helper.allowed(&thread.filters);
+    gate.follow(&classes::plan(&allowed, &identity, helper.patience()));
+}
+
+/// The thread ends, or its CPU becomes another's.
+pub fn give_up(thread: &mut Thread) {
+    if let Some(gate) = thread.exitless.gate.take() {
+        gate.disable();
+        thread.process.helper.forget(&gate);
+    }
+    thread.exitless = OfThread::default();
+}
+
+/// A call that was posted, or could have been, has left.
+pub fn settle(thread: &mut Thread, posting: Posting) -> Flow {
+    let Some(gate) = thread.exitless.gate.clone() else { return syscall::serve(thread) };
+    let made = match posting {
+        Posting::Unseen => {
+            if thread.process.helper.is_forced() || thread.exitless.recent.is_busy() {
+                Helper::wake(&thread.process);
+            }
+            return syscall::serve(thread);
+        }
+        Posting::Late => {
+            thread.process.helper.was_late();
+            return syscall::serve(thread);
+        }
+        Posting::Taken => gate.await_taken(),
+        Posting::Declined => gate.result(),
+    };
+    match made {
+        Made::Done(result) => {
+            thread.cpu.registers_mut().rax = result;
+            Flow::Resume
+        }
+        Made::Declined(0) => syscall::serve(thread),
+        Made::Declined(progress) => go_on(thread, progress),
+    }
+}
+
+/// Makes the rest of a `write(2)` or `send(2)` of which some is done: the thread may wait, and what comes of
+/// the rest, a signal or an error, leaves what is done a success.
+fn go_on(thread: &mut Thread, progress: u64) -> Flow {
+    let before = *thread.cpu.registers();
+    let rest = before.rdx.saturating_sub(progress);
+    let registers = thread.cpu.registers_mut();
+    registers.rsi = before.rsi.wrapping_add(progress);
+    registers.rdx = rest;
+    let flow = syscall::serve(thread);
+    let registers = thread.cpu.registers_mut();
+    let is_made = registers.rip == before.rip && registers.rax <= rest;
+    let further = if is_made { registers.rax } else { 0 };
+    *registers = crate::arch::x86_64::registers::Registers { rax: progress + further, ..before };
+    flow
+}

@@ -1,0 +1,141 @@
+//! When it pays to have somebody look for posted calls.
+//!
+//! Looking costs a CPU. So the helper is woken by a burst of calls only, and not where exits are cheap;
+//! what it does is weighed against what it costs, and it is left alone for a while where it does not pay.
+
+use std::time::{Duration, Instant};
+
+/// So many calls in [`BURST`] are a burst.
+const CALLS: usize = 4;
+/// The longest time they may take.
+const BURST: Duration = Duration::from_micros(400);
+/// The shortest: where calls follow each other faster, an exit costs less than what would replace it.
+const CHEAP: Duration = Duration::from_micros(12);
+/// How long the helper is left alone after it did not pay: doubled each time.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(1);
+/// A wake that served fewer calls did not pay.
+const BARREN: u64 = 4;
+/// One that served more shows that the times have changed.
+const FRUITFUL: u64 = 50;
+
+/// When a thread's last calls left that could have been posted.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    times: [Option<Instant>; CALLS],
+    next: usize,
+}
+
+impl Recent {
+    /// Notes one more. Says whether they are a burst.
+    pub(super) fn is_busy(&mut self) -> bool {
+        self.note(Instant::now())
+    }
+
+    fn note(&mut self, now: Instant) -> bool {
+        let first = self.times[self.next].replace(now);
+        self.next = (self.next + 1) % CALLS;
+        first.is_some_and(|first| (CHEAP..=BURST).contains(&now.duration_since(first)))
+    }
+}
+
+/// What the helper's work has been worth.
+#[derive(Debug, Default)]
+pub(super) struct Worth {
+    /// Calls made since it was woken.
+    served: u64,
+    /// Calls that were not taken up in time since then.
+    late: u64,
+    is_used: bool,
+    pause: Duration,
+    until: Option<Instant>,
+}
+
+impl Worth {
+    /// Whether to wake it. What it did since the last time is known now.
+    pub(super) fn pays(&mut self, now: Instant) -> bool {
+        if self.until.is_some_and(|until| now < until) {
+            return false;
+        }
+        self.until = None;
+        if std::mem::replace(&mut self.is_used, true) && self.served < BARREN {
+            self.leave_alone(now);
+            self.is_used = false;
+            return false;
+        }
+        if self.served > FRUITFUL {
+            self.pause = Duration::ZERO;
+        }
+        self.served = 0;
+        self.late = 0;
+        true
+    }
+
+    /// It made so many calls.
+    pub(super) fn served(&mut self, calls: u64) {
+        self.served += calls;
+    }
+
+    /// A call was not taken up in time, which costs as much as two exits. Says whether to stop.
+    pub(super) fn was_late(&mut self, now: Instant) -> bool {
+        self.late += 1;
+        let stops = self.late >= 4 && self.served < self.late * 4;
+        if stops {
+            self.leave_alone(now);
+            self.late = 0;
+        }
+        stops
+    }
+
+    fn leave_alone(&mut self, now: Instant) {
+        self.pause = (self.pause * 2).clamp(SHORTEST, LONGEST);
+        self.until = Some(now + self.pause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{Recent, Worth};
+
+    fn burst(gap: Duration) -> bool {
+        let (mut recent, start) = (Recent::default(), Instant::now());
+        (0..5).map(|call| recent.note(start + gap * call)).last().unwrap()
+    }
+
+    #[test]
+    fn only_calls_that_follow_each_other_are_a_burst() {
+        assert!(burst(Duration::from_micros(30)));
+        assert!(!burst(Duration::from_micros(500)), "too slow");
+        assert!(!burst(Duration::from_micros(2)), "exits are cheap");
+    }
+
+    #[test]
+    fn what_does_not_pay_is_tried_less_and_less_often() {
+        let (mut worth, start) = (Worth::default(), Instant::now());
+        assert!(worth.pays(start));
+        assert!(!worth.pays(start), "it served nobody");
+        assert!(worth.pays(start + Duration::from_millis(2)));
+        let second = start + Duration::from_millis(3);
+        assert!(!worth.pays(second));
+        assert!(!worth.pays(second + Duration::from_micros(1500)), "twice as long");
+
+        assert!(worth.pays(second + Duration::from_millis(3)));
+        worth.served(1000);
+        assert!(worth.pays(second + Duration::from_millis(4)), "now it did");
+    }
+
+    #[test]
+    fn calls_that_are_late_stop_it_unless_most_are_not() {
+        let (mut worth, now) = (Worth::default(), Instant::now());
+        worth.pays(now);
+        assert!(!worth.was_late(now) && !worth.was_late(now) && !worth.was_late(now));
+        assert!(worth.was_late(now));
+
+        let mut worth = Worth::default();
+        worth.pays(now);
+        worth.served(100);
+        assert!((0..20).all(|_| !worth.was_late(now)));
+    }
+}

@@ -1,0 +1,120 @@
+//! Reads and writes by the helper. The kernel is asked not to wait; only plain files on file systems that
+//! cannot say so are read and written as they are.
+
+use std::os::fd::BorrowedFd;
+
+use monitor_sys::{
+    Errno, descriptors,
+    transfer::{self, Direction, Places},
+};
+use rustix::{
+    fs::{FileType, OFlags, fcntl_getfl, fstat, fstatfs},
+    net::sockopt::socket_linger,
+};
+
+use super::make::finished;
+use crate::{
+    arch::x86_64::gate::Made,
+    syscall::{Reply, error_word},
+    thread::Thread,
+};
+
+/// File systems whose plain files keep nobody waiting but for a disk: ext4, XFS, Btrfs, overlayfs, tmpfs,
+/// ramfs, F2FS, SquashFS, EROFS, ZFS (`linux/magic.h`).
+const ON_DISK: [i64; 10] = [
+    0xef53,
+    0x5846_5342,
+    0x9123_683e,
+    0x794c_7630,
+    0x0102_1994,
+    0x8584_58f6,
+    0xf2f5_2010,
+    0x7371_7368,
+    0xe0f5_e1e2,
+    0x2fc1_2fc1,
+];
+
+/// `read(2)`, `write(2)` and their like. `None` declines.
+pub(super) fn transfer(
+    worker: &Thread,
+    way: Direction,
+    descriptor: u64,
+    places: &Places,
+    position: Option<u64>,
+) -> Option<Made> {
+    let wanted = places.len();
+    if wanted == 0 || position.is_some_and(|position| position.cast_signed() < 0) {
+        return None;
+    }
+    let memory = worker.process.memory.guest_memory();
+    let once = |places: &Places, position, may_wait| {
+        transfer::transfer(memory, way, descriptor, places, position, may_wait)
+    };
+    match once(places, position, false) {
+        Ok(done) if done == wanted => Some(Made::Done(done)),
+        Ok(done) if is_plain(worker, descriptor) => {
+            // Only so much was in memory, or there is no more.
+            let rest = once(&places.behind(done), position.map(|at| at + done), true);
+            if rest == Err(Errno::EFBIG) && done == 0 {
+                return None;
+            }
+            Some(Made::Done(done + rest.unwrap_or(0)))
+        }
+        Ok(done) if way == Direction::Read || is_nonblocking(worker, descriptor) => {
+            Some(Made::Done(done))
+        }
+        // Vectors of several pieces that would have to wait do not come here.
+        Ok(done) => Some(Made::Declined(done)),
+        Err(Errno::EAGAIN | Errno::EOPNOTSUPP) if is_plain(worker, descriptor) => {
+            finished(once(places, position, true).map(Reply::Value))
+        }
+        Err(Errno::EAGAIN) if says_so_itself(worker, descriptor) => {
+            Some(Made::Done(error_word(Errno::EAGAIN)))
+        }
+        Err(Errno::EAGAIN | Errno::EOPNOTSUPP) => None,
+        Err(errno) => finished(Err(errno)),
+    }
+}
+
+/// Whether a descriptor is a plain file's, on a disk.
+fn is_plain(worker: &Thread, descriptor: u64) -> bool {
+    let on_disk =
+        |file: BorrowedFd<'_>| fstatfs(file).is_ok_and(|status| ON_DISK.contains(&status.f_type));
+    kind_of(worker, descriptor) == Some(FileType::RegularFile)
+        && borrow(worker, descriptor).is_some_and(on_disk)
+}
+
+/// Whether the program itself would be told that it has to wait: by a pipe or a socket. Other files may
+/// have to do with the calling thread.
+fn says_so_itself(worker: &Thread, descriptor: u64) -> bool {
+    let is_channel = matches!(kind_of(worker, descriptor), Some(FileType::Fifo | FileType::Socket));
+    is_channel && is_nonblocking(worker, descriptor)
+}
+
+/// What kind of file a descriptor of the guest's is.
+pub(super) fn kind_of(worker: &Thread, descriptor: u64) -> Option<FileType> {
+    let status = fstat(borrow(worker, descriptor)?).ok()?;
+    Some(FileType::from_raw_mode(status.st_mode))
+}
+
+/// Whether a descriptor has `O_NONBLOCK`.
+pub(super) fn is_nonblocking(worker: &Thread, descriptor: u64) -> bool {
+    let flags = borrow(worker, descriptor).and_then(|file| fcntl_getfl(file).ok());
+    flags.is_some_and(|flags| flags.contains(OFlags::NONBLOCK))
+}
+
+/// Whether closing a descriptor waits for nothing: a terminal's output, or a socket's, may have to be
+/// sent first.
+pub(super) fn closes_at_once(worker: &Thread, descriptor: u64) -> bool {
+    match kind_of(worker, descriptor) {
+        Some(FileType::Socket) => borrow(worker, descriptor)
+            .is_some_and(|socket| socket_linger(socket).is_ok_and(|linger| linger.is_none())),
+        Some(FileType::CharacterDevice) => false,
+        _ => true,
+    }
+}
+
+fn borrow(worker: &Thread, descriptor: u64) -> Option<BorrowedFd<'_>> {
+    let number = u32::try_from(descriptor & 0xffff_ffff).ok()?.cast_signed();
+    descriptors::borrow(worker.process.memory.guest_memory(), number).ok()
+}

@@ -1,0 +1,268 @@
+//! The code of the gate: what the guest's CPU executes behind `syscall` once calls need not leave the guest.
+//!
+//! It is copied into a page of the guest's, one copy for each CPU, and never runs in the monitor. A copy
+//! finds what belongs to it relative to itself: the words it only reads behind its code in the same page,
+//! those it writes in the next one. So it needs no register that a program could have changed.
+//!
+//! # A call's way
+//!
+//! By its number's class a call *leaves* (as every call did before), is *answered* with a word that was left
+//! for it, or is *posted*: its number and arguments are written down, and a thread of the monitor's that
+//! looks for them makes the call while the CPU waits. What is not taken up in time is taken back.
+//!
+//! From [`tail`] on all is done again from memory if the CPU is interrupted there: nothing is lost when the
+//! monitor puts it back to the tail's start.
+
+use std::arch::global_asm;
+
+/// What a call's class says: it leaves the guest.
+pub const CLASS_LEAVES: u8 = 0;
+/// It is posted.
+pub const CLASS_POSTED: u8 = 1;
+/// With the index of an answer in the lower bits: it is answered with that.
+pub const CLASS_ANSWERED: u8 = 0x80;
+
+/// The numbers below this have a class; others leave.
+pub const CLASSES: usize = 512;
+/// How many answers there is room for.
+pub const ANSWERS: usize = 32;
+
+/// Words of the code's page, by their number.
+pub mod fixed {
+    /// The first of the classes' bytes.
+    pub const CLASSES: usize = 256;
+    /// The first of the answers.
+    pub const ANSWERS: usize = 320;
+    /// Not 0 if calls need not leave.
+    pub const ENABLED: usize = 352;
+    /// Not 0 if `syscall` leads to level 0.
+    pub const KERNEL: usize = 353;
+    /// How often a posted call is looked at before it is taken back.
+    pub const PATIENCE: usize = 354;
+    /// Not 0 if the CPU shall leave before it goes on with the program.
+    pub const LEAVE: usize = 355;
+}
+
+/// Words of the page behind it, by their number. The guest can write them all.
+pub mod posted {
+    /// What has become of the posted call; see the numbers of [`super::state`].
+    pub const STATE: usize = 0;
+    /// Its number, later its result.
+    pub const NUMBER: usize = 1;
+    /// The first of its six arguments.
+    pub const ARGUMENTS: usize = 2;
+    /// Why the CPU has left; see the numbers of [`super::reason`].
+    pub const REASON: usize = 20;
+}
+
+/// States of a posted call.
+pub mod state {
+    /// There is none.
+    pub const IDLE: u64 = 0;
+    /// It waits to be taken up.
+    pub const POSTED: u64 = 1;
+    /// It was taken up.
+    pub const TAKEN: u64 = 2;
+    /// Its result is there.
+    pub const DONE: u64 = 3;
+    /// The CPU has to leave with it. The word of the number says how much of it is done.
+    pub const DECLINED: u64 = 4;
+}
+
+/// Why the CPU has left.
+pub mod reason {
+    /// The call's class said so.
+    pub const CLASS: u64 = 0;
+    /// Nobody looks for posted calls.
+    pub const NOBODY: u64 = 1;
+    /// It was not taken up in time, and is taken back.
+    pub const LATE: u64 = 2;
+    /// It was taken up, and is not done in time.
+    pub const TAKEN: u64 = 3;
+    /// It was declined.
+    pub const DECLINED: u64 = 4;
+    /// No call: the monitor wanted it. The result of the last one is in its register.
+    pub const WANTED: u64 = 5;
+}
+
+/// Where all copies find the word that is 1 while somebody looks for posted calls.
+pub const LOOKED_FOR: u64 = 0xffff_ffff_8000_4000;
+
+global_asm!(
+    ".pushsection .rodata.monitor_gate, \"a\", @progbits",
+    ".balign 64",
+    ".global monitor_gate_begin",
+    ".global monitor_gate_tail",
+    ".global monitor_gate_tail_end",
+    ".global monitor_gate_out",
+    ".global monitor_gate_end",
+    "monitor_gate_begin:",
+    ".Lgate:",
+    ".set .Lgate_classes, .Lgate + 2048",
+    ".set .Lgate_answers, .Lgate + 2560",
+    ".set .Lgate_enabled, .Lgate + 2816",
+    ".set .Lgate_kernel, .Lgate + 2824",
+    ".set .Lgate_patience, .Lgate + 2832",
+    ".set .Lgate_leave, .Lgate + 2840",
+    ".set .Lgate_state, .Lgate + 4096",
+    ".set .Lgate_number, .Lgate + 4104",
+    ".set .Lgate_arguments, .Lgate + 4112",
+    ".set .Lgate_rcx, .Lgate + 4224",
+    ".set .Lgate_r11, .Lgate + 4232",
+    ".set .Lgate_rsp, .Lgate + 4240",
+    ".set .Lgate_rax, .Lgate + 4248",
+    ".set .Lgate_reason, .Lgate + 4256",
+    ".set .Lgate_result, .Lgate + 4264",
+    ".set .Lgate_stack, .Lgate + 6144",
+    // All that changes is put back from memory: rcx, r11 and rsp for the program, rax for the monitor.
+    "mov %rcx, .Lgate_rcx(%rip)",
+    "mov %r11, .Lgate_r11(%rip)",
+    "mov %rsp, .Lgate_rsp(%rip)",
+    "mov %rax, .Lgate_rax(%rip)",
+    "cmpq $0, .Lgate_enabled(%rip)",
+    "je .Lgate_by_class",
+    "cmp $511, %rax",
+    "ja .Lgate_by_class",
+    // A program that is executed step by step takes none in here.
+    "bt $8, %r11",
+    "jc .Lgate_by_class",
+    "lea .Lgate_classes(%rip), %rcx",
+    "movzbl (%rcx,%rax), %ecx",
+    "test %ecx, %ecx",
+    "jz .Lgate_by_class",
+    "test $0x80, %cl",
+    "jnz .Lgate_answered",
+    "cmpq $1, {looked_for}",
+    "jne .Lgate_nobody",
+    // Posted: the state is written last.
+    "mov %rax, .Lgate_number(%rip)",
+    "mov %rdi, .Lgate_arguments(%rip)",
+    "mov %rsi, .Lgate_arguments+8(%rip)",
+    "mov %rdx, .Lgate_arguments+16(%rip)",
+    "mov %r10, .Lgate_arguments+24(%rip)",
+    "mov %r8, .Lgate_arguments+32(%rip)",
+    "mov %r9, .Lgate_arguments+40(%rip)",
+    "movq $1, .Lgate_state(%rip)",
+    "mov .Lgate_patience(%rip), %ecx",
+    ".Lgate_wait:",
+    "mov .Lgate_state(%rip), %r11",
+    "cmp $3, %r11",
+    "jae .Lgate_over",
+    "pause",
+    "dec %ecx",
+    "jnz .Lgate_wait",
+    "mov $1, %eax",
+    "xor %ecx, %ecx",
+    "lock cmpxchg %rcx, .Lgate_state(%rip)",
+    "jne .Lgate_taken",
+    "movq $2, .Lgate_reason(%rip)",
+    "jmp .Lgate_leave_guest",
+    ".Lgate_by_class:",
+    "movq $0, .Lgate_reason(%rip)",
+    "jmp .Lgate_leave_guest",
+    ".Lgate_nobody:",
+    "movq $1, .Lgate_reason(%rip)",
+    "jmp .Lgate_leave_guest",
+    ".Lgate_taken:",
+    "movq $3, .Lgate_reason(%rip)",
+    "jmp .Lgate_leave_guest",
+    ".Lgate_declined:",
+    "movq $4, .Lgate_reason(%rip)",
+    ".Lgate_leave_guest:",
+    "mov .Lgate_rax(%rip), %rax",
+    "mov .Lgate_r11(%rip), %r11",
+    "mov .Lgate_rcx(%rip), %rcx",
+    "monitor_gate_out:",
+    "out %al, $0x80",
+    "sysretq",
+    ".Lgate_over:",
+    "jne .Lgate_declined",
+    "mov .Lgate_number(%rip), %rax",
+    "mov %rax, .Lgate_result(%rip)",
+    "movq $0, .Lgate_state(%rip)",
+    "jmp monitor_gate_tail",
+    ".Lgate_answered:",
+    "and $0x1f, %ecx",
+    "lea .Lgate_answers(%rip), %r11",
+    "mov (%r11,%rcx,8), %rcx",
+    "mov %rcx, .Lgate_result(%rip)",
+    "monitor_gate_tail:",
+    "cmpq $0, .Lgate_leave(%rip)",
+    "jne .Lgate_wanted",
+    "cmpq $0, .Lgate_kernel(%rip)",
+    "jne .Lgate_return",
+    // At the program's level: its flags come from a stack of the gate's own, not from the program's.
+    "lea .Lgate_stack(%rip), %rsp",
+    "pushq .Lgate_r11(%rip)",
+    "popfq",
+    "mov .Lgate_rsp(%rip), %rsp",
+    "mov .Lgate_result(%rip), %rax",
+    "mov .Lgate_r11(%rip), %r11",
+    "mov .Lgate_rcx(%rip), %rcx",
+    "jmp *%rcx",
+    ".Lgate_return:",
+    "mov .Lgate_result(%rip), %rax",
+    "mov .Lgate_r11(%rip), %r11",
+    "mov .Lgate_rcx(%rip), %rcx",
+    "sysretq",
+    "monitor_gate_tail_end:",
+    ".Lgate_wanted:",
+    "movq $5, .Lgate_reason(%rip)",
+    "mov .Lgate_rsp(%rip), %rsp",
+    "mov .Lgate_result(%rip), %rax",
+    "mov .Lgate_r11(%rip), %r11",
+    "mov .Lgate_rcx(%rip), %rcx",
+    "jmp monitor_gate_out",
+    "monitor_gate_end:",
+    ".popsection",
+    looked_for = const LOOKED_FOR.cast_signed(),
+    options(att_syntax),
+);
+
+unsafe extern "C" {
+    safe static monitor_gate_begin: u8;
+    safe static monitor_gate_tail: u8;
+    safe static monitor_gate_tail_end: u8;
+    safe static monitor_gate_out: u8;
+    safe static monitor_gate_end: u8;
+}
+
+/// The code's bytes.
+pub fn code() -> &'static [u8] {
+    let first = &raw const monitor_gate_begin;
+    // SAFETY: the labels enclose the instructions above, which are readable and never change.
+    unsafe { std::slice::from_raw_parts(first, offset(&raw const monitor_gate_end)) }
+}
+
+/// Where the code leaves the guest, in bytes from its start: an `out`, behind which is `sysretq`.
+pub fn out() -> u64 {
+    crate::host_call::to_u64(offset(&raw const monitor_gate_out))
+}
+
+/// From where on it can be put back to the start of this range without being noticed, in bytes.
+pub fn tail() -> std::ops::Range<u64> {
+    let [start, end] = [&raw const monitor_gate_tail, &raw const monitor_gate_tail_end].map(offset);
+    crate::host_call::to_u64(start)..crate::host_call::to_u64(end)
+}
+
+fn offset(label: *const u8) -> usize {
+    label.addr() - (&raw const monitor_gate_begin).addr()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{code, fixed, out, tail};
+
+    #[test]
+    fn the_code_ends_before_what_it_reads() {
+        assert!(code().len() < fixed::CLASSES * 8, "{} bytes", code().len());
+    }
+
+    #[test]
+    fn the_labels_name_what_they_say() {
+        let at = |offset: u64| &code()[usize::try_from(offset).unwrap()..];
+
+        assert!(at(out()).starts_with(&[0xe6, 0x80, 0x48, 0x0f, 0x07]), "out, sysretq");
+        assert!(at(tail().end - 3).starts_with(&[0x48, 0x0f, 0x07]), "sysretq");
+    }
+}

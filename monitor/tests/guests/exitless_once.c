@@ -1,0 +1,57 @@
+// Is each call made once? Threads append bytes while signals interrupt them, and processes are forked from
+// their midst. The last thread ends by exit(2), and with it the process.
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { WRITES = 4000, THREADS = 3, CHILDREN = 20 };
+
+static int file;
+
+static void nothing(int signal) { (void)signal; }
+
+static void *append(void *unused) {
+  for (int i = 0; i < WRITES; i++)
+    while (write(file, "x", 1) != 1)
+      ;
+  return unused;
+}
+
+int main(void) {
+  file = memfd_create("bytes", 0);
+  fcntl(file, F_SETFL, O_APPEND);
+  struct sigaction action = {.sa_handler = nothing};
+  sigaction(SIGALRM, &action, NULL);
+  struct itimerval often = {{0, 1000}, {0, 1000}};
+  setitimer(ITIMER_REAL, &often, NULL);
+  pthread_t threads[THREADS];
+  for (int i = 0; i < THREADS; i++)
+    pthread_create(&threads[i], NULL, append, NULL);
+  for (int i = 0; i < CHILDREN; i++) {
+    pid_t child = fork();
+    if (child == 0) {
+      for (int j = 0; j < 100; j++)
+        while (write(file, "y", 1) != 1)
+          ;
+      _exit(0);
+    }
+    while (waitpid(child, NULL, 0) != child)
+      ;
+  }
+  for (int i = 0; i < THREADS; i++)
+    pthread_join(threads[i], NULL);
+  struct stat status;
+  fstat(file, &status);
+  printf("%ld bytes\n", (long)status.st_size);
+  fflush(stdout);
+  syscall(SYS_exit, 0);
+}
