@@ -394,7 +394,7 @@ fn what_cannot_be_had_is_refused_by_name() {
             json!([{"containerID": 0, "hostID": 1, "size": 1}]),
             "id-mapped mounts are only supported for bind-mounts",
         ),
-        ("/process/selinuxLabel", json!("a:b:c:s0"), "selinux label is specified in config"),
+        ("/linux/mountLabel", json!("a:b:c:s0"), "linux.mountLabel: selinux is disabled"),
     ];
     for (pointer, value, words) in cases {
         let got = run(&Runtime::krun().unwrap(), "true", |spec, _| {
@@ -403,6 +403,25 @@ fn what_cannot_be_had_is_refused_by_name() {
         });
 
         assert!(!got.is_success() && got.stderr().contains(words), "{got:?}");
+    }
+}
+
+#[test]
+fn a_label_without_selinux_is_refused_in_the_same_words() {
+    const REFUSED: &str =
+        "selinux label is specified in config, but selinux is disabled or not supported";
+    for runtime in [Runtime::runc().unwrap(), Runtime::krun().unwrap()] {
+        let created = run(&runtime, "true", |spec, _| {
+            spec["process"]["selinuxLabel"] = json!("a:b:c:s0");
+        });
+        assert!(created.end == End::Exited(1) && created.stderr().contains(REFUSED), "{created:?}");
+
+        let sleeper = Sleeper::new(runtime);
+        let got = sleeper.exec(&["--process-label", "a:b:c:s0", "web", "true"], None);
+        assert!(got.end == End::Exited(255) && got.stderr().contains(REFUSED), "{got:?}");
+        // None is no label.
+        assert!(sleeper.exec(&["--process-label", "", "web", "true"], None).is_success());
+        sleeper.finish();
     }
 }
 

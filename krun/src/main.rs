@@ -15,6 +15,7 @@ mod log;
 mod own_binary;
 mod policy;
 mod rootless;
+mod selinux;
 mod signals;
 mod systemd;
 mod version;

@@ -166,7 +166,7 @@ fn linux() -> Value {
         "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": false, "rdma": false },
         "seccomp": seccomp(),
         "apparmor": { "enabled": true },
-        "selinux": { "enabled": false },
+        "selinux": { "enabled": true },
         "intelRdt": { "enabled": true },
         "memoryPolicy": { "modes": MEMORY_MODES, "flags": MEMORY_FLAGS },
         "mountExtensions": { "idmap": { "enabled": true } },

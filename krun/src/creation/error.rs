@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use libcontainer::error::LibcontainerError;
 use spec_compat::ConfigError;
 
-use super::{LabelError, MappingError};
+use super::MappingError;
 use crate::container::cgroups::CgroupError;
 use crate::container::devices;
 use crate::container::id::IdError;
@@ -15,6 +15,7 @@ use crate::container::store::StoreError;
 use crate::own_binary::OwnBinaryError;
 use crate::policy::PolicyError;
 use crate::rootless::NamespaceError;
+use crate::selinux::LabelError;
 use crate::systemd::SystemdError;
 use crate::workload::monitor::OpenError;
 
@@ -60,7 +61,7 @@ pub(crate) enum CreateError {
     /// The host's policy cannot be read, or denies the container.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// A program is to have a label.
+    /// A program or a mount is to have a label.
     #[error(transparent)]
     Label(#[from] LabelError),
     /// A mount is to have a mapping that it cannot have.
@@ -153,6 +154,9 @@ pub(crate) enum CreateError {
     /// Options that libcontainer leaves undone cannot be set.
     #[error("change the options of a mount")]
     MountChanges(#[source] io::Error),
+    /// What `linux.mountLabel` leaves for the end cannot be done.
+    #[error("linux.mountLabel")]
+    MountLabel(#[source] io::Error),
     /// The start gate cannot be made.
     #[error("make the start gate")]
     Gate(#[source] io::Error),

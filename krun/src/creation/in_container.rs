@@ -19,6 +19,11 @@ const TMPFS: i64 = 0x0102_1994;
 pub(super) fn open_below(root: &Path, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat2(CWD, root, directory, Mode::empty(), ResolveFlags::empty())?;
+    open_in(&root, path, flags)
+}
+
+/// The same below a directory that is open.
+pub(super) fn open_in(root: &OwnedFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     Ok(openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), inside)?)
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::cgroup_mount::Part;
 use super::mount_changes::Change;
+use super::mount_label::LabelLater;
 use super::{CreateError, cgroup_mount, copy_up, mount_changes};
 
 /// What remains to be done.
@@ -16,12 +17,14 @@ pub(super) struct LaterMounts {
     rootfs: PathBuf,
     parts: Vec<Part>,
     changes: Vec<Change>,
+    label: Option<LabelLater>,
 }
 
 impl LaterMounts {
     pub(super) fn of(document: &Value, rootfs: &Path, parts: Vec<Part>) -> Self {
         let changes = mount_changes::wanted(document);
-        Self { document: document.clone(), rootfs: rootfs.to_owned(), parts, changes }
+        let label = LabelLater::of(document);
+        Self { document: document.clone(), rootfs: rootfs.to_owned(), parts, changes, label }
     }
 
     /// Does it in the container whose first process is `pid`.
@@ -31,6 +34,8 @@ impl LaterMounts {
             copied.map_err(|source| CreateError::CopyUp { destination, source })?;
         }
         cgroup_mount::link(&self.document, &self.parts, pid).map_err(CreateError::CgroupMount)?;
-        mount_changes::make(&self.changes, pid).map_err(CreateError::MountChanges)
+        mount_changes::make(&self.changes, pid).map_err(CreateError::MountChanges)?;
+        let labelled = self.label.map_or(Ok(()), |label| label.carry_out(pid));
+        labelled.map_err(CreateError::MountLabel)
     }
 }

@@ -7,9 +7,9 @@ mod descriptors;
 mod error;
 mod hook_order;
 mod in_container;
-mod labels;
 mod later_mounts;
 mod mount_changes;
+mod mount_label;
 mod own_dev;
 mod own_limits;
 mod owner_mappings;
@@ -42,7 +42,6 @@ use self::cgroup_mount::Part;
 pub(crate) use self::descriptors::demand_open;
 pub(crate) use self::error::{CreateError, init_words};
 pub(crate) use self::hook_order::{HookOrder, Order};
-pub(crate) use self::labels::{LabelError, demand_none as demand_no_label};
 use self::later_mounts::LaterMounts;
 use self::owner_mappings::MappedMount;
 pub(crate) use self::owner_mappings::{MappingError, ReplaceError, carry_out as map_owners};
@@ -68,6 +67,7 @@ use crate::log::{self, Log};
 use crate::own_binary;
 use crate::policy::{Decision, Mode, Policy};
 use crate::rootless::{self, ReadyNamespace};
+use crate::selinux::Label;
 use crate::signals::HeldSignals;
 use crate::workload::agent::{self, Agent, Listening, Messenger};
 use crate::workload::executor::{RunsOn, Workload};
@@ -167,6 +167,7 @@ struct Plan<'a> {
     mapped: Vec<MappedMount>,
     decision: Decision,
     runs_on: RunsOn,
+    label: Option<Label>,
     own_path: PathBuf,
     pidfd_socket: Option<PidfdSocket>,
     agent: Option<Agent>,
@@ -189,7 +190,8 @@ impl<'a> Plan<'a> {
         for warning in bundle.config.warnings() {
             tracing::warn!("{warning}");
         }
-        labels::demand_none(&bundle.config)?;
+        let label = Label::of(&bundle.config)?;
+        mount_label::demand_possible(bundle.config.document())?;
         cgroups::demand_files_of_version(&bundle.config)?;
         let devices = devices::decide(&bundle.config)?;
         let mapped = owner_mappings::wanted(&bundle.config, geteuid().is_root())?;
@@ -213,6 +215,7 @@ impl<'a> Plan<'a> {
             mapped,
             decision,
             runs_on,
+            label,
             own_path: own_binary::path()?,
             pidfd_socket,
             agent,
@@ -353,6 +356,7 @@ impl<'a> Plan<'a> {
         if !cgroups::is_version_2() {
             cgroup_mount::spell_out(&mut document["mounts"], parts);
         }
+        mount_label::spell_out(&mut document);
         replace_file(&directory.join("config.json"), document.to_string().as_bytes())
             .map_err(CreateError::WriteConfig)
     }
@@ -395,6 +399,7 @@ impl<'a> Plan<'a> {
         state.pid = 1;
         Workload {
             runs_on: self.runs_on,
+            label: self.label,
             gate: Rc::clone(gate),
             listening: None,
             arguments: config.arguments().to_vec(),

@@ -7,8 +7,9 @@ use spec_compat::ConfigError;
 
 use crate::container::cgroups::CgroupError;
 use crate::container::store::StoreError;
-use crate::creation::{CreateError, LabelError};
+use crate::creation::CreateError;
 use crate::own_binary::OwnBinaryError;
+use crate::selinux::LabelError;
 use crate::workload::monitor::OpenError;
 
 /// Why a program could not be started in a container.

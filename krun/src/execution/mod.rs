@@ -37,12 +37,13 @@ use crate::container::record::Record;
 use crate::container::start_gate::{self, Reports};
 use crate::container::store::{Entry, replace_file};
 use crate::creation::{
-    Console, demand_no_label, demand_open, init_words, leave_out_user_namespace,
-    process_for_libcontainer, reap_children,
+    Console, demand_open, init_words, leave_out_user_namespace, process_for_libcontainer,
+    reap_children,
 };
 use crate::error_chain;
 use crate::log::Log;
 use crate::rootless::HiddenCgroups;
+use crate::selinux::Label;
 use crate::signals::SignalNumber;
 use crate::workload::agent::{self, Agent, Messenger};
 use crate::workload::executor::{RunsOn, Workload};
@@ -56,6 +57,7 @@ struct Plan<'a> {
     hierarchies: Vec<MountInfo>,
     config: Config,
     runs_on: RunsOn,
+    label: Option<Label>,
     agent: Option<Agent>,
     init: ProcessName,
 }
@@ -73,14 +75,15 @@ pub(crate) fn execute(
     let hierarchies = cgroups::hierarchies()?;
     let _forerunner = Forerunner::send(&hierarchies);
     let config = request::config(entry, arguments)?;
-    demand_no_label(&config)?;
+    let label = Label::of(&config)?;
     console.demand_right(&config)?;
     demand_open(arguments.preserve_fds)?;
     let socket = PidfdSocket::connect(arguments.pidfd_socket.as_deref(), pidfd_socket::FURTHER)
         .map_err(ExecError::PidfdSocket)?;
     let runs_on = RunsOn::open(record.mode, None, global, &config)?;
     let agent = Agent::connect(&config, record.mode).map_err(OpenError::from)?;
-    let plan = Plan { arguments, record: &record, hierarchies, config, runs_on, agent, init };
+    let plan =
+        Plan { arguments, record: &record, hierarchies, config, runs_on, label, agent, init };
     let started = plan.carry_out(log, entry.directory(), console);
     started.and_then(|process| tell(socket, process)).inspect_err(|_| reap_children())
 }
@@ -189,6 +192,7 @@ impl Plan<'_> {
         let keyring = CString::new(format!("_ses.{}", self.record.id)).ok();
         Workload {
             runs_on: self.runs_on,
+            label: self.label,
             gate: Rc::clone(gate),
             listening: None,
             arguments: self.config.arguments().to_vec(),

@@ -33,11 +33,14 @@ use super::{environment, program};
 use crate::cli::Global;
 use crate::container::start_gate;
 use crate::policy::Mode;
+use crate::selinux::Label;
 
 /// What becomes a program of a container.
 #[derive(Clone, Debug)]
 pub(crate) struct Workload {
     pub(crate) runs_on: RunsOn,
+    /// What SELinux is to know it by.
+    pub(crate) label: Option<Label>,
     pub(crate) gate: Rc<OwnedFd>,
     /// Has an agent asked about the program's calls.
     pub(crate) listening: Option<Listening>,
@@ -119,6 +122,8 @@ impl Workload {
         // `create` blocked them; a program must not inherit that.
         SigSet::all().thread_unblock().map_err(|errno| errno.desc().to_owned())?;
         self.leave_keyring()?;
+        // The monitor's check has it, too, and so have the container's hooks, as with runc.
+        self.label.as_ref().map_or(Ok(()), Label::give_to_program)?;
         let mut prepared = self.prepare()?;
         if let RunsOn::Monitor(monitor) = &self.runs_on {
             let checking = monitor.check(&prepared)?.map_err(|fault| self.fault(&fault))?;
@@ -132,6 +137,7 @@ impl Workload {
 
     fn leave_keyring(&self) -> Result<(), String> {
         let Some(name) = &self.keyring else { return Ok(()) };
+        self.label.as_ref().map_or(Ok(()), Label::give_to_keys)?;
         match krun_sys::join_session_keyring(name) {
             // A kernel without keyrings has none to inherit.
             Err(error) if error.kind() == ErrorKind::Unsupported => Ok(()),
