@@ -1,5 +1,5 @@
 # One line each, calling cargo or a script: the logic is there.
-.PHONY: build test test-hardware test-systemd test-systemd-hybrid demo lint install soak suites bench
+.PHONY: build test test-hardware test-systemd test-systemd-hybrid test-selinux demo lint install soak suites bench
 
 # Release binaries, in target/x86_64-unknown-linux-gnu/release.
 build: ; integration/prepare && cargo build --release --locked --bins
@@ -13,6 +13,9 @@ test-hardware: ; integration/hardware
 # Containers that systemd makes the cgroups of, by docker and containerd, in an emulated machine.
 test-systemd: ; integration/systemd
 test-systemd-hybrid: ; integration/systemd hybrid
+
+# Labels of SELinux, under a small policy in an emulated machine.
+test-selinux: ; integration/selinux
 
 # All tests of other people's programs, of which `make test` runs a third.
 suites: build ; integration/suites
