@@ -14,6 +14,7 @@
 
 pub mod built;
 pub mod bundle;
+pub mod changed_bundle;
 pub mod conmon;
 pub mod containerd;
 pub mod cri;
