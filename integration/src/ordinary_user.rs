@@ -23,7 +23,8 @@ pub const ID: u32 = 47_100;
 /// The image that [`OrdinaryUser::import`] makes for his podman.
 pub const IMAGE: &str = "localhost/busybox:test";
 
-/// Makes the namespace's `/etc` and `/dev/kvm`, and stays. `$1` is the place, `$2` the mode of the device.
+/// Makes the namespace's `/etc`, `/dev/kvm`, and the `/dev/net/tun` of most hosts, which is everybody's,
+/// and stays. `$1` is the place, `$2` the mode of the first device.
 const ENTER: &str = r#"
     set -e
     cp -a /etc "$1/etc"
@@ -36,6 +37,8 @@ const ENTER: &str = r#"
     chown 0:47100 "$1/dev/kvm"
     chmod "$2" "$1/dev/kvm"
     mount --bind "$1/dev/kvm" /dev/kvm
+    mknod -m 666 "$1/dev/tun" c 10 200
+    mount --bind "$1/dev/tun" /dev/net/tun
     touch "$1/ready"
     exec sleep infinity"#;
 

@@ -4,7 +4,10 @@
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
 use std::path::Path;
+use std::thread;
 
 use integration::bundle::Bundle;
 use integration::ordinary_user::{ID, IMAGE, Kvm, OrdinaryUser};
@@ -92,6 +95,50 @@ fn podman_of_an_ordinary_user_leads_a_container_through_its_life() {
     assert_eq!(stories[1], stories[0]);
     assert_eq!(stories[0][5].0, End::Exited(0));
     assert_eq!(stories[0][6].1, "exited 6\n");
+}
+
+/// Says one word to each of so many callers, at a port of the loopback interface.
+fn greet_callers(count: usize) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = listener.local_addr().expect("it has an address").port();
+    thread::spawn(move || {
+        for caller in listener.incoming().take(count).flatten() {
+            // Whoever does not listen is found out by what he prints.
+            _ = (&caller).write_all(b"hello\n");
+        }
+    });
+    port
+}
+
+#[test]
+fn podman_of_an_ordinary_user_publishes_ports_by_slirp4netns() {
+    let user = podman_user();
+    let callers = 2;
+    let port = greet_callers(callers);
+    let stories = ["runc", "krun"].map(|runtime| {
+        let call = |args: &[&str]| seen(&user.podman(runtime, args).unwrap());
+        let network = ["--network", "slirp4netns:allow_host_loopback=true"];
+        let publish = ["-p", "127.0.0.1::80", IMAGE, "sh", "-c"];
+        let serve = "echo a page >/tmp/page; exec busybox httpd -f -p 80 -h /tmp";
+        let run = [&["run", "-d", "--name", "web"], &network[..], &publish, &[serve]].concat();
+        let mut story = vec![(call(&run).0, String::new())];
+        let (_, address) = call(&["port", "web", "80"]);
+        let url = format!("http://{}/page", address.trim());
+        let fetch = || user.call(["busybox", "wget", "-q", "-O-", &url]).unwrap();
+        outcome::eventually(outcome::TIME_LIMIT, || fetch().is_success());
+        story.push(seen(&fetch()));
+        let look = "busybox ip -4 address show tap0 | grep inet; busybox ip route; cat /proc/net/dev | cut -d: -f1";
+        story.push(call(&["exec", "web", "sh", "-c", look]));
+        let outside = format!("busybox nc 10.0.2.2 {port} </dev/null");
+        story.push(call(&["exec", "web", "sh", "-c", &outside]));
+        story.push((call(&["rm", "--force", "--time", "0", "web"]).0, String::new()));
+        story
+    });
+
+    assert_eq!(stories[1], stories[0]);
+    assert_eq!(stories[0][1], (End::Exited(0), "a page\n".to_owned()), "{stories:?}");
+    assert!(stories[0][2].1.contains("10.0.2.100/24"), "{stories:?}");
+    assert_eq!(stories[0][3].1, "hello\n", "{stories:?}");
 }
 
 /// A bundle of the user's own, as `spec --rootless` begins it.
