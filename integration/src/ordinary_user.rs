@@ -42,6 +42,13 @@ const ENTER: &str = r#"
     touch "$1/ready"
     exec sleep infinity"#;
 
+/// Begins a script where all of `/sys/fs/cgroup` is the hierarchy of version 2.
+const VERSION_2: &str =
+    "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup || exit 99; ";
+
+/// Becomes the user for the rest of a script.
+pub const AS_HIM: &str = "exec setpriv --reuid user --regid user --init-groups \"$@\"";
+
 /// Whether he may make virtual machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kvm {
@@ -128,6 +135,18 @@ impl OrdinaryUser {
         command.arg(format!("HOME={}", self.home().display()));
         command.arg(format!("XDG_RUNTIME_DIR={}", self.runtime_dir().display())).args(args);
         Ok(command)
+    }
+
+    /// A script of root's in the user's namespaces, where cgroups are of version 2, to its end.
+    pub fn on_version_2<S: AsRef<OsStr>>(
+        &self,
+        script: &str,
+        args: impl IntoIterator<Item = S>,
+    ) -> Result<Outcome> {
+        let mut command = self.beside()?;
+        command.args(["unshare", "--mount", "sh", "-c", &format!("{VERSION_2}{script}"), "sh"]);
+        command.env("HOME", self.home()).env("XDG_RUNTIME_DIR", self.runtime_dir()).args(args);
+        outcome::run(&mut command, None)
     }
 
     /// A call of his, to its end.

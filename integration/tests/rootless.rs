@@ -10,7 +10,7 @@ use std::path::Path;
 use std::thread;
 
 use integration::bundle::Bundle;
-use integration::ordinary_user::{ID, IMAGE, Kvm, OrdinaryUser};
+use integration::ordinary_user::{AS_HIM, ID, IMAGE, Kvm, OrdinaryUser};
 use integration::outcome::{self, End, Outcome};
 use integration::runtime::Runtime;
 use serde_json::{Value, json};
@@ -223,6 +223,61 @@ fn an_ordinary_users_bundle_gets_what_he_may_have() {
             let without = run("krun", "/nowhere", &bundle);
             assert!(without.stderr().contains("newuidmap"), "{without:?}");
         }
+    }
+}
+
+/// A cgroup of version 2 that is a user's own, until this is dropped.
+struct OwnCgroup<'a>(&'a OrdinaryUser, String);
+
+impl<'a> OwnCgroup<'a> {
+    fn make(user: &'a OrdinaryUser) -> Self {
+        let name = format!("krun-user-{}", std::process::id());
+        let script = "mkdir -p $1/shell && chown -R user:user $1 && ls $1/cgroup.procs";
+        let made = user.on_version_2(script, [format!("/sys/fs/cgroup/{name}")]);
+        assert!(made.as_ref().is_ok_and(Outcome::is_success), "{made:?}");
+        Self(user, name)
+    }
+}
+
+impl Drop for OwnCgroup<'_> {
+    fn drop(&mut self) {
+        // A directory that is left is empty.
+        let path = format!("/sys/fs/cgroup/{}", self.1);
+        drop(self.0.on_version_2("find $1 -depth -type d -exec rmdir {} +", [path]));
+    }
+}
+
+/// As runc does, and not as libcontainer, which leaves a process where it is.
+#[test]
+fn on_version_2_an_ordinary_user_is_refused_the_cgroups_that_he_cannot_have() {
+    let user = user();
+    let own = OwnCgroup::make(&user);
+    let nowhere = Value::Null;
+    let pages = json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 2_097_152}]});
+    let enter = format!("echo 0 >/sys/fs/cgroup/{}/shell/cgroup.procs; {AS_HIM}", own.1);
+    let below = json!(format!("/{}/web", own.1));
+
+    for (script, place, limits, expected) in [
+        (AS_HIM, &nowhere, json!({}), None),
+        (AS_HIM, &nowhere, pages, Some("rootless needs no limits + no cgrouppath")),
+        (AS_HIM, &json!("/not-his"), json!({}), Some("make cgroup")),
+        (AS_HIM, &below, json!({}), Some("enter cgroup")),
+        (&enter, &below, json!({}), None),
+    ] {
+        let bundle = own_bundle(&user, |document| {
+            program(document, "cat /proc/self/cgroup");
+            document["linux"]["cgroupsPath"] = place.clone();
+            document["linux"]["resources"] = limits.clone();
+        });
+        let [runc, krun] = ["runc", "krun"].map(|name| {
+            let runtime = user.runtime(name);
+            user.on_version_2(script, [&runtime, "run", "--bundle", &bundle, "web"]).unwrap()
+        });
+
+        assert_eq!(seen(&krun), seen(&runc), "{place} {limits}: {krun:?}");
+        let words = expected.unwrap_or_default();
+        assert_eq!(krun.is_success(), expected.is_none(), "{krun:?}");
+        assert!(krun.stderr().contains(words), "{krun:?}");
     }
 }
 

@@ -46,6 +46,14 @@ pub(crate) enum CgroupError {
         /// What Linux said.
         source: io::Error,
     },
+    /// The kernel does not put processes there.
+    #[error("enter cgroup {path}")]
+    Enter {
+        /// The cgroup.
+        path: PathBuf,
+        /// What Linux said.
+        source: io::Error,
+    },
     /// The kernel does not give the directory up.
     #[error("remove cgroup {path}")]
     Remove {

@@ -49,6 +49,9 @@ pub(crate) enum CreateError {
     /// A limit without a cgroup to set it in, in runc's words.
     #[error("cannot set {0} limit: container could not join or create cgroup")]
     NoCgroupFor(&'static str),
+    /// There are limits, and nobody gave this user a cgroup. runc's words.
+    #[error("rootless needs no limits + no cgrouppath when no permission is granted for cgroups")]
+    NoCgroup(#[source] Box<CreateError>),
     /// Version 2 has no place without a cgroup.
     #[error("--cgroup-manager disabled: found cgroups of version 2, expected version 1")]
     NoCgroups,

@@ -248,7 +248,7 @@ impl<'a> Plan<'a> {
             .map_err(CreateError::WriteConfig)?;
         let standing = place.make(id, &self.bundle.config, &self.devices, unfinished)?;
         if cgroups::is_version_2() {
-            version_2::prepare(&record.cgroups, &self.devices)?;
+            version_2::prepare(&record.cgroups, &self.devices, &self.bundle.config)?;
         }
         let gate = start_gate::create(&directory).map_err(CreateError::Gate)?;
         let config = &self.bundle.config;

@@ -41,6 +41,12 @@ pub(super) fn set(config: &Config, cgroups: &[PathBuf]) -> Result<(), CreateErro
     Ok(limits::change(cgroups, &limits)?)
 }
 
+/// Whether the bundle asks for a limit, of those that need a cgroup.
+pub(super) fn are_wanted(config: &Config) -> bool {
+    let resources = &config.document()["linux"]["resources"];
+    NEEDS.iter().any(|(part, _)| is_limit(&resources[part])) || is_limit(&resources["unified"])
+}
+
 /// Each controller has files of its own; the one that is a part of another's name is followed by a dot.
 fn has_controller(cgroup: &PathBuf, controller: &str) -> bool {
     let entries = std::fs::read_dir(cgroup).into_iter().flatten().flatten();
@@ -67,7 +73,7 @@ mod tests {
     use serde_json::json;
     use spec_compat::Config;
 
-    use super::set;
+    use super::{are_wanted, set};
 
     fn config(resources: &serde_json::Value) -> Config {
         let document = json!({
@@ -103,5 +109,7 @@ mod tests {
         });
 
         set(&config(&nothing), &[]).unwrap();
+        assert!(!are_wanted(&config(&nothing)));
+        assert!(are_wanted(&config(&json!({"unified": {"memory.high": "7"}}))));
     }
 }

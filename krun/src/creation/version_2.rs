@@ -8,7 +8,10 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::CreateError;
+use krun_sys::Placeholder;
+use spec_compat::Config;
+
+use super::{CreateError, own_limits, place};
 use crate::container::cgroups::CgroupError;
 use crate::container::devices::{self, Decision};
 
@@ -17,21 +20,49 @@ const TOP: &str = "/sys/fs/cgroup";
 
 /// Makes the cgroup, if it is not there, and enforces the rules about devices in it.
 ///
-/// As with runc they are not enforced for want of rights where these cannot be had, in a user
+/// As with runc these are not enforced for want of rights where they cannot be had, in a user
 /// namespace or without being root: no device can be made there, and what can be
-/// opened is a matter of the user's permissions.
-pub(super) fn prepare(cgroups: &[PathBuf], decision: &Decision) -> Result<(), CreateError> {
+/// opened is a matter of the user's permissions. Nor needs such a container a cgroup, unless the bundle names
+/// one or a limit; but where there is one, the container must be in it.
+pub(super) fn prepare(
+    cgroups: &[PathBuf],
+    decision: &Decision,
+    config: &Config,
+) -> Result<(), CreateError> {
+    let is_rootless = !is_true_root()?;
     for path in cgroups {
-        let made = make(path).map_err(CreateError::from);
-        let done = made.and_then(|()| Ok(devices::enforce(decision, path)?));
-        match done {
-            Err(error) if is_for_want_of_rights(&error) && !is_true_root()? => {
+        match make(path).map_err(CreateError::from) {
+            Err(error) if is_rootless && is_for_want_of_rights(&error) => {
+                if !place::is_default(config) {
+                    return Err(error);
+                }
+                if own_limits::are_wanted(config) {
+                    return Err(CreateError::NoCgroup(Box::new(error)));
+                }
+                tracing::info!("there is no cgroup: {error}");
+                continue;
+            }
+            made => made?,
+        }
+        match devices::enforce(decision, path).map_err(CreateError::from) {
+            Err(error) if is_rootless && is_for_want_of_rights(&error) => {
                 tracing::info!("the rules about devices are not enforced: {error}");
             }
-            other => other?,
+            done => done?,
+        }
+        if is_rootless {
+            demand_a_way_into(path)?;
         }
     }
     Ok(())
+}
+
+/// Tries whether a child of this process may be put there: libcontainer would leave it where it is.
+fn demand_a_way_into(path: &Path) -> Result<(), CgroupError> {
+    let file = path.join("cgroup.procs");
+    let fault = |source| CgroupError::Enter { path: path.into(), source };
+    let first = Placeholder::start().map_err(fault)?;
+    fs::write(file, first.pid().to_string()).map_err(fault)
 }
 
 fn is_for_want_of_rights(error: &CreateError) -> bool {
