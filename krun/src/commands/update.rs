@@ -64,7 +64,7 @@ pub(super) fn update(global: &Global, arguments: &Update) -> Result<(), VerbErro
 fn change(record: &Record, limits: &Limits) -> Result<(), UpdateError> {
     limits::change(&record.cgroups, limits)?;
     if let Some(unit) = &record.unit {
-        systemd::set_limits(unit, limits, &cpu_max(&record.cgroups))?;
+        systemd::set_limits(record.systemd, unit, limits, &cpu_max(&record.cgroups))?;
         limits::change(&record.cgroups, limits)?;
     }
     Ok(())

@@ -8,6 +8,7 @@ use spec_compat::{Hook, OCI_VERSION, State, Status};
 
 use super::process::ProcessName;
 use crate::policy::Mode;
+use crate::systemd::Owner;
 
 /// The contents of `<root>/<id>/state.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub(crate) struct Record {
     /// The scope that systemd made of it, with `--systemd-cgroup`.
     #[serde(default)]
     pub(crate) unit: Option<String>,
+    /// Whose systemd that is.
+    #[serde(default)]
+    pub(crate) systemd: Owner,
     /// How its programs run, and the rule that says so.
     #[serde(default)]
     pub(crate) mode: Mode,

@@ -47,7 +47,7 @@ pub(crate) fn remove(entry: &Entry, record: &Record, insist: Insist) -> Result<(
 fn remove_cgroups(record: &Record) -> Result<(), RemoveError> {
     cgroups::remove(&record.cgroups)?;
     if let Some(unit) = &record.unit {
-        systemd::stop(unit)?;
+        systemd::stop(record.systemd, unit)?;
     }
     Ok(())
 }

@@ -69,6 +69,7 @@ use crate::policy::{Decision, Mode, Policy};
 use crate::rootless::{self, ReadyNamespace};
 use crate::selinux::Label;
 use crate::signals::HeldSignals;
+use crate::systemd::{Owner, Scope};
 use crate::workload::agent::{self, Agent, Listening, Messenger};
 use crate::workload::executor::{RunsOn, Workload};
 use crate::workload::monitor::OpenError;
@@ -158,7 +159,7 @@ pub(crate) fn create(
 struct Plan<'a> {
     hierarchies: Vec<MountInfo>,
     forerunner: Option<Forerunner>,
-    by_systemd: bool,
+    systemd: Option<Owner>,
     wish: Wish,
     has_user_namespace: bool,
     options: &'a CreateOptions,
@@ -206,7 +207,7 @@ impl<'a> Plan<'a> {
         Ok(Self {
             hierarchies,
             forerunner,
-            by_systemd: place::is_by_systemd(global),
+            systemd: place::systemd(global),
             wish: Wish::of(global, &bundle.config)?,
             has_user_namespace,
             options,
@@ -231,7 +232,7 @@ impl<'a> Plan<'a> {
         console: Console<'_>,
         unfinished: &mut Unfinished,
     ) -> Result<Record, CreateError> {
-        let place = Place::of(&self.bundle.config, id, self.by_systemd)?;
+        let place = Place::of(&self.bundle.config, id, self.systemd)?;
         let cgroup = place.path()?;
         let hierarchies = mem::take(&mut self.hierarchies);
         let cgroups = cgroups::directories(&hierarchies, &cgroup);
@@ -241,7 +242,7 @@ impl<'a> Plan<'a> {
         let directory = unfinished.entry().directory().to_path_buf();
         let memberships = memberships::directories(&hierarchies, &cgroup);
         unfinished.note_memberships(memberships.clone());
-        let mut record = self.new_record(id, cgroups, memberships, place.unit());
+        let mut record = self.new_record(id, cgroups, memberships, place.scope());
         unfinished.entry().save(&record, lock)?;
         let kept = self.bundle.config.document().to_string();
         replace_file(&unfinished.entry().bundle_json(), kept.as_bytes())
@@ -301,7 +302,7 @@ impl<'a> Plan<'a> {
         id: &ContainerId,
         cgroups: Vec<PathBuf>,
         memberships: Vec<PathBuf>,
-        unit: Option<&str>,
+        scope: Option<&Scope>,
     ) -> Record {
         let config = &self.bundle.config;
         let annotations = config.spec().annotations().clone().unwrap_or_default();
@@ -315,7 +316,8 @@ impl<'a> Plan<'a> {
             cgroups,
             memberships,
             hides_cgroups: false,
-            unit: unit.map(str::to_owned),
+            unit: scope.map(|scope| scope.unit().to_owned()),
+            systemd: scope.map(Scope::owner).unwrap_or_default(),
             mode: self.decision.mode,
             rule: self.decision.rule.clone(),
             has_pid_namespace: config.has_new_pid_namespace(),

@@ -11,7 +11,7 @@ use crate::container::cgroups;
 use crate::container::devices::Decision;
 use crate::container::id::ContainerId;
 use crate::container::limits::Limits;
-use crate::systemd::{Scope, Standing, Wanted};
+use crate::systemd::{Owner, Scope, Standing, SystemdError, Wanted};
 
 /// A container's place among the cgroups.
 #[derive(Debug)]
@@ -22,9 +22,10 @@ pub(super) enum Place {
     Scope(Scope),
 }
 
-/// Whether systemd is to make the cgroups.
-pub(super) fn is_by_systemd(global: &Global) -> bool {
-    global.systemd_cgroup || global.cgroup_manager == Some(CgroupManager::Systemd)
+/// Whose systemd is to make the cgroups, if one is.
+pub(super) fn systemd(global: &Global) -> Option<Owner> {
+    let asked = global.systemd_cgroup || global.cgroup_manager == Some(CgroupManager::Systemd);
+    asked.then(|| Owner::of(global))
 }
 
 /// Whether the bundle leaves the cgroup to krun.
@@ -40,15 +41,17 @@ impl Place {
     pub(super) fn of(
         config: &Config,
         id: &ContainerId,
-        by_systemd: bool,
+        systemd: Option<Owner>,
     ) -> Result<Self, CreateError> {
         let asked = asked_path(config);
-        if by_systemd {
-            let asked = asked.map(|path| path.to_string_lossy());
-            Ok(Self::Scope(Scope::parse(asked.as_deref(), id.as_str())?))
-        } else {
-            Ok(Self::Path(cgroups::path_below_hierarchies(asked, id.as_str())?))
+        let Some(owner) = systemd else {
+            return Ok(Self::Path(cgroups::path_below_hierarchies(asked, id.as_str())?));
+        };
+        if owner == Owner::User && !cgroups::is_version_2() {
+            return Err(SystemdError::Version1.into());
         }
+        let asked = asked.map(|path| path.to_string_lossy());
+        Ok(Self::Scope(Scope::parse(owner, asked.as_deref(), id.as_str())?))
     }
 
     /// The path below every hierarchy.
@@ -59,10 +62,11 @@ impl Place {
         }
     }
 
-    pub(super) fn unit(&self) -> Option<&str> {
+    /// What systemd calls it.
+    pub(super) fn scope(&self) -> Option<&Scope> {
         match self {
             Self::Path(_) => None,
-            Self::Scope(scope) => Some(scope.unit()),
+            Self::Scope(scope) => Some(scope),
         }
     }
 
@@ -84,8 +88,9 @@ impl Place {
         let annotations = config.spec().annotations().iter().flatten();
         let annotations = annotations.map(|(name, text)| (name.as_str(), text.as_str()));
         let wanted = Wanted::new(limits, devices, annotations)?;
+        scope.owner().let_in()?;
         let standing = scope.start(id.as_str(), &wanted)?;
-        unfinished.note_unit(scope.unit());
+        unfinished.note_unit(scope);
         Ok(Some(standing))
     }
 }

@@ -8,7 +8,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::container::store::Entry;
 use crate::container::{cgroups, memberships};
-use crate::systemd;
+use crate::systemd::{self, Scope};
 
 /// What has been made so far. Dropping it removes all of it.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(super) struct Unfinished {
     entry: Entry,
     cgroups: Vec<PathBuf>,
     memberships: Vec<PathBuf>,
-    unit: Option<String>,
+    unit: Option<Scope>,
     is_finished: bool,
 }
 
@@ -41,8 +41,8 @@ impl Unfinished {
     }
 
     /// From now on there is this unit of systemd's.
-    pub(super) fn note_unit(&mut self, unit: &str) {
-        self.unit = Some(unit.to_owned());
+    pub(super) fn note_unit(&mut self, unit: &Scope) {
+        self.unit = Some(unit.clone());
     }
 
     /// The container is complete.
@@ -61,7 +61,8 @@ impl Drop for Unfinished {
             tracing::warn!("{error}");
         }
         memberships::remove(&self.memberships);
-        if let Some(Err(error)) = self.unit.as_deref().map(systemd::stop) {
+        let stopped = self.unit.as_ref().map(|unit| systemd::stop(unit.owner(), unit.unit()));
+        if let Some(Err(error)) = stopped {
             tracing::warn!("{error}");
         }
         if let Err(error) = self.entry.remove() {

@@ -10,6 +10,7 @@ use crate::container::store::StoreError;
 use crate::creation::CreateError;
 use crate::own_binary::OwnBinaryError;
 use crate::selinux::LabelError;
+use crate::systemd::SystemdError;
 use crate::workload::monitor::OpenError;
 
 /// Why a program could not be started in a container.
@@ -61,6 +62,9 @@ pub(crate) enum ExecError {
     /// krun's binary cannot be kept from a native container.
     #[error(transparent)]
     OwnBinary(#[from] OwnBinaryError),
+    /// systemd does not let krun into the container's cgroup.
+    #[error(transparent)]
+    Systemd(#[from] SystemdError),
     /// This host's cgroups cannot be found.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),

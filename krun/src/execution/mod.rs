@@ -82,6 +82,9 @@ pub(crate) fn execute(
         .map_err(ExecError::PidfdSocket)?;
     let runs_on = RunsOn::open(record.mode, None, global, &config)?;
     let agent = Agent::connect(&config, record.mode).map_err(OpenError::from)?;
+    if record.unit.is_some() {
+        record.systemd.let_in()?;
+    }
     let plan =
         Plan { arguments, record: &record, hierarchies, config, runs_on, label, agent, init };
     let started = plan.carry_out(log, entry.directory(), console);

@@ -60,3 +60,37 @@ pub(crate) fn is_in_user_namespace() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map");
     map.is_ok_and(|map| !map.split_whitespace().eq(["0", "0", "4294967295"]))
 }
+
+/// The number that this user has outside of a user namespace that he is in.
+pub(crate) fn id_outside() -> u32 {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let own = geteuid().as_raw();
+    mapped(&map, own).unwrap_or(own)
+}
+
+/// Where a map has an inner number: it has lines of a first inner one, a first outer one, and a count.
+fn mapped(map: &str, inner: u32) -> Option<u32> {
+    map.lines().find_map(|line| {
+        let numbers: Vec<u32> = line.split_whitespace().flat_map(str::parse).collect();
+        let &[first_inner, first_outer, count] = numbers.as_slice() else { return None };
+        let below = inner.checked_sub(first_inner)?;
+        (below < count).then(|| first_outer.saturating_add(below))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mapped;
+
+    #[test]
+    fn a_number_is_found_in_the_range_it_is_in() {
+        let map = "         0       1000          1\n         1     100000      65536\n";
+
+        for (inner, outer) in
+            [(0, Some(1000)), (1, Some(100_000)), (65536, Some(165_535)), (65537, None)]
+        {
+            assert_eq!(mapped(map, inner), outer);
+        }
+        assert_eq!(mapped("", 0), None);
+    }
+}

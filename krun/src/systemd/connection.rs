@@ -1,4 +1,4 @@
-//! Talking to systemd, by the socket it has for the host's root alone, as `systemctl` does.
+//! Talking to systemd, by the socket it has for the user alone whose it is, as `systemctl` does.
 //!
 //! No message bus needs to run, and systemd's signals come without being asked for.
 
@@ -10,19 +10,22 @@ use std::time::Duration;
 use super::SystemdError;
 use super::body::Body;
 use super::message::{self, Method, PREFIX, Reader, Received};
+use super::owner::Owner;
 
 /// Where systemd says that it runs the host: sd_booted(3).
 const BOOTED: &str = "/run/systemd/system";
-const SOCKET: &str = "/run/systemd/private";
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const OBJECT: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
-/// What starts every connection: a zero byte, then "I am the user with this number".
+/// What starts every connection: a zero byte, then "I am who the kernel says I am". A number would be
+/// another one in a user namespace.
 /// <https://dbus.freedesktop.org/doc/dbus-specification.html#auth-protocol>
-const GREETING: &str = "\0AUTH EXTERNAL ";
+const GREETING: &[u8] = b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n";
+/// The first half of the answer: "and that is?".
+const QUESTION: &str = "DATA";
 
 /// How long systemd may be silent, for it may be busy with a whole host's start.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -37,25 +40,24 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects to the host's systemd.
-    pub(super) fn open() -> Result<Self, SystemdError> {
+    /// Connects to somebody's systemd.
+    pub(super) fn open(owner: Owner) -> Result<Self, SystemdError> {
         demand_booted(Path::new(BOOTED))?;
-        let stream = UnixStream::connect(SOCKET).map_err(SystemdError::Connect)?;
-        Self::greet(stream, rustix::process::geteuid().as_raw())
+        let socket = owner.socket();
+        let fault = |source| SystemdError::Connect { socket: socket.clone(), source };
+        let stream = UnixStream::connect(&socket).map_err(fault)?;
+        Self::greet(stream).map_err(fault)
     }
 
-    fn greet(mut stream: UnixStream, user: u32) -> Result<Self, SystemdError> {
-        let digits = user.to_string().bytes().fold(String::new(), |hex, digit| {
-            // A digit's code is 30 to 39 in hexadecimal, too.
-            hex + "3" + char::from(digit).encode_utf8(&mut [0; 4])
-        });
-        stream.set_read_timeout(Some(PATIENCE)).map_err(SystemdError::Connect)?;
-        stream
-            .write_all(format!("{GREETING}{digits}\r\nBEGIN\r\n").as_bytes())
-            .map_err(SystemdError::Connect)?;
-        let answer = read_line(&mut stream).map_err(SystemdError::Connect)?;
+    fn greet(mut stream: UnixStream) -> io::Result<Self> {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(GREETING)?;
+        let mut answer = read_line(&mut stream)?;
+        if answer == QUESTION {
+            answer = read_line(&mut stream)?;
+        }
         if !answer.starts_with("OK ") {
-            return Err(SystemdError::Connect(io::Error::other(answer)));
+            return Err(io::Error::other(answer));
         }
         Ok(Self { stream, serial: 0, ended: Vec::new() })
     }
@@ -72,15 +74,21 @@ impl Connection {
 
     /// The number in front of systemd's version.
     pub(super) fn version(&mut self) -> Result<u32, SystemdError> {
-        let member = "Get";
-        let method = Method { destination: SYSTEMD, path: OBJECT, interface: PROPERTIES, member };
-        let body = Body::default().text(MANAGER).text("Version");
-        let answer = self.ask(method, &body).map_err(|failure| failure.of(member))?;
-        let mut reader = Reader::new(&answer);
-        let text = reader.signature().and_then(|_| reader.text()).ok_or(SystemdError::Garbled)?;
+        let text = self.property("Version")?;
         let digits = text.trim_start_matches(|c: char| !c.is_ascii_digit());
         let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
         digits[..end].parse().map_err(|_| SystemdError::Garbled)
+    }
+
+    /// What systemd's manager says of itself in words.
+    pub(super) fn property(&mut self, name: &str) -> Result<String, SystemdError> {
+        let member = "Get";
+        let method = Method { destination: SYSTEMD, path: OBJECT, interface: PROPERTIES, member };
+        let body = Body::default().text(MANAGER).text(name);
+        let answer = self.ask(method, &body).map_err(|failure| failure.of(member))?;
+        let mut reader = Reader::new(&answer);
+        let text = reader.signature().and_then(|_| reader.text()).ok_or(SystemdError::Garbled)?;
+        Ok(text.to_owned())
     }
 
     /// Waits until the job that a call's answer names has ended, and says how.
@@ -199,15 +207,15 @@ mod tests {
     fn answered(bytes: Vec<u8>) -> (Connection, UnixStream) {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let server = thread::spawn(move || {
-            let mut greeting = [0; 28];
+            let mut greeting = [0; 29];
             theirs.read_exact(&mut greeting).unwrap();
-            assert_eq!(&greeting, b"\0AUTH EXTERNAL 3130\r\nBEGIN\r\n");
-            theirs.write_all(b"OK 0123\r\n").unwrap();
+            assert_eq!(&greeting, b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n");
+            theirs.write_all(b"DATA\r\nOK 0123\r\n").unwrap();
             theirs.write_all(&bytes).unwrap();
             theirs.shutdown(Shutdown::Write).unwrap();
             theirs
         });
-        let connection = Connection::greet(ours, 10).unwrap();
+        let connection = Connection::greet(ours).unwrap();
         (connection, server.join().unwrap())
     }
 

@@ -4,18 +4,23 @@
 //! made around a placeholder. From then on the scope is a cgroup like others to libcontainer and to
 //! krun, with a path that follows from its name. systemd is told its limits, too, since it writes them
 //! again whenever it reads its units anew, and is told to forget the scope in the end.
+//!
+//! An ordinary user's scopes are made by his own systemd, below the cgroup that the host's has given to it.
 
 mod annotations;
 mod body;
 mod connection;
 mod devices;
 mod message;
+mod owner;
 mod properties;
 mod scope;
 mod variant;
 
 use std::io;
+use std::path::PathBuf;
 
+pub(crate) use self::owner::Owner;
 pub(crate) use self::scope::{Scope, Standing, Wanted, set_limits, stop};
 
 /// Why systemd does not do what it should.
@@ -43,8 +48,19 @@ pub(crate) enum SystemdError {
         reason: String,
     },
     /// It does not listen, or not to this user.
-    #[error("--systemd-cgroup: connect to systemd (/run/systemd/private)")]
-    Connect(#[source] io::Error),
+    #[error("--systemd-cgroup: connect to systemd ({socket})")]
+    Connect {
+        /// Where it should.
+        socket: PathBuf,
+        /// How it refuses.
+        source: io::Error,
+    },
+    /// A user's own has cgroups of version 2 only. runc's words.
+    #[error("cannot use rootless systemd cgroups manager on cgroup v1")]
+    Version1,
+    /// The place of krun's own process cannot be found out.
+    #[error("read /proc/self/cgroup")]
+    OwnCgroup(#[source] procfs::ProcError),
     /// The connection breaks.
     #[error("systemd: {method}")]
     Talk {

@@ -7,14 +7,13 @@ use krun_sys::Placeholder;
 use super::SystemdError;
 use super::body::{Body, Value};
 use super::connection::Connection;
+use super::owner::Owner;
 use super::properties::{self, Property, Version};
 use super::{annotations, devices};
 use crate::container::cgroups;
 use crate::container::devices::Decision;
 use crate::container::limits::Limits;
 
-/// Where containers go that nobody has a place for.
-const DEFAULT_SLICE: &str = "system.slice";
 /// How the name of a slice ends.
 const SLICE: &str = ".slice";
 /// The root's own slice.
@@ -51,13 +50,14 @@ impl<'a> Wanted<'a> {
 /// The place `slice:prefix:name`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scope {
+    owner: Owner,
     slice: String,
     unit: String,
 }
 
 impl Scope {
     /// Where the bundle wants the container called `id`.
-    pub(crate) fn parse(asked: Option<&str>, id: &str) -> Result<Self, SystemdError> {
+    pub(crate) fn parse(owner: Owner, asked: Option<&str>, id: &str) -> Result<Self, SystemdError> {
         let (slice, prefix, name) = match asked.filter(|asked| !asked.is_empty()) {
             None => ("", "krun", id),
             Some(asked) => {
@@ -67,8 +67,8 @@ impl Scope {
         if name.is_empty() || name.strip_suffix(SLICE).is_some() {
             return Err(SystemdError::NotAScope(asked.unwrap_or_default().to_owned()));
         }
-        let slice = if slice.is_empty() { DEFAULT_SLICE } else { slice };
-        Ok(Self { slice: slice.to_owned(), unit: format!("{prefix}-{name}.scope") })
+        let slice = if slice.is_empty() { owner.default_slice() } else { slice };
+        Ok(Self { owner, slice: slice.to_owned(), unit: format!("{prefix}-{name}.scope") })
     }
 
     /// The name of the unit.
@@ -76,10 +76,21 @@ impl Scope {
         &self.unit
     }
 
-    /// Its cgroup below every hierarchy: `a-b.slice` lies in `a.slice`.
+    /// Whose it is.
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// Its cgroup below every hierarchy.
     pub(crate) fn cgroup(&self) -> Result<PathBuf, SystemdError> {
+        let below = self.below_top()?;
+        Ok(self.owner.top()?.join(below))
+    }
+
+    /// Its cgroup below its systemd's: `a-b.slice` lies in `a.slice`.
+    fn below_top(&self) -> Result<PathBuf, SystemdError> {
         let invalid = || SystemdError::Slice(self.slice.clone());
-        let mut path = PathBuf::from("/");
+        let mut path = PathBuf::new();
         if self.slice != ROOT_SLICE {
             let stem = self.slice.strip_suffix(SLICE).ok_or_else(invalid)?;
             let mut name = String::new();
@@ -101,28 +112,13 @@ impl Scope {
 
     /// Has systemd make it, with these properties, around a placeholder.
     pub(crate) fn start(&self, id: &str, wanted: &Wanted<'_>) -> Result<Standing, SystemdError> {
-        let mut systemd = Connection::open()?;
+        let mut systemd = Connection::open(self.owner)?;
         let placeholder = Placeholder::start().map_err(SystemdError::Placeholder)?;
         let list = self.properties(id, placeholder.pid(), wanted);
         let list = known(&mut systemd, list)?;
         let named = wanted.named.iter().map(|(name, value)| (name.as_str(), value));
-        let body = Body::default().text(&self.unit).text(REPLACE);
-        let body = body.properties(pairs(&list).chain(named)).no_further_units();
-        let answer = match systemd.call("StartTransientUnit", &body) {
-            Err(SystemdError::Refused { name, .. }) if name == UNIT_EXISTS => {
-                // One that failed is kept until it is forgotten; one that is in use stays.
-                forget_failure(&mut systemd, &self.unit)?;
-                systemd.call("StartTransientUnit", &body)
-            }
-            answer => answer,
-        }?;
-        let result = systemd.wait_for_job(&answer)?;
-        if result == DONE {
-            Ok(Standing { _placeholder: placeholder })
-        } else {
-            forget_failure(&mut systemd, &self.unit)?;
-            Err(SystemdError::Job { unit: self.unit.clone(), result })
-        }
+        begin(&mut systemd, &self.unit, pairs(&list).chain(named))?;
+        Ok(Standing { _placeholder: placeholder })
     }
 
     fn properties(&self, id: &str, pid: i32, wanted: &Wanted<'_>) -> Vec<Property> {
@@ -150,6 +146,29 @@ impl Scope {
     }
 }
 
+/// Has systemd make a unit, and waits until it is there.
+pub(super) fn begin<'a>(
+    systemd: &mut Connection,
+    unit: &str,
+    properties: impl Iterator<Item = (&'a str, &'a Value)>,
+) -> Result<(), SystemdError> {
+    let body = Body::default().text(unit).text(REPLACE).properties(properties).no_further_units();
+    let answer = match systemd.call("StartTransientUnit", &body) {
+        Err(SystemdError::Refused { name, .. }) if name == UNIT_EXISTS => {
+            // One that failed is kept until it is forgotten; one that is in use stays.
+            forget_failure(systemd, unit)?;
+            systemd.call("StartTransientUnit", &body)
+        }
+        answer => answer,
+    }?;
+    let result = systemd.wait_for_job(&answer)?;
+    if result == DONE {
+        return Ok(());
+    }
+    forget_failure(systemd, unit)?;
+    Err(SystemdError::Job { unit: unit.to_owned(), result })
+}
+
 /// A scope in which nobody may be yet but the placeholder, which ends with this.
 #[derive(Debug)]
 pub(crate) struct Standing {
@@ -158,12 +177,17 @@ pub(crate) struct Standing {
 
 /// Tells systemd the limits that a scope has from now on. `cpu_max` is quota and
 /// period as that file holds them.
-pub(crate) fn set_limits(unit: &str, limits: &Limits, cpu_max: &str) -> Result<(), SystemdError> {
+pub(crate) fn set_limits(
+    owner: Owner,
+    unit: &str,
+    limits: &Limits,
+    cpu_max: &str,
+) -> Result<(), SystemdError> {
     let list = properties::of(limits, cpu_max, version());
     if list.is_empty() {
         return Ok(());
     }
-    let mut systemd = Connection::open()?;
+    let mut systemd = Connection::open(owner)?;
     let list = known(&mut systemd, list)?;
     // Until the next boot, as the unit itself.
     let body = Body::default().text(unit).flag(true).properties(pairs(&list));
@@ -172,8 +196,8 @@ pub(crate) fn set_limits(unit: &str, limits: &Limits, cpu_max: &str) -> Result<(
 
 /// Makes systemd forget a scope whose processes have ended. That it has forgotten it by itself is
 /// no fault.
-pub(crate) fn stop(unit: &str) -> Result<(), SystemdError> {
-    let mut systemd = Connection::open()?;
+pub(crate) fn stop(owner: Owner, unit: &str) -> Result<(), SystemdError> {
+    let mut systemd = Connection::open(owner)?;
     match systemd.call("StopUnit", &Body::default().text(unit).text(REPLACE)) {
         Ok(answer) => drop(systemd.wait_for_job(&answer)?),
         Err(SystemdError::Refused { name, .. }) if name == NO_SUCH_UNIT => return Ok(()),
@@ -194,7 +218,10 @@ fn version() -> Version {
 }
 
 /// Without the properties that this host's systemd has not got: it would refuse all.
-fn known(systemd: &mut Connection, list: Vec<Property>) -> Result<Vec<Property>, SystemdError> {
+pub(super) fn known(
+    systemd: &mut Connection,
+    list: Vec<Property>,
+) -> Result<Vec<Property>, SystemdError> {
     if list.iter().all(|property| property.since.is_none()) {
         return Ok(list);
     }
@@ -202,7 +229,7 @@ fn known(systemd: &mut Connection, list: Vec<Property>) -> Result<Vec<Property>,
     Ok(list.into_iter().filter(|one| one.since.is_none_or(|since| since <= version)).collect())
 }
 
-fn pairs(list: &[Property]) -> impl Iterator<Item = (&str, &Value)> {
+pub(super) fn pairs(list: &[Property]) -> impl Iterator<Item = (&str, &Value)> {
     list.iter().map(|property| (property.name, &property.value))
 }
 
@@ -216,7 +243,7 @@ fn three_parts(text: &str) -> Option<(&str, &str, &str)> {
 mod tests {
     use std::path::Path;
 
-    use super::Scope;
+    use super::{Owner, Scope};
 
     #[test]
     fn a_scope_is_named_by_prefix_and_name_and_lies_in_its_slices() {
@@ -232,10 +259,23 @@ mod tests {
                 "/k.slice/k-pod.slice/k-pod-x_y.slice/cri-7.scope",
             ),
         ] {
-            let scope = Scope::parse(asked, "web").unwrap();
+            let scope = Scope::parse(Owner::Host, asked, "web").unwrap();
 
             assert_eq!(scope.unit(), unit);
             assert_eq!(scope.cgroup().unwrap(), Path::new(cgroup));
+        }
+    }
+
+    #[test]
+    fn a_users_scope_lies_in_his_own_slices() {
+        for (asked, below) in [
+            (None, "user.slice/krun-web.scope"),
+            (Some(":libpod:7f"), "user.slice/libpod-7f.scope"),
+            (Some("a-b.slice:libpod:7f"), "a.slice/a-b.slice/libpod-7f.scope"),
+        ] {
+            let scope = Scope::parse(Owner::User, asked, "web").unwrap();
+
+            assert_eq!(scope.below_top().unwrap(), Path::new(below));
         }
     }
 
@@ -252,7 +292,8 @@ mod tests {
             ("a--b.slice:b:c", "invalid slice name"),
             ("../x.slice:b:c", "invalid slice name"),
         ] {
-            let error = Scope::parse(Some(asked), "web").and_then(|scope| scope.cgroup());
+            let scope = Scope::parse(Owner::Host, Some(asked), "web");
+            let error = scope.and_then(|scope| scope.cgroup());
 
             let error = error.unwrap_err().to_string();
             assert!(error.contains(complaint), "{asked}: {error}");

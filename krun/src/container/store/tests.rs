@@ -13,6 +13,7 @@ use crate::container::process::ProcessName;
 use crate::container::record::Record;
 use crate::container::start_gate;
 use crate::policy::Mode;
+use crate::systemd::Owner;
 
 fn record() -> Record {
     Record {
@@ -23,6 +24,7 @@ fn record() -> Record {
         annotations: BTreeMap::new(),
         process: None,
         unit: None,
+        systemd: Owner::Host,
         cgroups: Vec::new(),
         memberships: Vec::new(),
         hides_cgroups: false,
