@@ -59,6 +59,16 @@ impl Dockerd {
         Self::configured(dir, configuration, true, programs)
     }
 
+    /// Starts one that knows these runtimes too, given as its configuration has them.
+    pub fn start_with_runtimes(krun: &Path, others: &Value) -> Result<Self> {
+        let dir = directory()?;
+        let mut all = runtimes(krun, dir.path())?;
+        for (name, runtime) in others.as_object().into_iter().flatten() {
+            all[name.as_str()] = runtime.clone();
+        }
+        Self::configured(dir, json!({"runtimes": all}), true, &[])
+    }
+
     /// Starts one that has bridges, in a network namespace of its own.
     pub fn start_with_network(krun: &Path) -> Result<Self> {
         let dir = directory()?;

@@ -19,7 +19,7 @@ use crate::outcome;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where the machine's cgroup hierarchies are mounted.
-pub(crate) const CGROUPS: &str = "/sys/fs/cgroup";
+pub const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// A directory and a cgroup, and what was there before.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! An OCI runtime, ours or runc, called as engines call it, with a state directory of its own.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -75,6 +75,8 @@ pub fn modes(krun: &Path, root: &Path) -> Result<Modes> {
 #[derive(Debug)]
 pub struct Runtime {
     program: PathBuf,
+    /// Global options, besides `--root`.
+    options: Vec<OsString>,
     root: TempDir,
     /// The directory of its policy, if it is not the host's.
     policy: Option<TempDir>,
@@ -91,9 +93,21 @@ impl Runtime {
         Self::new(Path::new("runc"))
     }
 
+    /// Another runtime of the machine's that has runc's verbs and its `--root`, such as crun.
+    pub fn other(program: &Path) -> Result<Self> {
+        Self::new(program)
+    }
+
     fn new(program: &Path) -> Result<Self> {
         let root = tempfile::Builder::new().prefix("krun-root").tempdir()?;
-        Ok(Self { program: program.to_owned(), root, policy: None })
+        Ok(Self { program: program.to_owned(), options: Vec::new(), root, policy: None })
+    }
+
+    /// The same with further global options in each call.
+    #[must_use]
+    pub fn with_options<S: Into<OsString>>(mut self, options: impl IntoIterator<Item = S>) -> Self {
+        self.options.extend(options.into_iter().map(Into::into));
+        self
     }
 
     /// The built krun, on a host whose policy is this file's.
@@ -145,7 +159,7 @@ impl Runtime {
         if let Some(directory) = &self.policy {
             command.arg("--policy-dir").arg(directory.path());
         }
-        command.args(args);
+        command.args(&self.options).args(args);
         command
     }
 
