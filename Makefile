@@ -23,7 +23,7 @@ suites: build ; integration/suites
 # Programs of many threads under km, 200 runs each, where `make test` makes 40.
 soak: build ; integration/soak
 
-# What a container's life costs, compared with runc.
+# What km and krun cost, beside Linux itself, runc, crun and runsc: writes docs/benchmarks.md.
 bench: build ; integration/bench
 
 # A container in a VM, by krun and by docker, in two minutes.

@@ -127,6 +127,15 @@ fn a_cpp_program_that_catches_nothing_aborts() {
 }
 
 #[test]
+fn each_case_of_the_benchmarks_runs_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let micro = dir.path().join("micro");
+    guests::c_text(include_str!("../examples/bench/micro.c"), &micro).unwrap();
+
+    Case::program(&micro).arg("--once").dir(dir.path()).assert_same_end(End::Exited(0));
+}
+
+#[test]
 fn a_script_runs_its_interpreter_with_one_argument() {
     let dir = tempfile::tempdir().unwrap();
     let inner = script(dir.path(), "inner", "#!/bin/busybox sh -e x\necho never\n").unwrap();

@@ -1,86 +1,80 @@
-//! `make bench`: what a container's whole life costs, as a ratio to runc's.
+//! `make bench`: what km and krun cost, beside Linux itself and other runtimes, in one run.
 //!
-//! A static `true` is created, started, waited for and deleted, by each runtime in turn, and the
-//! median of all rounds is printed. A machine that does something else at the same time gives other
-//! numbers, but hardly other ratios.
+//! Four groups of measurements, each a table: the *life* of a container, single calls (*micro*), programs
+//! (*macro*), and *memory*. All contestants take turns, so that whatever else the machine does meets all of
+//! them; medians count, and ratios between them say more than they do. A run of all groups writes
+//! `docs/benchmarks.md` and its plots. `integration/bench` says how it is called.
+//!
+//! A contestant that cannot run here, or cannot run one of the programs, is in the tables with its reason.
+
+#![forbid(unsafe_code)]
+
+mod contestants;
+mod docker;
+mod life;
+mod machine;
+mod macros;
+mod memory;
+mod micro;
+mod options;
+mod place;
+mod plot;
+mod report;
+mod servers;
+mod services;
+mod specification;
+mod tables;
+mod targets;
+mod view;
+mod works;
 
 use std::fs;
 use std::io::Write;
-use std::process::Stdio;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use integration::bundle::Bundle;
-use integration::guests;
-use integration::runtime::Runtime;
-use nix::sys::resource::{UsageWho, getrusage};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-const ROUNDS: usize = 60;
-/// Rounds before those that count.
-const WARM_UP: usize = 5;
-/// Before each life. Right after another one Linux takes less time to put a process into a cgroup.
-const PAUSE: Duration = Duration::from_millis(50);
+use contestants::Contestants;
+use options::{Group, Options};
+use report::Report;
+use tables::Table;
 
 fn main() -> Result<()> {
-    let native = Runtime::krun_natively()?;
-    let contestants =
-        [("runc", Runtime::runc()?), ("krun", Runtime::krun()?), ("krun, native", native)];
-    // Before runc and the compiler, which are children of this process as well.
-    let bundle = Bundle::with_args(&["/bin/true"])?;
-    for (_, runtime) in &contestants[1..] {
-        life(runtime, &bundle)?;
+    let options = Options::parse(std::env::args().skip(1))?;
+    refuse_shared_mounts()?;
+    let others = machine::other_work()?;
+    // Before any other child: the peak of krun's memory is that of all children so far.
+    let peak = options.groups.contains(&Group::Life).then(life::peak_of_krun).transpose()?;
+
+    let mut tables = Vec::new();
+    for group in &options.groups {
+        tables.extend(measure(*group, &options)?);
     }
-    let peak = getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss();
-    let bundle = Bundle::with_args(&["/bin/static-true"])?;
-    guests::c_text("int main(void) { return 0; }\n", &bundle.in_rootfs("bin/static-true"))?;
-    let mut times = contestants.each_ref().map(|_| Vec::new());
-    for round in 0..WARM_UP + ROUNDS {
-        for ((_, runtime), times) in contestants.iter().zip(&mut times) {
-            let time = life(runtime, &bundle)?;
-            if round >= WARM_UP {
-                times.push(time);
-            }
-        }
+    let report = Report::new(tables, peak, others)?;
+    match options.directory() {
+        Some(directory) => report.write(&directory)?,
+        None => std::io::stdout().write_all(report.text().as_bytes())?,
     }
-    let medians = times.map(|mut times| {
-        times.sort();
-        times[times.len() / 2]
-    });
-    let mut output = std::io::stdout();
-    writeln!(
-        output,
-        "create, start, wait and delete of a static `true`, median of {ROUNDS} rounds:"
-    )?;
-    for ((name, _), median) in contestants.iter().zip(medians) {
-        let ratio = median.as_secs_f64() / medians[0].as_secs_f64();
-        writeln!(output, "  {name:14} {:7.2} ms   {ratio:.2} of runc", median.as_secs_f64() * 1e3)?;
-    }
-    writeln!(output, "peak of krun's memory: {peak} KiB")?;
     Ok(())
 }
 
-fn life(runtime: &Runtime, bundle: &Bundle) -> Result<Duration> {
-    let pid_file = bundle.path().join("pid");
-    let [directory, pid_path] = [bundle.path(), &*pid_file].map(|path| path.to_string_lossy());
-    thread::sleep(PAUSE);
-    let begin = Instant::now();
-    call(runtime, &["create", "--bundle", &*directory, "--pid-file", &*pid_path, "web"])?;
-    let number = fs::read_to_string(&pid_file)?.trim().parse()?;
-    let process =
-        pidfd_open(Pid::from_raw(number).context("a process number")?, PidfdFlags::empty())?;
-    call(runtime, &["start", "web"])?;
-    poll(&mut [PollFd::new(&process, PollFlags::IN)], None)?;
-    call(runtime, &["delete", "web"])?;
-    Ok(begin.elapsed())
+fn measure(group: Group, options: &Options) -> Result<Vec<Table>> {
+    match group {
+        Group::Life => life::measure(options),
+        Group::Micro => Ok(vec![micro::measure(options)?]),
+        Group::Macro => macros::measure(options),
+        Group::Memory => Ok(vec![memory::measure(&Contestants::containers()?)?]),
+    }
 }
 
-/// A call of which nothing is kept: pipes, and threads that read them, would be measured too.
-fn call(runtime: &Runtime, args: &[&str]) -> Result<()> {
-    let mut command = runtime.command(args);
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    ensure!(command.status()?.success(), "{command:?} fails");
+/// What is mounted here must not appear in, nor be taken from, the rest of the machine.
+fn refuse_shared_mounts() -> Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").context("read the mounts")?;
+    ensure!(!mounts.contains(" shared:"), "mounts are shared: call this by integration/bench");
     Ok(())
+}
+
+/// Tells whoever waits what is going on.
+fn say(what: &str) {
+    // Nobody may be there.
+    drop(writeln!(std::io::stderr(), "bench: {what}"));
 }
