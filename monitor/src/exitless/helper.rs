@@ -157,6 +157,7 @@ impl Helper {
         } else {
             state.life = Life::None;
             state.task = None;
+            state.worth.is_impossible(Instant::now());
         }
         keep_signal_for_guest(process);
     }

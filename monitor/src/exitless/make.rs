@@ -35,6 +35,8 @@ const IOCTL_REQUESTS: [u64; 6] = [0x5401, 0x5413, 0x541b, 0x5421, 0x5450, 0x5451
 const CLOCKS: [u64; 10] = [0, 1, 2, 4, 5, 6, 7, 8, 9, 11];
 /// `AT_FDCWD`.
 const WORKING_DIRECTORY: i32 = -100;
+/// `AT_EMPTY_PATH`.
+const EMPTY_PATH: u64 = 0x1000;
 /// `PATH_MAX`.
 const PATH_MAX: usize = 4096;
 /// `PROC_SUPER_MAGIC`.
@@ -84,6 +86,10 @@ fn made(worker: &mut Thread, call: usize, args: Args) -> Option<Made> {
         number::CLOSE if !transfer::closes_at_once(worker, first) => None,
         number::OPEN => open(worker, call, args, WORKING_DIRECTORY, first),
         number::OPENAT => open(worker, call, args, low_word(first), second),
+        number::NEWFSTATAT if fourth & EMPTY_PATH != 0 && is_empty(second) => {
+            // As C libraries write fstat(2).
+            finished(syscall::about_descriptor(args))
+        }
         number::STAT
         | number::LSTAT
         | number::STATFS
@@ -213,6 +219,10 @@ fn open(worker: &mut Thread, call: usize, args: Args, directory: i32, path: u64)
 fn is_on_proc(path: u64) -> Option<bool> {
     let path = guest_copy::read_string(path, PATH_MAX).ok()?;
     Some(path.starts_with(b"/proc") || path.windows(11).any(|part| part == b"thread-self"))
+}
+
+fn is_empty(path: u64) -> bool {
+    guest_copy::read::<u8>(path) == Ok(0)
 }
 
 fn low_word(argument: u64) -> i32 {

@@ -87,6 +87,12 @@ impl Worth {
         stops
     }
 
+    /// It could not be started: there are too many processes.
+    pub(super) fn is_impossible(&mut self, now: Instant) {
+        self.is_used = false;
+        self.until = Some(now + LONGEST);
+    }
+
     fn leave_alone(&mut self, now: Instant) {
         self.pause = (self.pause * 2).clamp(SHORTEST, LONGEST);
         self.until = Some(now + self.pause);
@@ -124,6 +130,15 @@ mod tests {
         assert!(worth.pays(second + Duration::from_millis(3)));
         worth.served(1000);
         assert!(worth.pays(second + Duration::from_millis(4)), "now it did");
+    }
+
+    #[test]
+    fn what_cannot_be_started_is_not_tried_at_once_again() {
+        let (mut worth, now) = (Worth::default(), Instant::now());
+        assert!(worth.pays(now));
+        worth.is_impossible(now);
+        assert!(!worth.pays(now + Duration::from_millis(900)));
+        assert!(worth.pays(now + Duration::from_millis(1100)));
     }
 
     #[test]

@@ -256,6 +256,11 @@ fn about_path(thread: &Thread, call: Forwardable, args: Args, at: usize) -> Answ
     reply(files::with_path(call, args, as_path(&path))?)
 }
 
+/// `newfstatat(2)` about a descriptor: with an empty path, whatever the guest's is by now.
+pub(crate) fn about_descriptor(args: Args) -> Answer {
+    reply(files::with_path(Forwardable::NEWFSTATAT, args, Path::new(""))?)
+}
+
 pub(super) fn fcntl(thread: &mut Thread, args: Args) -> Answer {
     let call = variants::fcntl(args[1]).ok_or(Errno::EINVAL)?;
     super::forward(thread, call, args)

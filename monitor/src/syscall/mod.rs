@@ -32,6 +32,8 @@ use monitor_sys::{
 };
 use table::Policy;
 
+pub(crate) use files::about_descriptor;
+
 use crate::{arch::x86_64::registers::SYSCALL_LEN, thread::Thread};
 
 /// The six arguments of a call.
