@@ -1,6 +1,8 @@
 //! Folders of `/proc/<pid>` as they are listed: without the monitor's descriptors,
 //! its mappings, and threads that the kernel runs for the virtual machine.
 
+use std::{cell::Cell, time::Duration};
+
 use monitor_sys::{guest_memory::GUEST_END, proc_files};
 
 use super::neighbour::{self, Owner, Viewer};
@@ -15,7 +17,11 @@ pub struct Folder<'a> {
     process: &'a str,
     owner: Owner,
     kind: Kind,
+    patience: Cell<u32>,
 }
+
+/// See [`is_worker`].
+pub(super) const PATIENCE: u32 = 10;
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
@@ -34,7 +40,12 @@ pub fn folder<'a>(viewer: &Viewer<'_>, name: &'a str) -> Option<Folder<'a>> {
         _ => return None,
     };
     let owner = neighbour::owner(viewer, process);
-    (owner != Owner::Other).then_some(Folder { process, owner, kind })
+    (owner != Owner::Other).then_some(Folder {
+        process,
+        owner,
+        kind,
+        patience: Cell::new(PATIENCE),
+    })
 }
 
 impl Folder<'_> {
@@ -44,7 +55,7 @@ impl Folder<'_> {
             Kind::Descriptors => entry
                 .parse()
                 .is_ok_and(|number| neighbour::is_hidden(viewer, self.process, self.owner, number)),
-            Kind::Threads => is_worker(self.process, entry),
+            Kind::Threads => is_worker(self.process, entry, &self.patience),
             Kind::Mappings => {
                 let start = entry.split('-').next().unwrap_or_default();
                 u64::from_str_radix(start, 16).is_ok_and(|start| start >= GUEST_END)
@@ -53,17 +64,35 @@ impl Folder<'_> {
     }
 }
 
-/// Whether a thread is the virtual machine's, or makes the program's calls.
-/// The ninth word of `stat`; the second one, in parentheses, can hold anything.
-pub(super) fn is_worker(process: &str, thread: &str) -> bool {
-    let stat = proc_files::read(&format!("{process}/task/{thread}/stat")).unwrap_or_default();
-    let end = stat.iter().rposition(|&byte| byte == b')').unwrap_or(0);
-    if stat[..end].ends_with(exitless::NAME.as_bytes()) {
-        return true;
+/// Whether a thread is the virtual machine's, or makes the program's calls. The latter is known by its name,
+/// which one that has just begun gets in a moment: `patience` is for how many milliseconds a look at all
+/// threads may wait for that.
+pub(super) fn is_worker(process: &str, thread: &str, patience: &Cell<u32>) -> bool {
+    loop {
+        let stat = proc_files::read(&format!("{process}/task/{thread}/stat")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&stat);
+        let (name, words) = text.rsplit_once(')').unwrap_or_default();
+        let words: Vec<&str> = words.split(' ').collect();
+        let flags = words.get(7).and_then(|word| word.parse::<u64>().ok());
+        let is_ours = flags.is_some_and(|flags| flags & USER_WORKER != 0)
+            || name.split_once('(').is_some_and(|(_, name)| name == exitless::NAME);
+        let is_young = thread != process && has_just_begun(words.get(20));
+        if is_ours || !is_young || patience.get() == 0 {
+            return is_ours;
+        }
+        patience.set(patience.get() - 1);
+        std::thread::sleep(Duration::from_millis(1));
     }
-    let words = String::from_utf8_lossy(&stat[end..]).into_owned();
-    let flags = words.split(' ').nth(7).and_then(|word| word.parse::<u64>().ok());
-    flags.is_some_and(|flags| flags & USER_WORKER != 0)
+}
+
+/// Whether a thread began within the last two ticks, given when it did.
+fn has_just_begun(start: Option<&&str>) -> bool {
+    let uptime = proc_files::read("uptime").unwrap_or_default();
+    let uptime =
+        String::from_utf8_lossy(&uptime).split(' ').next().map(|word| word.replace('.', ""));
+    let now = uptime.and_then(|ticks| ticks.parse::<u64>().ok());
+    let start = start.and_then(|ticks| ticks.parse::<u64>().ok());
+    now.zip(start).is_some_and(|(now, start)| now.saturating_sub(start) < 2)
 }
 
 /// The directory entries but for the hidden ones. `wide` entries are those of

@@ -1,13 +1,13 @@
 //! `status`, `stat` and `statm` of `/proc/<pid>`: sizes of memory and numbers of threads without
 //! what is the monitor's. `proc_pid_status(5)` and its neighbours say what the fields are.
 
-use std::os::unix::fs::FileExt;
+use std::{cell::Cell, os::unix::fs::FileExt};
 
 use monitor_sys::{guest_memory::PAGE, proc_files};
 use rustix::fs::Dir;
 
 use super::{
-    proc_list::is_worker,
+    proc_list::{PATIENCE, is_worker},
     proc_view::{Line, lines},
 };
 
@@ -67,9 +67,10 @@ fn threads(process: &str) -> Option<u64> {
     let listed = Dir::read_from(folder?).ok()?;
     let names =
         listed.flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned));
+    let patience = Cell::new(PATIENCE);
     let shown = names
         .filter(|name| name.starts_with(|first: char| first.is_ascii_digit()))
-        .filter(|thread| !is_worker(process, thread));
+        .filter(|thread| !is_worker(process, thread, &patience));
     u64::try_from(shown.count()).ok()
 }
 
