@@ -202,12 +202,16 @@ impl Helper {
         shared.stops.fetch_sub(1, Ordering::SeqCst);
     }
 
+    /// It makes no more calls but the one that it may be making.
+    pub fn forbid(&self) {
+        let mut state = self.shared.state();
+        state.is_off = true;
+        state.gates.iter().for_each(|gate| gate.disable());
+    }
+
     /// Ends it for good.
     pub fn turn_off(&self) {
-        self.shared.state().is_off = true;
-        for gate in &self.shared.state().gates {
-            gate.disable();
-        }
+        self.forbid();
         self.dismiss();
     }
 }

@@ -126,6 +126,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> bool {
     }
     started.is_ok()
 }
+
 /// Looks for posted calls until there have been none for a while.
 fn look(shared: &Shared, task: &Task) {
     _ = sched_setaffinity(None, &task.places);

@@ -139,7 +139,6 @@ fn bytes(worker: &Thread, way: Direction, args: Args, position: Option<u64>) -> 
 fn vector(worker: &Thread, way: Direction, args: Args, position: Option<u64>) -> Option<Made> {
     let places = Places::of_vector(args[1], args[2]).ok()?;
     if way == Direction::Write
-        && !places.is_one_piece()
         && kind_of(worker, args[0])? != FileType::RegularFile
         && !is_nonblocking(worker, args[0])
     {

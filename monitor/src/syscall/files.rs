@@ -142,6 +142,10 @@ fn look(thread: &Thread, args: Args, at: usize, path: &[u8]) -> Result<Leads, Er
 fn finish(thread: &Thread, opened: &Opened) -> Answer {
     let answer = reply(opened.outcome)?;
     let name = opened.on_proc.as_ref().and_then(ProcFile::name);
+    if opened.on_proc.is_some() && name.is_none_or(|name| name.contains("/attr/")) {
+        // What is written there changes the rights of one thread.
+        thread.process.helper.forbid();
+    }
     let (Reply::Value(descriptor), Some(name)) = (answer, name) else {
         return Ok(answer);
     };

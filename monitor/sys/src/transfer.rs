@@ -49,11 +49,6 @@ impl Places {
         self.len() == 0
     }
 
-    /// Whether they lie in one piece.
-    pub fn is_one_piece(&self) -> bool {
-        self.0.len() == 1
-    }
-
     /// What is left behind the first `done` bytes.
     #[must_use]
     pub fn behind(&self, done: u64) -> Self {

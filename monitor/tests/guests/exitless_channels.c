@@ -50,7 +50,7 @@ static void fill(const char *name, int ends[2]) {
   warm_up();
   long written = write(ends[1], bytes, MUCH);
   struct iovec pieces[3] = {{bytes, 100000}, {bytes, 7}, {bytes, 99993}};
-  long gathered = writev(ends[1], pieces, 3);
+  long gathered = writev(ends[1], pieces, 3) + writev(ends[1], pieces, 1);
   close(ends[1]);
   void *read;
   pthread_join(reader, &read);
