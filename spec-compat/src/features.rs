@@ -163,7 +163,7 @@ fn linux() -> Value {
     json!({
         "namespaces": NAMESPACES,
         "capabilities": CAPABILITIES,
-        "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": false, "rdma": false },
+        "cgroup": { "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": false },
         "seccomp": seccomp(),
         "apparmor": { "enabled": true },
         "selinux": { "enabled": true },

@@ -24,9 +24,6 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 /// another one in a user namespace.
 /// <https://dbus.freedesktop.org/doc/dbus-specification.html#auth-protocol>
 const GREETING: &[u8] = b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n";
-/// The first half of the answer: "and that is?".
-const QUESTION: &str = "DATA";
-
 /// How long systemd may be silent, for it may be busy with a whole host's start.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -52,12 +49,14 @@ impl Connection {
     fn greet(mut stream: UnixStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(GREETING)?;
-        let mut answer = read_line(&mut stream)?;
-        if answer == QUESTION {
-            answer = read_line(&mut stream)?;
+        // To the first half "DATA", which asks who that is; "OK" from a systemd before version 242.
+        let first = read_line(&mut stream)?;
+        if first.starts_with("REJECTED") {
+            return Err(io::Error::other(first));
         }
-        if !answer.starts_with("OK ") {
-            return Err(io::Error::other(answer));
+        let second = read_line(&mut stream)?;
+        if !second.starts_with("OK ") {
+            return Err(io::Error::other(second));
         }
         Ok(Self { stream, serial: 0, ended: Vec::new() })
     }
@@ -205,12 +204,17 @@ mod tests {
 
     /// A client that is sent these bytes, and what it talks to.
     fn answered(bytes: Vec<u8>) -> (Connection, UnixStream) {
+        greeted(b"DATA\r\nOK 0123\r\n", bytes)
+    }
+
+    /// The same, by a server that greets so.
+    fn greeted(greeting: &'static [u8], bytes: Vec<u8>) -> (Connection, UnixStream) {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let server = thread::spawn(move || {
-            let mut greeting = [0; 29];
-            theirs.read_exact(&mut greeting).unwrap();
-            assert_eq!(&greeting, b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n");
-            theirs.write_all(b"DATA\r\nOK 0123\r\n").unwrap();
+            let mut said = [0; 29];
+            theirs.read_exact(&mut said).unwrap();
+            assert_eq!(&said, b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n");
+            theirs.write_all(greeting).unwrap();
             theirs.write_all(&bytes).unwrap();
             theirs.shutdown(Shutdown::Write).unwrap();
             theirs
@@ -226,6 +230,13 @@ mod tests {
         let answer = connection.call("StartTransientUnit", &Body::default()).unwrap();
 
         assert_eq!(connection.wait_for_job(&answer).unwrap(), "done");
+    }
+
+    #[test]
+    fn an_older_systemd_does_not_ask() {
+        let (mut connection, _systemd) = greeted(b"OK 0123\r\nOK 0123\r\n", ANSWER.to_vec());
+
+        assert!(connection.call("StartTransientUnit", &Body::default()).is_ok());
     }
 
     #[test]
