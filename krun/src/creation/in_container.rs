@@ -43,7 +43,7 @@ pub(super) fn own_tmpfs(pid: i32, path: &Path) -> io::Result<Option<OwnedFd>> {
 }
 
 /// Whether the file system is krun's own too: then it is not the container's new one.
-fn is_mounted_here(device: u64) -> io::Result<bool> {
+pub(super) fn is_mounted_here(device: u64) -> io::Result<bool> {
     let name = format!("{}:{}", major(device), minor(device));
     let mounts = Process::myself().and_then(|own| own.mountinfo()).map_err(io::Error::other)?;
     Ok(mounts.into_iter().any(|mount| mount.majmin == name))

@@ -284,6 +284,7 @@ impl<'a> Plan<'a> {
 
         told.map_err(CreateError::Agent)?;
         let pid = container.pid().ok_or(CreateError::NoProcess)?.as_raw();
+        unfinished.note_process(pid);
         drop(standing);
         later.carry_out(pid)?;
         let process = ProcessName::of(pid).map_err(CreateError::Process)?;

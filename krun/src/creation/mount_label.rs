@@ -41,6 +41,8 @@ const NULL: (u32, u32) = (1, 3);
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LabelLater {
     label: String,
+    /// Whether it has queues of its own: those of the host's are labelled where they are shared.
+    has_own_queues: bool,
     message_queues: Vec<PathBuf>,
     masked: Vec<PathBuf>,
 }
@@ -93,15 +95,20 @@ impl LabelLater {
         let queues = mounts.filter(|mount| mount["type"] == MESSAGE_QUEUES);
         let message_queues = paths(queues.map(|mount| &mount["destination"]));
         let masked = paths(document["linux"]["maskedPaths"].as_array().into_iter().flatten());
-        Some(Self { label, message_queues, masked })
+        let namespaces = document["linux"]["namespaces"].as_array().into_iter().flatten();
+        let has_own_queues = namespaces.clone().any(|one| one["type"] == "ipc");
+        Some(Self { label, has_own_queues, message_queues, masked })
     }
 
     /// Does it in the container whose first process is `pid`, before its program runs.
     pub(super) fn carry_out(&self, pid: i32) -> io::Result<()> {
         for path in &self.message_queues {
-            let queues = in_container::open(pid, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            let opened = in_container::open(pid, path, OFlags::RDONLY | OFlags::DIRECTORY);
             // Another mount, which may be the host's, may cover it.
-            if fstatfs(&queues)?.f_type == QUEUES_MAGIC {
+            let Ok(queues) = opened else { continue };
+            let device = statat(&queues, c"", AtFlags::EMPTY_PATH)?.st_dev;
+            let is_the_hosts = self.has_own_queues && in_container::is_mounted_here(device)?;
+            if fstatfs(&queues)?.f_type == QUEUES_MAGIC && !is_the_hosts {
                 fsetxattr(&queues, ATTRIBUTE, self.label.as_bytes(), XattrFlags::empty())?;
             }
         }
@@ -242,6 +249,7 @@ mod tests {
         assert_eq!(document["linux"], json!({ "sysctl": {} }));
         let expected = LabelLater {
             label: "u:r:t:s0:c1,c2".into(),
+            has_own_queues: false,
             message_queues: vec![PathBuf::from("/dev/mqueue")],
             masked: vec![PathBuf::from("/proc/acpi")],
         };

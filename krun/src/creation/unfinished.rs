@@ -2,9 +2,11 @@
 //!
 //! Mounts need no undoing: they are in a namespace that ends with its last process.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::container::store::Entry;
 use crate::container::{cgroups, memberships};
@@ -17,13 +19,16 @@ pub(super) struct Unfinished {
     cgroups: Vec<PathBuf>,
     memberships: Vec<PathBuf>,
     unit: Option<Scope>,
+    /// Its first process, which may be in no cgroup.
+    process: Option<OwnedFd>,
     is_finished: bool,
 }
 
 impl Unfinished {
     /// A container of which there is only the directory.
     pub(super) fn new(entry: Entry) -> Self {
-        Self { entry, cgroups: Vec::new(), memberships: Vec::new(), unit: None, is_finished: false }
+        let (cgroups, memberships) = (Vec::new(), Vec::new());
+        Self { entry, cgroups, memberships, unit: None, process: None, is_finished: false }
     }
 
     pub(super) fn entry(&self) -> &Entry {
@@ -45,6 +50,12 @@ impl Unfinished {
         self.unit = Some(unit.clone());
     }
 
+    /// And a first process.
+    pub(super) fn note_process(&mut self, pid: i32) {
+        let process = Pid::from_raw(pid);
+        self.process = process.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    }
+
     /// The container is complete.
     pub(super) fn finish(mut self) -> Entry {
         self.is_finished = true;
@@ -56,6 +67,10 @@ impl Drop for Unfinished {
     fn drop(&mut self) {
         if self.is_finished {
             return;
+        }
+        if let Some(process) = &self.process {
+            // It may have ended by itself.
+            _ = pidfd_send_signal(process, Signal::KILL);
         }
         if let Err(error) = cgroups::remove(&self.cgroups) {
             tracing::warn!("{error}");
