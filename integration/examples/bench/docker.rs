@@ -63,6 +63,8 @@ pub(crate) fn measure(options: &Options) -> Result<Table> {
             if docker.status()?.success() {
                 *used += begin.elapsed();
                 row.add(name, begin.elapsed().as_secs_f64() * 1e9);
+            } else {
+                row.fail(name, "one of the runs failed");
             }
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use integration::bundle::Bundle;
 use integration::footprint::CGROUPS;
 use integration::guests;
@@ -72,13 +72,16 @@ fn sleepers(one: &Contestant, bundle: &Bundle, count: u8) -> Result<Result<(f64,
     let started = one.within(|| (0..count).try_for_each(|at| start(runtime, bundle, at)));
     thread::sleep(REST);
     let (mut pss, mut charged) = (0.0, 0.0);
-    for at in 0..count {
+    let measured = (0..count).try_for_each(|at| {
         let cgroup = cgroup(bundle, at);
-        for pid in fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default().lines() {
-            pss += self::pss(pid).unwrap_or_default();
+        let processes = fs::read_to_string(cgroup.join("cgroup.procs"))?;
+        ensure!(!processes.is_empty(), "{} is empty", cgroup.display());
+        for pid in processes.lines() {
+            pss += self::pss(pid)?;
         }
-        charged += charge(&cgroup).unwrap_or_default();
-    }
+        charged += charge(&cgroup)?;
+        Ok(())
+    });
     one.within(|| {
         for at in 0..count {
             runtime.call(["delete", "--force", &name(at)])?;
@@ -86,6 +89,7 @@ fn sleepers(one: &Contestant, bundle: &Bundle, count: u8) -> Result<Result<(f64,
         Ok(())
     })?;
     started?;
+    measured?;
     Ok(Ok((pss / f64::from(count), charged / f64::from(count))))
 }
 
