@@ -45,7 +45,7 @@ pub fn run(thread: &mut Thread) -> Result<u32, PlatformError> {
                 if let Flow::EndThread(status) = syscall::serve(thread) {
                     return Ok(status);
                 }
-                exitless::left(thread)?;
+                exitless::left(thread);
             }
             Exit::Posted(posting) => {
                 thread.denials = 0;

@@ -18,7 +18,9 @@ use super::{
     looking::{self, Life, Shared, State, Task},
 };
 use crate::{
-    arch::x86_64::gate::Gate, process::Process, seccomp::Filters,
+    arch::x86_64::gate::{Gate, Plan},
+    process::Process,
+    seccomp::Filters,
     thread::start::keep_signal_for_guest,
 };
 
@@ -85,6 +87,18 @@ impl Helper {
         !self.shared.state().is_off
     }
 
+    /// The same, and whether one more gate could be looked at.
+    pub fn has_room(&self) -> bool {
+        let state = self.shared.state();
+        !state.is_off && state.gates.len() < GATES_MAX
+    }
+
+    /// Has a gate follow a plan, unless it must not.
+    pub fn let_follow(&self, gate: &Gate, plan: &Plan) {
+        let state = self.shared.state();
+        if state.is_off { gate.disable() } else { gate.follow(plan) }
+    }
+
     /// How often a gate shall look for a posted call's result.
     pub fn patience(&self) -> u32 {
         let measured = self.shared.patience.load(Ordering::Relaxed);
@@ -139,7 +153,9 @@ impl Helper {
         let Self { shared, is_forced } = &process.helper;
         let mut state = shared.state();
         let is_busy = state.task.is_some() || state.life == Life::Dismissed;
-        if is_busy || state.is_off || !(*is_forced || state.worth.pays(Instant::now())) {
+        let must_stop = shared.stops.load(Ordering::SeqCst) != 0;
+        if is_busy || must_stop || state.is_off || !(*is_forced || state.worth.pays(Instant::now()))
+        {
             return;
         }
         let Some(places) = looking::places(*is_forced) else { return };
@@ -185,11 +201,11 @@ impl Helper {
         let shared = &self.shared;
         shared.stops.fetch_add(1, Ordering::SeqCst);
         let mut state = shared.state();
-        if state.life == Life::Living {
-            state.life = Life::Dismissed;
-            shared.bell.notify_all();
-        }
         while state.life != Life::None {
+            if state.life == Life::Living {
+                state.life = Life::Dismissed;
+                shared.bell.notify_all();
+            }
             state = shared.bell.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let until = Instant::now() + END;

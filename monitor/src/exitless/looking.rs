@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use monitor_sys::{process, signals, threads};
+use monitor_sys::{process, robust, signals, threads};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::{classes::Allowed, make, pace::Worth};
@@ -113,7 +113,9 @@ impl Shared {
 pub(super) fn start(shared: &Arc<Shared>) -> bool {
     let own = Arc::clone(shared);
     let mask = signals::block_all();
+    let borrows = robust::borrows();
     let started = threads::spawn(HOST_STACK, move || {
+        robust::set_borrows(borrows);
         process::set_name(super::NAME.as_bytes());
         own.state().is_named = true;
         own.bell.notify_all();

@@ -67,8 +67,10 @@ fn made(worker: &mut Thread, call: usize, args: Args) -> Option<Made> {
             message(worker, call, args)
         }
         number::ACCEPT | number::ACCEPT4 if !is_nonblocking(worker, first) => None,
-        // Another thread's look would be the last at what is ready.
-        number::EPOLL_WAIT | number::EPOLL_PWAIT if worker.process.helper.has_signal_files() => {
+        // What is ready is another thing to another thread, and to an epoll set it may be told once.
+        number::EPOLL_CTL | number::EPOLL_WAIT | number::EPOLL_PWAIT | number::POLL
+            if worker.process.helper.has_signal_files() =>
+        {
             None
         }
         number::POLL => poll(worker, Forwardable::POLL, args, 2),
@@ -122,7 +124,8 @@ fn plainly(worker: &mut Thread, call: usize, args: Args) -> Answer {
 pub(super) fn finished(answer: Answer) -> Option<Made> {
     match answer {
         Ok(Reply::Value(value)) => Some(Made::Done(value)),
-        Err(Errno::EINTR | Errno::EPIPE | Errno::EFBIG) | Ok(_) => None,
+        // The last is what a connection answers that a thread could wait for.
+        Err(Errno::EINTR | Errno::EPIPE | Errno::EFBIG | Errno::EINPROGRESS) | Ok(_) => None,
         Err(errno) => Some(Made::Done(syscall::error_word(errno))),
     }
 }

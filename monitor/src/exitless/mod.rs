@@ -19,7 +19,7 @@ mod transfer;
 
 use std::sync::Arc;
 
-use monitor_sys::process;
+use monitor_sys::{abi::number, process};
 use rustix::process::{getegid, geteuid, getgid, getuid};
 
 pub use helper::{Helper, NAME, Parked};
@@ -27,7 +27,6 @@ use pace::Recent;
 
 use crate::{
     arch::x86_64::gate::{Gate, Made, Posting},
-    platform::PlatformError,
     syscall::{self, Flow},
     thread::Thread,
 };
@@ -45,29 +44,27 @@ pub struct OfThread {
 }
 
 /// A call has left by its class, and was made.
-pub fn left(thread: &mut Thread) -> Result<(), PlatformError> {
+pub fn left(thread: &mut Thread) {
     if thread.exitless.calls < CALLS_BEFORE {
         thread.exitless.calls += 1;
         if thread.exitless.calls == CALLS_BEFORE || thread.process.helper.is_forced() {
             thread.exitless.calls = CALLS_BEFORE;
-            return equip(thread);
+            equip(thread);
         }
     }
-    Ok(())
 }
 
 /// Gives the thread a gate of its own, unless all of its calls must leave.
-fn equip(thread: &mut Thread) -> Result<(), PlatformError> {
-    if !thread.process.helper.may_be_used() {
-        return Ok(());
+fn equip(thread: &mut Thread) {
+    if !thread.process.helper.has_room() {
+        return;
     }
-    let Some(gate) = thread.cpu.equip()? else { return Ok(()) };
-    if !thread.process.helper.watch(&gate) {
-        return Ok(());
+    // A platform that has no memory left for it can do without.
+    let Ok(Some(gate)) = thread.cpu.equip() else { return };
+    if thread.process.helper.watch(&gate) {
+        thread.exitless.gate = Some(gate);
+        revise(thread);
     }
-    thread.exitless.gate = Some(gate);
-    revise(thread);
-    Ok(())
 }
 
 /// Has the thread's gate do what its filters, and who it is, allow from now on.
@@ -87,7 +84,18 @@ pub fn revise(thread: &mut Thread) {
     };
     let helper = &thread.process.helper;
     let allowed = helper.allowed(&thread.filters);
-    gate.follow(&classes::plan(&allowed, &identity, helper.patience()));
+    helper.let_follow(gate, &classes::plan(&allowed, &identity, helper.patience()));
+}
+
+/// The thread is about to differ from what it was: nobody makes calls with the rights there were.
+pub fn part(thread: &Thread) {
+    let helper = &thread.process.helper;
+    if Arc::strong_count(&thread.process) > 1 {
+        // The others do not change with this one.
+        helper.turn_off();
+    } else {
+        helper.dismiss();
+    }
 }
 
 /// The thread ends, or its CPU becomes another's.
@@ -126,10 +134,15 @@ pub fn settle(thread: &mut Thread, posting: Posting) -> Flow {
     }
 }
 
-/// Makes the rest of a `write(2)` or `send(2)` of which some is done: the thread may wait, and what comes of
+/// Makes the rest of a `write(2)` or `sendto(2)` of which some is done: the thread may wait, and what comes of
 /// the rest, a signal or an error, leaves what is done a success.
 fn go_on(thread: &mut Thread, progress: u64) -> Flow {
     let before = *thread.cpu.registers();
+    let number = usize::try_from(before.rax).unwrap_or(usize::MAX);
+    if !matches!(number, number::WRITE | number::SENDTO) {
+        thread.cpu.registers_mut().rax = progress;
+        return Flow::Resume;
+    }
     let rest = before.rdx.saturating_sub(progress);
     let registers = thread.cpu.registers_mut();
     registers.rsi = before.rsi.wrapping_add(progress);

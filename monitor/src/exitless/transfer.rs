@@ -19,6 +19,10 @@ use crate::{
     thread::Thread,
 };
 
+/// The most that Linux transfers at once (`MAX_RW_COUNT`).
+const MOST: u64 = 0x7fff_f000;
+/// The numbers of `/dev/zero`.
+const ZERO: u64 = 1 << 8 | 5;
 /// File systems whose plain files keep nobody waiting but for a disk: ext4, XFS, Btrfs, overlayfs, tmpfs,
 /// ramfs, F2FS, SquashFS, EROFS, ZFS (`linux/magic.h`).
 const ON_DISK: [i64; 10] = [
@@ -43,16 +47,20 @@ pub(super) fn transfer(
     position: Option<u64>,
 ) -> Option<Made> {
     let wanted = places.len();
-    if wanted == 0 || position.is_some_and(|position| position.cast_signed() < 0) {
+    if wanted == 0 || wanted > MOST || position.is_some_and(|position| position.cast_signed() < 0) {
         return None;
     }
     let memory = worker.process.memory.guest_memory();
     let once = |places: &Places, position, may_wait| {
         transfer::transfer(memory, way, descriptor, places, position, may_wait)
     };
+    if way == Direction::Write && is_plain(worker, descriptor) {
+        // In one piece, as other writers see it.
+        return finished(once(places, position, true).map(Reply::Value));
+    }
     match once(places, position, false) {
         Ok(done) if done == wanted => Some(Made::Done(done)),
-        Ok(done) if is_plain(worker, descriptor) => {
+        Ok(done) if is_read_to_the_end(worker, descriptor) => {
             // Only so much was in memory, or there is no more.
             let rest = once(&places.behind(done), position.map(|at| at + done), true);
             if rest == Err(Errno::EFBIG) && done == 0 {
@@ -74,6 +82,16 @@ pub(super) fn transfer(
         Err(Errno::EAGAIN | Errno::EOPNOTSUPP) => None,
         Err(errno) => finished(Err(errno)),
     }
+}
+
+/// Whether a program can rely on getting all that there is: from a file, a disk or `/dev/zero`.
+fn is_read_to_the_end(worker: &Thread, descriptor: u64) -> bool {
+    let status = borrow(worker, descriptor).and_then(|file| fstat(file).ok());
+    status.is_some_and(|status| {
+        let kind = FileType::from_raw_mode(status.st_mode);
+        matches!(kind, FileType::RegularFile | FileType::BlockDevice)
+            || kind == FileType::CharacterDevice && status.st_rdev == ZERO
+    })
 }
 
 /// Whether a descriptor is a plain file's, on a disk.

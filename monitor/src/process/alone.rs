@@ -16,8 +16,8 @@ use crate::{
 /// Makes `call` with the machine put away. `None` if the guest has more threads, or
 /// another process uses its memory.
 pub fn without_machine<T>(thread: &mut Thread, call: impl FnOnce() -> T) -> Option<T> {
-    let _room = monitor_sys::descriptors::make_room();
     exitless::give_up(thread);
+    let _room = monitor_sys::descriptors::make_room();
     let next = thread.process.machine.successor().ok()?;
     let snapshot = Snapshot::take(thread, &Birth::default()).ok()?;
     put(thread, Arc::new(Absent::default())).ok()??;

@@ -24,9 +24,9 @@ use monitor_sys::{
     process::{self, ExecStrings},
     signals,
 };
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
 
-use crate::{loader::image::Executable, platform::PlatformError, thread::Thread};
+use crate::{exitless, loader::image::Executable, platform::PlatformError, thread::Thread};
 
 /// What an `execve` is made with. Kept by the thread, so that the parent of a
 /// child that borrows its memory can free it.
@@ -45,6 +45,10 @@ pub fn execute(
     arguments: Vec<Vec<u8>>,
     environment: Vec<Vec<u8>>,
 ) -> Option<Errno> {
+    if thread.process.shares_descriptors.load(Ordering::Relaxed) {
+        // Below it gets descriptors of its own, and may go on with them.
+        exitless::part(thread);
+    }
     let room = descriptors::make_room();
     let opened = file.as_ref().map(own_link);
     if let Err(error) = Executable::open(opened.as_ref().unwrap_or(&program), arguments.clone()) {
@@ -138,7 +142,18 @@ fn write_record(record: &LaunchRecord) -> Result<Passed, Errno> {
     file.write_all(&record.encode()).map_err(|_| Errno::ENOMEM)?;
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
     fcntl_add_seals(&file, seals).map_err(host)?;
-    descriptors::pass_on(&file)
+    let passed = descriptors::pass_on(&file)?;
+    // Until here another thread could write to it, or put another file at its number.
+    if is_sealed(&passed, seals, &record.encode()) { Ok(passed) } else { Err(Errno::EAGAIN) }
+}
+
+/// Whether a file out of the guest's reach has this content for ever.
+fn is_sealed(file: &Passed, seals: SealFlags, content: &[u8]) -> bool {
+    let mut found = vec![0; content.len() + 1];
+    let read = rustix::io::pread(file, found.as_mut_slice(), 0);
+    fcntl_get_seals(file).is_ok_and(|found| found.contains(seals))
+        && read == Ok(content.len())
+        && found.starts_with(content)
 }
 
 fn refused(thread: &Thread, error: &PlatformError) -> Errno {

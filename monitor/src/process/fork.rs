@@ -45,22 +45,25 @@ pub fn fork(thread: &mut Thread, birth: &Birth) -> Result<Option<u64>, Errno> {
 
 /// The same while every signal is blocked.
 fn fork_blocked(thread: &mut Thread, birth: &Birth, snapshot: &Snapshot) -> Result<u64, Errno> {
-    let _room = descriptors::make_room();
+    let process = Arc::clone(&thread.process);
+    // First: the call it may be making takes any of the locks below.
+    let calls = process.helper.park();
+    let room = descriptors::make_room();
     if !descriptors::have_room_for(DESCRIPTORS) {
         return Err(Errno::EAGAIN);
     }
     let awaited = if birth.has(VFORK) { Some(Awaited::new()?) } else { None };
     let result = {
-        // First: it may wait for one of the others.
-        let _calls = thread.process.helper.park();
         let _memory = thread.process.memory.freeze();
         let _actions = thread.process.actions.freeze();
         let _descriptors = descriptors::freeze();
         // The host would make this thread wait with its locks held.
         clone::fork(&birth.on_host(VFORK | CHILD_CLEAR_TID))
     };
+    drop(calls);
     match result? {
         Fork::Parent(child) => {
+            drop(room);
             if let Some(awaited) = awaited {
                 awaited.wait();
             }

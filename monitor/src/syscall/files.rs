@@ -33,6 +33,8 @@ use crate::{
 
 /// `CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC`.
 const CLOSE_RANGE_FLAGS: u64 = 6;
+/// `CLOSE_RANGE_UNSHARE`.
+const CLOSE_RANGE_UNSHARE: u64 = 2;
 /// `AT_FDCWD`, as the kernel takes it.
 const WORKING_DIRECTORY: u64 = 0xffff_ff9c;
 /// `O_WRONLY | O_RDWR | O_TRUNC`: what a program that runs is not opened with.
@@ -281,10 +283,13 @@ pub(super) fn ioctl(thread: &mut Thread, args: Args) -> Answer {
     super::forward(thread, call, args)
 }
 
-pub(super) fn close_range(_thread: &mut Thread, args: Args) -> Answer {
+pub(super) fn close_range(thread: &mut Thread, args: Args) -> Answer {
     let (first, last) = (low_word(args[0]), low_word(args[1]));
     if first > last || args[2] & !CLOSE_RANGE_FLAGS != 0 {
         return Err(Errno::EINVAL);
+    }
+    if args[2] & CLOSE_RANGE_UNSHARE != 0 {
+        thread.process.descriptors_differ();
     }
     forward::close_range(first, last, args[2]).map(Reply::Value)
 }

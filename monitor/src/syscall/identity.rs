@@ -1,15 +1,14 @@
 //! Calls after which a thread may not be helped as before: they change who it is, or what it shares with
 //! the others of its process.
 
-use std::sync::Arc;
-
 use monitor_sys::abi::number;
 
 use super::{Args, low_word};
 use crate::{exitless, thread::Thread};
 
-/// Users, groups, capabilities; namespaces, folders and descriptors of one's own; keyrings; filters.
-const CHANGES: [usize; 14] = [
+/// Users, groups, capabilities; namespaces, folders and descriptors of one's own; keyrings; filters; what memory
+/// and disks are used how.
+const CHANGES: [usize; 19] = [
     number::SETUID,
     number::SETGID,
     number::SETREUID,
@@ -23,8 +22,16 @@ const CHANGES: [usize; 14] = [
     number::UNSHARE,
     number::SETNS,
     number::KEYCTL,
+    number::ADD_KEY,
+    number::REQUEST_KEY,
     number::SECCOMP,
+    number::PERSONALITY,
+    number::SET_MEMPOLICY,
+    number::IOPRIO_SET,
 ];
+
+/// `CLOSE_RANGE_UNSHARE`.
+const CLOSE_RANGE_UNSHARE: u64 = 2;
 
 /// Those that make what only a thread itself can look at: the signals that wait for it.
 const OF_THREADS: [usize; 2] = [number::SIGNALFD, number::SIGNALFD4];
@@ -38,6 +45,7 @@ pub(super) fn changes(number: u64, args: Args) -> bool {
     let Ok(number) = usize::try_from(number) else { return false };
     match number {
         number::PRCTL => OPTIONS.contains(&low_word(args[0])),
+        number::CLOSE_RANGE => args[2] & CLOSE_RANGE_UNSHARE != 0,
         _ => CHANGES.contains(&number) || OF_THREADS.contains(&number),
     }
 }
@@ -48,11 +56,7 @@ pub(super) fn prepare(thread: &Thread, number: u64) {
         thread.process.helper.note_signal_files();
         return;
     }
-    thread.process.helper.dismiss();
-    if Arc::strong_count(&thread.process) > 1 {
-        // The others do not change with this one.
-        thread.process.helper.turn_off();
-    }
+    exitless::part(thread);
 }
 
 /// After it.
@@ -73,5 +77,9 @@ mod tests {
 
         assert!(prctl(38) && prctl(0xffff_ffff_0000_0016));
         assert!(!prctl(15) && !prctl(1));
+        let close = |flags| {
+            changes(u64::try_from(number::CLOSE_RANGE).unwrap(), [3, u64::MAX, flags, 0, 0, 0])
+        };
+        assert!(close(2) && !close(4));
     }
 }

@@ -43,7 +43,7 @@ pub mod fixed {
     pub const LEAVE: usize = 355;
 }
 
-/// Words of the page behind it, by their number. The guest can write them all.
+/// Words of the page behind it, by their number. The guest can write them all where the code runs at its level.
 pub mod posted {
     /// What has become of the posted call; see the numbers of [`super::state`].
     pub const STATE: usize = 0;

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -98,7 +99,22 @@ static void read_signals(void) {
   syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGUSR1);
   struct pollfd poll_it = {signals, POLLIN, 0};
   printf(", ready %d %d", epoll_wait(events, &event, 1, 0), poll(&poll_it, 1, 0));
-  printf(", read %d\n", read(signals, &info, sizeof info) == sizeof info);
+  printf(", read %d", read(signals, &info, sizeof info) == sizeof info);
+  // One that has been sent before is ready at once.
+  syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), SIGUSR1);
+  int others = epoll_create1(0);
+  epoll_ctl(others, EPOLL_CTL_ADD, signals, &event);
+  printf(", before %d\n", epoll_wait(others, &event, 1, 1000));
+}
+
+// Descriptors of one's own are those of whoever makes the calls, too.
+static void part(void) {
+  warm_up();
+  close_range(900, 1000, CLOSE_RANGE_UNSHARE);
+  warm_up();
+  char byte;
+  int file = open("/etc/passwd", O_RDONLY);
+  printf("parted: %ld\n", (long)read(file, &byte, 1));
 }
 
 // Opening a fifo waits for the other side.
@@ -138,5 +154,6 @@ int main(void) {
   printf("eventfd: %ld\n", (long)read(event, &value, 8));
   read_signals();
   open_fifo();
+  part();
   return 0;
 }

@@ -1,5 +1,5 @@
-// Is each call made once? Threads append bytes while signals interrupt them, and processes are forked from
-// their midst. The last thread ends by exit(2), and with it the process.
+// Is each call made once? Threads append bytes, and one opens files, while signals interrupt them, and
+// processes are forked from their midst. The last thread ends by exit(2), and with it the process.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
@@ -7,17 +7,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WRITES = 4000, THREADS = 3, CHILDREN = 20 };
+enum { WRITES = 4000, THREADS = 3, CHILDREN = 60 };
 
 static int file;
 
 static void nothing(int signal) { (void)signal; }
+
+static volatile int is_over;
+
+static void *open_and_close(void *unused) {
+  while (!is_over)
+    close(open("/etc/passwd", O_RDONLY));
+  return unused;
+}
 
 static void *append(void *unused) {
   for (int i = 0; i < WRITES; i++)
@@ -33,7 +42,11 @@ int main(void) {
   sigaction(SIGALRM, &action, NULL);
   struct itimerval often = {{0, 1000}, {0, 1000}};
   setitimer(ITIMER_REAL, &often, NULL);
-  pthread_t threads[THREADS];
+  // Few descriptors: then the monitor makes room for its own while it opens and forks.
+  struct rlimit few = {1024, 4096};
+  setrlimit(RLIMIT_NOFILE, &few);
+  pthread_t threads[THREADS], opener;
+  pthread_create(&opener, NULL, open_and_close, NULL);
   for (int i = 0; i < THREADS; i++)
     pthread_create(&threads[i], NULL, append, NULL);
   for (int i = 0; i < CHILDREN; i++) {
@@ -49,6 +62,8 @@ int main(void) {
   }
   for (int i = 0; i < THREADS; i++)
     pthread_join(threads[i], NULL);
+  is_over = 1;
+  pthread_join(opener, NULL);
   struct stat status;
   fstat(file, &status);
   printf("%ld bytes\n", (long)status.st_size);

@@ -12,6 +12,7 @@
 //!             + 0x00_4000   what all gates read         user
 //!             + 0x20_0000   one page a vCPU: task state, stack for exceptions
 //!             + 0x1000_0000 two pages a vCPU: a gate of its own, and what that writes; user
+//!                           where `syscall` does not change the level
 //! ```
 
 pub mod cpuid;

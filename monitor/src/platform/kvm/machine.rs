@@ -154,16 +154,17 @@ impl Shared {
         Ok(true)
     }
 
-    /// Makes the pages of a gate, the first of them at `address`.
-    pub(super) fn add_gate(&self, address: u64) -> Result<Pages, PlatformError> {
+    /// Makes the pages of a gate, the first of them at `address`. `user` is [`USER`] if its code runs at the
+    /// program's level, and else 0: then the program can neither read nor write them.
+    pub(super) fn add_gate(&self, address: u64, user: u64) -> Result<Pages, PlatformError> {
         let mut tables = self.tables();
         let board = match tables.board {
             Some(board) => board,
             None => tables.paging.map_new(LOOKED_FOR, USER | NO_EXECUTE)?,
         };
         tables.board = Some(board);
-        let fixed = tables.paging.map_new(address, USER)?;
-        let posted = tables.paging.map_new(address + PAGE, USER | WRITABLE | NO_EXECUTE)?;
+        let fixed = tables.paging.map_new(address, user)?;
+        let posted = tables.paging.map_new(address + PAGE, user | WRITABLE | NO_EXECUTE)?;
         Ok(Pages { fixed, posted, board })
     }
 }

@@ -22,6 +22,7 @@ use crate::{
         exceptions::{Access, GATE_OUT_LEN, Vector},
         extended_state::{AREA_LEN, ExtendedState},
         gate::{GATE_STRIDE, GATES, Gate},
+        paging::USER,
         registers::{self, FLAGS_AT_START, Registers, USER_FLAGS},
         segments::{FMASK, GATE_PORT, MSR_FMASK, MSR_LSTAR, MSR_STAR, STAR},
     },
@@ -423,7 +424,8 @@ impl Vcpu for KvmVcpu {
         }
         let Some(level) = self.gate_level else { return Ok(None) };
         let address = GATES + (self.page - VCPU_PAGES) / PAGE * GATE_STRIDE;
-        let pages = self.shared.add_gate(address)?;
+        let user = if level == Level::Program { USER } else { 0 };
+        let pages = self.shared.add_gate(address, user)?;
         let frames = Arc::clone(&self.shared.frames);
         let gate = Arc::new(Gate::new(frames, pages, level == Level::Kernel));
         self.device.set_msrs(&[(MSR_LSTAR, address)])?;
