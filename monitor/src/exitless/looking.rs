@@ -6,6 +6,7 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
+    thread::yield_now,
     time::{Duration, Instant},
 };
 
@@ -27,6 +28,8 @@ const LOOK: Duration = Duration::from_micros(200);
 const SLEEP: Duration = Duration::from_millis(200);
 /// How long a CPU waits for a posted call to be taken up and made: about an exit's time.
 const PATIENCE: Duration = Duration::from_micros(30);
+/// After looking so often in vain it lets others have the CPU.
+const YIELD: u32 = 16;
 /// After looking so often it asks for the time, and for new gates.
 const ROUNDS: u32 = 128;
 
@@ -154,7 +157,10 @@ fn look(shared: &Shared, task: &Task) {
         let taken = serve(&gates);
         served += taken;
         round += 1;
-        if taken == 0 {
+        if taken == 0 && round % YIELD == 0 {
+            // Who has work to do goes first.
+            yield_now();
+        } else if taken == 0 {
             spin_loop();
         }
         if round < ROUNDS {
