@@ -270,8 +270,8 @@ impl<'a> Plan<'a> {
         let cwd = self.bundle.config.process().cwd().clone();
         let pidfd_socket = self.pidfd_socket.take();
         let devices = self.devices.clone();
-        let bundle = &self.bundle;
-        let later = LaterMounts::of(bundle.config.document(), &bundle.rootfs, parts);
+        let document = self.bundle.config.document();
+        let later = LaterMounts::of(document, &self.bundle.rootfs, parts);
         let (messenger, listening) =
             agent::await_listener(self.agent.take(), &record.state(Status::Creating))
                 .map_err(CreateError::Agent)?;
@@ -287,8 +287,7 @@ impl<'a> Plan<'a> {
         unfinished.note_process(pid);
         drop(standing);
         later.carry_out(pid)?;
-        let process = ProcessName::of(pid).map_err(CreateError::Process)?;
-        record.process = Some(process);
+        let process = *record.process.insert(ProcessName::of(pid).map_err(CreateError::Process)?);
         record.cgroups.retain(|directory| directory.exists());
         devices::take_back(&devices, &record.cgroups)?;
         record.memberships.retain(|directory| directory.exists());
