@@ -102,7 +102,8 @@ int main(int count, char **arguments) {
     sigaction(signal, &action, NULL);
   alarm(10);
   char path[] = "/tmp/krun-forgedXXXXXX";
-  close(mkstemp(path));
+  if (!all)
+    close(mkstemp(path));
   null = open("/dev/null", O_WRONLY);
   forbid_unlink();
   pthread_t caller, scribbler;
@@ -125,7 +126,6 @@ int main(int count, char **arguments) {
   pthread_join(scribbler, NULL);
   is_over = 1;
   printf("it goes on\n");
-  unlink(path);
   fflush(stdout);
   _exit(0);
 }
