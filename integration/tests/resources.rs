@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use integration::bundle::Bundle;
 use integration::outcome::{self, End, Outcome, TIME_LIMIT};
 use integration::runtime::Runtime;
 use integration::sleeper::Sleeper;
@@ -31,6 +32,75 @@ fn assert_same_update(both: &[Sleeper; 2], options: &[&str]) {
     });
     assert_eq!(got.0, expected.0, "{options:?}");
     assert_eq!(got.1, expected.1, "{options:?}");
+}
+
+/// One sleeping container of each runtime, with these limits.
+fn limited(resources: &Value) -> [Sleeper; 3] {
+    [runc(), krun(), Runtime::krun_natively().expect("krun is built")].map(|runtime| {
+        Sleeper::changed(runtime, |document| {
+            for (part, limits) in resources.as_object().expect("an object") {
+                document["linux"]["resources"][part] = limits.clone();
+            }
+        })
+    })
+}
+
+/// The numbers of one of the host's disks.
+fn a_disk() -> (u64, u64) {
+    let disks = fs::read_dir("/sys/block").expect("sysfs").flatten().map(|entry| entry.path());
+    let disk = disks.into_iter().find(|path| path.join("device").exists()).expect("a disk");
+    let text = fs::read_to_string(disk.join("dev")).expect("a disk has a number");
+    let (major, minor) = text.trim().split_once(':').expect("two numbers");
+    (major.parse().expect("a number"), minor.parse().expect("a number"))
+}
+
+#[test]
+fn a_container_begins_with_the_limits_of_its_bundle() {
+    let (major, minor) = a_disk();
+    let rate = |rate: u64| json!([{"major": major, "minor": minor, "rate": rate}]);
+    let all = limited(&json!({
+        "memory": {
+            "limit": 67_108_864, "reservation": 33_554_432, "swap": 134_217_728,
+            "swappiness": 10, "disableOOMKiller": true
+        },
+        "cpu": {"shares": 100, "quota": 20000, "period": 40000, "cpus": "0", "mems": "0"},
+        "pids": {"limit": 50},
+        "blockIO": {
+            "throttleReadBpsDevice": rate(1 << 20), "throttleWriteIOPSDevice": rate(77)
+        },
+    }));
+    let lines = [
+        "blkio.throttle.read_bps_device",
+        "blkio.throttle.write_iops_device",
+        "memory.oom_control",
+        "devices.list",
+        "io.max",
+    ];
+    let [runc, krun, native] =
+        all.each_ref().map(|one| (one.settings(), lines.map(|file| one.cgroup_file(file))));
+
+    assert_eq!(krun, runc);
+    assert_eq!(native, runc);
+    assert_eq!(all[1].cgroup_file("pids.max").as_deref(), Some("50"));
+    all.into_iter().for_each(Sleeper::finish);
+}
+
+#[test]
+fn who_makes_a_container_does_not_count_among_its_processes() {
+    let native = Runtime::krun_natively().expect("krun is built");
+    for (runtime, limit) in [(runc(), 1), (native, 1), (krun(), 2)] {
+        let mut bundle = Bundle::with_args(&["/bin/echo", "alone"]).unwrap();
+        bundle
+            .change(|document| document["linux"]["resources"]["pids"] = json!({"limit": limit}))
+            .unwrap();
+
+        let run =
+            runtime.call(["run", "--bundle", bundle.path().to_str().unwrap(), "web"]).unwrap();
+
+        // A virtual machine has a thread of KVM's besides.
+        assert_eq!((run.end, run.stdout()), (End::Exited(0), "alone\n".into()), "{run:?}");
+        bundle.footprint.ensure_nothing_is_left().unwrap();
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod creation;
 mod error_chain;
 mod execution;
 mod foreground;
+mod in_child;
 mod log;
 mod own_binary;
 mod policy;

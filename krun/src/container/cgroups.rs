@@ -1,6 +1,6 @@
 //! A container's cgroups as directories: which they are, who is in them, their end.
 //!
-//! libcontainer makes them and sets their limits. Afterwards a container is a list of
+//! libcontainer makes them and sets their limits, or krun does (`creation::birthplace`). Afterwards a container is a list of
 //! directories, one for every version 1 hierarchy or one for version 2, and the rest is
 //! reading and writing files in them.
 

@@ -1,5 +1,6 @@
 //! Making a container: everything between `krun create` and a program that waits for start.
 
+mod birthplace;
 mod bundle;
 mod cgroup_mount;
 mod copy_up;
@@ -30,13 +31,14 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use hooks::Point;
-use libcontainer::container::Container;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use procfs::process::MountInfo;
 use rustix::process::geteuid;
+use serde_json::Value;
 use spec_compat::{Config, Status};
 
+use self::birthplace::Birthplace;
 pub(crate) use self::bundle::read_config;
 use self::cgroup_mount::Part;
 pub(crate) use self::descriptors::demand_open;
@@ -50,6 +52,7 @@ use self::stay::{Stay, Wish};
 pub(crate) use self::transform::{leave_out_user_namespace, process_for_libcontainer};
 use self::unfinished::Unfinished;
 pub(crate) use self::unfinished::reap_children;
+use self::unfinished::reap_children_but;
 use crate::cli::{CreateOptions, Global};
 use crate::container::cgroups;
 use crate::container::devices;
@@ -161,6 +164,8 @@ struct Plan<'a> {
     forerunner: Option<Forerunner>,
     systemd: Option<Owner>,
     wish: Wish,
+    /// Whether the first process is born in its cgroups.
+    is_born_there: bool,
     has_user_namespace: bool,
     options: &'a CreateOptions,
     bundle: bundle::Bundle,
@@ -182,7 +187,9 @@ impl<'a> Plan<'a> {
             rootless::enter(global, &rootless::state_root(global), &bundle.config)?;
         }
         let hierarchies = cgroups::hierarchies()?;
-        let forerunner = Forerunner::send(&hierarchies);
+        let wish = Wish::of(global, &bundle.config)?;
+        let is_born_there = birthplace::is_possible(&hierarchies, &bundle.config, wish);
+        let forerunner = if is_born_there { None } else { Forerunner::send(&hierarchies) };
         let policy = Policy::read(global.policy_dir.as_deref())?;
         let decision = policy.decide(&bundle.config, &bundle.rootfs)?;
         if decision.mode == Mode::Native {
@@ -208,7 +215,8 @@ impl<'a> Plan<'a> {
             hierarchies,
             forerunner,
             systemd: place::systemd(global),
-            wish: Wish::of(global, &bundle.config)?,
+            wish,
+            is_born_there,
             has_user_namespace,
             options,
             bundle,
@@ -252,49 +260,65 @@ impl<'a> Plan<'a> {
             version_2::prepare(&record.cgroups, &self.devices, &self.bundle.config)?;
         }
         let gate = start_gate::create(&directory).map_err(CreateError::Gate)?;
-        let config = &self.bundle.config;
-        let user_namespace = if self.has_user_namespace {
-            None
-        } else {
-            ReadyNamespace::make_if_needed(config, self.wish != Wish::All)?
-        };
-        let stay = Stay::begin(&hierarchies, config, &mut record, self.wish)?;
+        let user_namespace = self.user_namespace()?;
+        let mut stay = self.stay(&hierarchies, &mut record)?;
         let parts = cgroup_mount::parts(&hierarchies, &stay.places);
-        self.write_config(&directory, &stay, &cgroup, &parts, user_namespace.as_ref())?;
+        let document = self.document(&directory, &stay, &cgroup, &parts, user_namespace.as_ref());
+        write_config(&directory, &document)?;
         if !self.bundle.config.mounts_on("/dev") {
             own_dev::clear(&self.bundle.rootfs).map_err(CreateError::OwnDev)?;
         }
 
         log.send_causes_to(gate.try_clone().ok());
         let gate = Rc::new(gate);
-        let cwd = self.bundle.config.process().cwd().clone();
         let pidfd_socket = self.pidfd_socket.take();
         let devices = self.devices.clone();
-        let document = self.bundle.config.document();
-        let later = LaterMounts::of(document, &self.bundle.rootfs, parts);
+        let config = self.bundle.config.clone();
+        let later = LaterMounts::of(config.document(), &self.bundle.rootfs, parts);
         let (messenger, listening) =
             agent::await_listener(self.agent.take(), &record.state(Status::Creating))
                 .map_err(CreateError::Agent)?;
-        let result = self.build(id, &directory, console, &gate, &record, listening);
+        let is_born_there = self.is_born_there;
+        let console = console.path(&config, &directory).map_err(CreateError::Console)?;
+        let result = stay.build(|| {
+            let made = self.build(id, &directory, console, &gate, &record, listening);
+            made.map_err(|error| error_chain::text(&error))
+        });
         let told = messenger.map_or(Ok(()), Messenger::wait);
         drop(stay);
         log.send_causes_to(None);
         let reports = start_gate::drain(&gate);
-        let container = result.map_err(|error| init_error(&error, &reports, &cwd))?;
-
-        told.map_err(CreateError::Agent)?;
-        let pid = container.pid().ok_or(CreateError::NoProcess)?.as_raw();
+        let pid = result.map_err(|text| init_error(&text, &reports, config.process().cwd()))?;
         unfinished.note_process(pid);
+        told.map_err(CreateError::Agent)?;
+        if is_born_there {
+            settle(pid, &config, &record)?;
+            write_config(&directory, &transform::with_cgroup(document, &cgroup))?;
+        }
         drop(standing);
         later.carry_out(pid)?;
-        let process = *record.process.insert(ProcessName::of(pid).map_err(CreateError::Process)?);
-        record.cgroups.retain(|directory| directory.exists());
-        devices::take_back(&devices, &record.cgroups)?;
-        record.memberships.retain(|directory| directory.exists());
+        complete(&mut record, pid, &devices)?;
         unfinished.entry().save(&record, lock)?;
-        let told = pidfd_socket.map_or(Ok(()), |socket| socket.send(process));
-        told.map_err(CreateError::PidfdSocket)?;
+        let told = pidfd_socket.zip(record.process).map(|(socket, process)| socket.send(process));
+        told.unwrap_or(Ok(())).map_err(CreateError::PidfdSocket)?;
         Ok(record)
+    }
+
+    fn user_namespace(&self) -> Result<Option<ReadyNamespace>, CreateError> {
+        if self.has_user_namespace {
+            return Ok(None);
+        }
+        let with_mounts = self.wish != Wish::All || self.is_born_there;
+        Ok(ReadyNamespace::make_if_needed(&self.bundle.config, with_mounts)?)
+    }
+
+    fn stay(&self, hierarchies: &[MountInfo], record: &mut Record) -> Result<Stay, CreateError> {
+        let config = &self.bundle.config;
+        if !self.is_born_there {
+            return Stay::begin(hierarchies, config, record, self.wish);
+        }
+        let birthplace = Birthplace::prepare(hierarchies, config, &self.devices, record)?;
+        Ok(Stay::away(birthplace, record))
     }
 
     fn new_record(
@@ -327,15 +351,15 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Writes what libcontainer reads in place of the bundle's `config.json`, and keeps that.
-    fn write_config(
+    /// What libcontainer reads in place of the bundle's `config.json`.
+    fn document(
         &self,
         directory: &Path,
         stay: &Stay,
         cgroup: &Path,
         parts: &[Part],
         user_namespace: Option<&ReadyNamespace>,
-    ) -> Result<(), CreateError> {
+    ) -> Value {
         let mut ready = Vec::new();
         ready.extend(user_namespace.map(|namespace| ("user", namespace.users())));
         if let (Some(hidden), true) = (stay.mounts(), self.bundle.config.has_new_mount_namespace())
@@ -359,22 +383,22 @@ impl<'a> Plan<'a> {
             cgroup_mount::spell_out(&mut document["mounts"], parts);
         }
         mount_label::spell_out(&mut document);
-        replace_file(&directory.join("config.json"), document.to_string().as_bytes())
-            .map_err(CreateError::WriteConfig)
+        document
     }
 
     fn build(
         self,
         id: &ContainerId,
         directory: &Path,
-        console: Console<'_>,
+        console: Option<PathBuf>,
         gate: &Rc<OwnedFd>,
         record: &Record,
         listening: Option<Listening>,
-    ) -> Result<Container, CreateError> {
-        let console = console.path(&self.bundle.config, directory).map_err(CreateError::Console)?;
+    ) -> Result<i32, CreateError> {
         let preserved = i32::from(self.options.preserve_fds);
         let no_pivot = self.options.no_pivot;
+        // Then its caller is a child of krun's, and it is to be another.
+        let is_beside = self.is_born_there;
         // As with runc an ordinary user's containers keep his groups.
         if !self.has_user_namespace {
             process::leave_groups();
@@ -389,8 +413,11 @@ impl<'a> Plan<'a> {
             .with_systemd(false)
             .with_detach(true)
             .with_no_pivot(no_pivot)
-            .build()
-            .map_err(CreateError::from)
+            .as_sibling(is_beside)
+            .build()?
+            .pid()
+            .map(i32::from)
+            .ok_or(CreateError::NoProcess)
     }
 
     fn workload(self, id: &ContainerId, gate: &Rc<OwnedFd>, record: &Record) -> Workload {
@@ -415,10 +442,32 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// Notes the container's first process, and what cgroups there are.
+fn complete(record: &mut Record, pid: i32, devices: &devices::Decision) -> Result<(), CreateError> {
+    record.process = Some(ProcessName::of(pid).map_err(CreateError::Process)?);
+    record.cgroups.retain(|directory| directory.exists());
+    devices::take_back(devices, &record.cgroups)?;
+    record.memberships.retain(|directory| directory.exists());
+    Ok(())
+}
+
+/// After a birth: nobody is left but the container's first process, so it alone counts.
+fn settle(pid: i32, config: &Config, record: &Record) -> Result<(), CreateError> {
+    reap_children_but(pid);
+    own_limits::set_last(config, &record.cgroups)
+}
+
+/// Writes what libcontainer reads.
+fn write_config(directory: &Path, document: &Value) -> Result<(), CreateError> {
+    replace_file(&directory.join("config.json"), document.to_string().as_bytes())
+        .map_err(CreateError::WriteConfig)
+}
+
 /// libcontainer's failure, in the best words there are for it.
-fn init_error(error: &CreateError, reports: &Reports, cwd: &Path) -> CreateError {
-    CreateError::Init(reports.fault.clone().unwrap_or_else(|| {
-        let text = error_chain::text(error);
-        init_words(&text, reports.cause.as_deref(), &cwd.display().to_string())
-    }))
+fn init_error(text: &str, reports: &Reports, cwd: &Path) -> CreateError {
+    CreateError::Init(
+        reports.fault.clone().unwrap_or_else(|| {
+            init_words(text, reports.cause.as_deref(), &cwd.display().to_string())
+        }),
+    )
 }

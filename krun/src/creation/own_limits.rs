@@ -8,7 +8,7 @@ use serde_json::Value;
 use spec_compat::Config;
 
 use super::CreateError;
-use crate::container::limits::{self, Limits};
+use crate::container::limits::{self, Limits, Pids};
 
 /// The parts of `linux.resources`, and what each needs. Rules about devices are left to the user's
 /// permissions.
@@ -21,24 +21,54 @@ const NEEDS: [(&str, &str); 6] = [
     ("network", "net_cls"),
 ];
 
-/// Those of them that krun cannot set, wherever the container is.
+/// Those of them that krun does not set for ordinary users.
 const LIBCONTAINERS: [&str; 2] = ["hugetlb", "net_cls"];
 
 /// Sets the limits in those of the container's cgroups that it has.
 pub(super) fn set(config: &Config, cgroups: &[PathBuf]) -> Result<(), CreateError> {
+    demand_controllers(config, cgroups, &LIBCONTAINERS)?;
+    Ok(limits::change(cgroups, &of(config)?)?)
+}
+
+/// Sets all limits in cgroups of version 1 that krun made, but for the number of processes.
+pub(super) fn set_first(config: &Config, cgroups: &[PathBuf]) -> Result<(), CreateError> {
+    demand_controllers(config, cgroups, &[])?;
+    limits::change(cgroups, &Limits { pids: Pids::default(), ..of(config)? })?;
+    let resources = config.spec().linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    Ok(resources.map_or(Ok(()), |resources| limits::new_cgroup::set(cgroups, resources))?)
+}
+
+/// Sets the number of processes there may be.
+pub(super) fn set_last(config: &Config, cgroups: &[PathBuf]) -> Result<(), CreateError> {
+    Ok(limits::change(cgroups, &Limits { pids: of(config)?.pids, ..Limits::default() })?)
+}
+
+fn of(config: &Config) -> Result<Limits, CreateError> {
+    let resources = &config.document()["linux"]["resources"];
+    if resources.is_null() {
+        return Ok(Limits::default());
+    }
+    serde_json::from_value(resources.clone()).map_err(CreateError::Limits)
+}
+
+/// Refuses a limit that has no cgroup, or one of these.
+fn demand_controllers(
+    config: &Config,
+    cgroups: &[PathBuf],
+    refused: &[&str],
+) -> Result<(), CreateError> {
     let resources = &config.document()["linux"]["resources"];
     for (part, controller) in NEEDS {
-        let is_there = !LIBCONTAINERS.contains(&controller)
+        if !is_limit(&resources[part]) {
+            continue;
+        }
+        let is_there = !refused.contains(&controller)
             && cgroups.iter().any(|path| has_controller(path, controller));
-        if is_limit(&resources[part]) && !is_there {
+        if !is_there {
             return Err(CreateError::NoCgroupFor(controller));
         }
     }
-    if resources.is_null() {
-        return Ok(());
-    }
-    let limits: Limits = serde_json::from_value(resources.clone()).map_err(CreateError::Limits)?;
-    Ok(limits::change(cgroups, &limits)?)
+    Ok(())
 }
 
 /// Whether the bundle asks for a limit, of those that need a cgroup.

@@ -1,11 +1,12 @@
 //! What krun itself does about a new container's cgroups: it enters those that libcontainer leaves out,
-//! and all that can be had where some cannot.
+//! and all that can be had where some cannot, or has the first process born in them.
 
 use std::path::{Path, PathBuf};
 
 use procfs::process::MountInfo;
 use spec_compat::Config;
 
+use super::birthplace::Birthplace;
 use super::{CreateError, own_limits, place};
 use crate::cli::{CgroupManager, Global};
 use crate::container::cgroups;
@@ -20,6 +21,8 @@ pub(super) struct Stay {
     hidden: Option<HiddenCgroups>,
     #[expect(dead_code, reason = "held for its end, which is the way back")]
     visit: Visit,
+    /// Where the first process is to be born, in place of a visit.
+    birthplace: Option<Birthplace>,
     /// Where the container is in each hierarchy.
     pub(super) places: Vec<PathBuf>,
 }
@@ -60,12 +63,12 @@ impl Stay {
         let all = [&record.cgroups[..], &record.memberships].concat();
         if wish == Wish::All {
             let visit = Visit::begin(hierarchies, &record.memberships);
-            return Ok(Self { hidden: None, visit, places: all });
+            return Ok(Self { hidden: None, visit, birthplace: None, places: all });
         }
         let asked = if wish == Wish::Possible { &all[..] } else { &[] };
         let visit = Visit::begin(hierarchies, asked);
         if record.cgroups.iter().all(|directory| visit.is_in(directory)) {
-            return Ok(Self { hidden: None, visit, places: all });
+            return Ok(Self { hidden: None, visit, birthplace: None, places: all });
         }
         let place = |directory: &PathBuf| {
             let is_in = visit.is_in(directory);
@@ -78,7 +81,25 @@ impl Stay {
         record.hides_cgroups = true;
         own_limits::set(config, &record.cgroups)?;
         let hidden = HiddenCgroups::begin(hierarchies).map_err(CreateError::HideCgroups)?;
-        Ok(Self { hidden: Some(hidden), visit, places })
+        Ok(Self { hidden: Some(hidden), visit, birthplace: None, places })
+    }
+
+    /// Stays away from directories in which the container's first process will be born.
+    pub(super) fn away(birthplace: Birthplace, record: &Record) -> Self {
+        let places = [&record.cgroups[..], &record.memberships].concat();
+        let visit = Visit::begin(&[], &[]);
+        Self { hidden: None, visit, birthplace: Some(birthplace), places }
+    }
+
+    /// Has `build` make the container's first process, in its birthplace if it has one.
+    pub(super) fn build(
+        &mut self,
+        build: impl FnOnce() -> Result<i32, String>,
+    ) -> Result<i32, String> {
+        match self.birthplace.take() {
+            Some(birthplace) => birthplace.build(build),
+            None => build(),
+        }
     }
 
     /// The `cgroupsPath` that libcontainer is told.
@@ -87,11 +108,12 @@ impl Stay {
     }
 
     pub(super) fn is_hidden(&self) -> bool {
-        self.hidden.is_some()
+        self.hidden.is_some() || self.birthplace.is_some()
     }
 
     /// The mount namespace that libcontainer is to use, if not one of its own.
     pub(super) fn mounts(&self) -> Option<String> {
-        self.hidden.as_ref().map(HiddenCgroups::mounts_for_container)
+        let birthplace = self.birthplace.as_ref().map(Birthplace::mounts);
+        birthplace.or_else(|| self.hidden.as_ref().map(HiddenCgroups::mounts_for_container))
     }
 }

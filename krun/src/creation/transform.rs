@@ -111,6 +111,12 @@ pub(super) fn for_libcontainer(inputs: &Inputs<'_>) -> Value {
     document
 }
 
+/// As `exec` is to see it, where libcontainer was kept from the cgroups.
+pub(super) fn with_cgroup(mut document: Value, cgroup: &Path) -> Value {
+    document["linux"]["cgroupsPath"] = json!(cgroup);
+    document
+}
+
 /// Changes the process section only, as for `exec`.
 pub(crate) fn process_for_libcontainer(config: &Config, process: &mut Value) {
     give_home(process);

@@ -5,7 +5,7 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::container::store::Entry;
@@ -84,6 +84,16 @@ impl Drop for Unfinished {
             tracing::warn!("{error}");
         }
         reap_children();
+    }
+}
+
+/// Takes leave of the children that have ended before this one.
+pub(super) fn reap_children_but(pid: i32) {
+    let looks = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    while let Ok(Some(ended)) = waitid(Id::All, looks).map(|status| status.pid()) {
+        if ended.as_raw() == pid || waitpid(ended, None).is_err() {
+            return;
+        }
     }
 }
 

@@ -7,11 +7,13 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use procfs::process::MountInfo;
+use rustix::io::{DupFlags, dup3};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::fchdir;
 
@@ -52,10 +54,23 @@ impl HiddenCgroups {
         Ok(hidden)
     }
 
+    /// The same in a child that ends while they are hidden. The number `place` becomes that of the mount
+    /// namespace for the container.
+    pub(crate) fn begin_for_good(hierarchies: &[MountInfo], place: &mut OwnedFd) -> io::Result<()> {
+        let hidden = ManuallyDrop::new(Self::begin(hierarchies)?);
+        Ok(dup3(&hidden.unchanged, place, DupFlags::CLOEXEC)?)
+    }
+
     /// The mount namespace for the container: libcontainer's processes inherit the descriptor.
     pub(crate) fn mounts_for_container(&self) -> String {
         format!("/proc/self/fd/{}", self.unchanged.as_raw_fd())
     }
+}
+
+/// Whether all of these would be hidden: libcontainer finds hierarchies that are mounted elsewhere, too.
+pub(crate) fn are_hideable(hierarchies: &[MountInfo]) -> bool {
+    let mut all = hierarchies.iter().filter(|one| one.fs_type == "cgroup");
+    all.all(|one| one.mount_point.starts_with(HIERARCHIES))
 }
 
 fn make_stand_in(path: &Path) -> io::Result<()> {
@@ -71,5 +86,27 @@ impl Drop for HiddenCgroups {
             // So it is for a child of `exec`'s, which ends here.
             tracing::debug!("go back to the mount namespace: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use procfs::process::MountInfo;
+
+    use super::are_hideable;
+
+    #[test]
+    fn what_is_mounted_elsewhere_is_not_hidden() {
+        let mounts = |places: &[(&str, &str)]| {
+            let lines = places
+                .iter()
+                .map(|(place, kind)| format!("31 25 0:27 / {place} rw - {kind} cgroup rw"));
+            lines.map(|line| MountInfo::from_line(&line).unwrap()).collect::<Vec<_>>()
+        };
+        let usual = [("/sys/fs/cgroup/pids", "cgroup"), ("/mnt/unified", "cgroup2")];
+        let old = [("/sys/fs/cgroup/pids", "cgroup"), ("/cgroup/cpu", "cgroup")];
+
+        assert!(are_hideable(&mounts(&usual)));
+        assert!(!are_hideable(&mounts(&old)));
     }
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
-pub(crate) use self::hidden_cgroups::HiddenCgroups;
+pub(crate) use self::hidden_cgroups::{HiddenCgroups, are_hideable};
 pub(crate) use self::new_namespace::{NamespaceError, enter};
 pub(crate) use self::ready_namespace::ReadyNamespace;
 use crate::cli::{Global, Rootless};

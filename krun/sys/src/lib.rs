@@ -19,7 +19,7 @@ pub use child::spawn;
 pub use device::{kkm_identity, kvm_api_version};
 pub use disposition::reset_sigpipe;
 pub use filter::{load_seccomp_filter, load_seccomp_listener};
-pub use fork::{fork_for_status, fork_to};
+pub use fork::{fork_for_status, fork_into, fork_to};
 pub use keyring::join_session_keyring;
 pub use mount::{MountAttributes, Propagation, make_read_only, map_owners, set_attributes};
 pub use placeholder::Placeholder;

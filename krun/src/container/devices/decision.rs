@@ -94,6 +94,17 @@ impl Decision {
         self.allow_by_default && self.exceptions.is_empty()
     }
 
+    /// The files of a version 1 controller and what each is told, one after another
+    /// (`Documentation/admin-guide/cgroup-v1/devices.rst`).
+    pub(super) fn lines(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let (allow, deny) = ("devices.allow", "devices.deny");
+        let (all, others) = if self.allow_by_default { (allow, deny) } else { (deny, allow) };
+        let exceptions = self.exceptions.iter();
+        let exceptions =
+            exceptions.map(move |(devices, access)| (others, format!("{devices} {access}")));
+        [(all, "a".to_owned())].into_iter().chain(exceptions)
+    }
+
     /// The shortest list of rules that comes to this, in the form of the specification.
     pub(crate) fn document(&self) -> Value {
         let everything =

@@ -1,6 +1,6 @@
 //! What a container may do with devices: `linux.resources.devices`.
 //!
-//! In cgroup version 1 that is a controller with files, which libcontainer writes. In version 2 it is
+//! In cgroup version 1 that is a controller with files. In version 2 it is
 //! a program attached to the container's cgroup, which holds for everything below it too. Both get
 //! the same [`Decision`], so that they cannot differ.
 //!
@@ -116,6 +116,17 @@ fn load(instructions: &[u64]) -> io::Result<OwnedFd> {
     // The container's processes inherit it. To lower a limit takes no right.
     setrlimit(Resource::Memlock, limit)?;
     loaded
+}
+
+/// Writes `decision` to the version 1 controller, if one of these cgroups has it.
+pub(crate) fn write(decision: &Decision, cgroups: &[PathBuf]) -> Result<(), DeviceRulesError> {
+    for cgroup in cgroups.iter().filter(|cgroup| cgroup.join("devices.deny").exists()) {
+        for (file, text) in decision.lines() {
+            let path = cgroup.join(file);
+            fs::write(&path, text).map_err(|source| DeviceRulesError::Write { path, source })?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes from a container of version 1 what libcontainer alone gives to every one: the

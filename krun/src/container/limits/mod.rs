@@ -1,8 +1,9 @@
-//! Changing the limits of a container that runs: `update`.
+//! The limits of a container: those it begins with, and `update`, which changes them while it runs.
 //!
 //! What is to change becomes a list of cgroup files and texts first. The files are then written
 //! in order; if one is refused, those before it get their old text back.
 
+pub(crate) mod new_cgroup;
 mod request;
 mod version_1;
 mod version_2;
@@ -11,7 +12,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use self::request::{Limits, Size, UnknownSize, given};
+pub(crate) use self::request::{Limits, Pids, Size, UnknownSize, given};
 pub(crate) use self::version_2::{io_weight, weight as cpu_weight};
 
 /// Why limits were not changed. None of them is then.
