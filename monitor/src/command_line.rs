@@ -14,7 +14,9 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use monitor_launch::{Action, CAN_RUN, DeviceKind, Exitless, LAUNCH_VARIABLE, LaunchRecord};
+use monitor_launch::{
+    Action, CAN_RUN, DeviceKind, Exitless, Findings, LAUNCH_VARIABLE, LaunchRecord,
+};
 use monitor_sys::{auxiliary, descriptors};
 
 use crate::{
@@ -79,7 +81,9 @@ fn launched(descriptor: i32, mut environment: Vec<Vec<u8>>) -> anyhow::Result<u8
     let opened = take(given.program)?;
     let file = opened.as_ref().map(|file| format!("/proc/self/fd/{}", file.as_raw_fd()));
     let file = file.map(PathBuf::from);
-    let invocation = Invocation { program, file, arguments, environment, signal_mask, filters };
+    let findings = record.findings;
+    let invocation =
+        Invocation { program, file, arguments, environment, signal_mask, filters, findings };
     let host = Host {
         release_suffix: record.release_suffix,
         asks_agent: record.asks_agent,
@@ -143,6 +147,7 @@ fn by_hand(environment: Vec<Vec<u8>>) -> anyhow::Result<u8> {
         environment,
         signal_mask: None,
         filters: Filters::default(),
+        findings: Findings::default(),
     };
     let trace = if options.strace { machine::hidden_copy(io::stderr()) } else { None };
     let log = machine::hidden_copy(io::stderr());

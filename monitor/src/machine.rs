@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use monitor_launch::Findings;
 use monitor_sys::{
     Errno, asking, descriptors,
     guest_memory::GuestMemory,
@@ -84,6 +85,8 @@ pub struct Invocation {
     pub signal_mask: Option<u64>,
     /// The seccomp filters its calls have to pass.
     pub filters: Filters,
+    /// What the machine before this one has found out.
+    pub findings: Findings,
 }
 
 impl Invocation {
@@ -101,7 +104,7 @@ pub fn check(
 ) -> Result<(), StartError> {
     GuestMemory::claim()?;
     Executable::open(invocation.place(), invocation.arguments.clone())?;
-    let machine = KvmMachine::new(device)?;
+    let machine = KvmMachine::new(device, &invocation.findings)?;
     let _vcpu = machine.create_vcpu()?;
     passed();
     Ok(())
@@ -128,7 +131,7 @@ fn start(device: OwnedFd, invocation: &Invocation, mut host: Host) -> Result<Thr
         made.map_err(|errno| host_error("make the page that an agent is asked from", errno))?;
     }
     let executable = Executable::open(invocation.place(), invocation.arguments.clone())?;
-    let machine: Arc<dyn Machine> = Arc::new(KvmMachine::new(device)?);
+    let machine: Arc<dyn Machine> = Arc::new(KvmMachine::new(device, &invocation.findings)?);
     let [mapping_slide, program_slide, heap_slide] = random_slides()?;
     let memory = Arc::new(AddressSpace::new(memory, Arc::clone(&machine), mapping_slide));
     let identity = Identity {

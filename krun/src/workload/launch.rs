@@ -23,7 +23,9 @@ mod tests {
     use std::fs::File;
     use std::io::{Read, Write};
 
-    use monitor_launch::{Action, Descriptors, Device, DeviceKind, Exitless, LaunchRecord};
+    use monitor_launch::{
+        Action, Descriptors, Device, DeviceKind, Exitless, Findings, LaunchRecord,
+    };
 
     use super::sealed;
 
@@ -38,6 +40,7 @@ mod tests {
             filters: Vec::new(),
             asks_agent: false,
             exitless: Exitless::Auto,
+            findings: Findings::default(),
             descriptors: Descriptors::default(),
         };
 

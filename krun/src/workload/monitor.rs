@@ -11,7 +11,8 @@ use std::rc::Rc;
 
 use libcontainer::oci_spec::runtime::{LinuxSchedulerFlag, LinuxSchedulerPolicy};
 use monitor_launch::{
-    Action, CAN_RUN, Descriptors, Device as PassedDevice, Exitless, LAUNCH_VARIABLE, LaunchRecord,
+    Action, CAN_RUN, Descriptors, Device as PassedDevice, Exitless, Findings, LAUNCH_VARIABLE,
+    LaunchRecord,
 };
 use nix::fcntl::AtFlags;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -136,6 +137,7 @@ impl Monitor {
             filters: self.filters.clone(),
             asks_agent: self.asks_agent,
             exitless: self.exitless,
+            findings: Findings::default(),
             descriptors: Descriptors {
                 monitor: Some(self.binary.as_raw_fd()),
                 ..Descriptors::default()

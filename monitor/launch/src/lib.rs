@@ -11,7 +11,7 @@
 mod record;
 mod version;
 
-pub use record::{Action, Descriptors, Device, DeviceKind, Exitless, LaunchRecord};
+pub use record::{Action, Descriptors, Device, DeviceKind, Exitless, Findings, LaunchRecord};
 pub use version::{DecodeError, VERSION};
 
 /// The address of the page from which km makes the calls that an agent is asked about

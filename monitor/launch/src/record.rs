@@ -28,8 +28,21 @@ pub struct LaunchRecord {
     pub asks_agent: bool,
     /// Whether calls are made without leaving the virtual machine.
     pub exitless: Exitless,
+    /// What the machine before this one has found out.
+    pub findings: Findings,
     /// Further descriptors that km may need.
     pub descriptors: Descriptors,
+}
+
+/// What a virtual machine has found out about the host's processors, for those that follow it: asking
+/// takes as long as making one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Findings {
+    /// The features a virtual CPU can have: `function`, `index`, `flags`, `eax`, `ebx`, `ecx` and `edx` of each
+    /// entry, as the device tells them. Empty if it was not asked.
+    pub features: Vec<[u32; 7]>,
+    /// The privilege level that `syscall` leads to in a guest, if one has made a call.
+    pub gate_level: Option<u8>,
 }
 
 /// Open descriptors that km takes over. Without `monitor`, km looks for its own

@@ -7,7 +7,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The version this crate writes, and the only one it reads.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 const MAGIC: [u8; 8] = *b"kmlaunch";
 const HEADER: usize = 12;
@@ -59,7 +59,7 @@ pub(crate) fn unframe<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeErro
 #[cfg(test)]
 mod tests {
     use super::{DecodeError, VERSION};
-    use crate::{Action, Descriptors, Device, DeviceKind, Exitless, LaunchRecord};
+    use crate::{Action, Descriptors, Device, DeviceKind, Exitless, Findings, LaunchRecord};
 
     fn record() -> LaunchRecord {
         LaunchRecord {
@@ -71,6 +71,10 @@ mod tests {
             filters: vec![vec![6, 0, 0, 0, 0, 0, 0xff, 0x7f]],
             asks_agent: true,
             exitless: Exitless::On,
+            findings: Findings {
+                features: vec![[7, 0, 1, 2, u32::MAX, 0, 0]],
+                gate_level: Some(3),
+            },
             descriptors: Descriptors { monitor: Some(9), ..Descriptors::default() },
         }
     }

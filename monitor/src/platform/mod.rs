@@ -10,7 +10,7 @@ pub mod scripted;
 
 use std::{fmt::Debug, os::fd::OwnedFd, sync::Arc};
 
-use monitor_launch::DeviceKind;
+use monitor_launch::{DeviceKind, Findings};
 use monitor_sys::guest_memory::GuestSpan;
 
 use crate::arch::x86_64::{
@@ -101,6 +101,11 @@ pub trait Machine: Send + Sync + Debug {
 
     /// The extended states that are switched on.
     fn xcr0(&self) -> u64;
+
+    /// What it has found out, for machines that other monitors make.
+    fn findings(&self) -> Findings {
+        Findings::default()
+    }
 
     /// A new machine of the same kind, for a forked child: a machine belongs to
     /// the address space that made it.

@@ -121,6 +121,7 @@ impl Successor {
             filters: thread.filters.encode(),
             asks_agent: process.host.asks_agent,
             exitless: process.host.exitless,
+            findings: process.machine.findings(),
             descriptors: Descriptors {
                 monitor: Some(monitor.as_raw_fd()),
                 log: number(&log),

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use monitor_launch::DeviceKind;
+use monitor_launch::{DeviceKind, Findings};
 use monitor_sys::{
     frames::Frames,
     gate::LOOKED_FOR,
@@ -17,10 +17,13 @@ use monitor_sys::{
     kvm::{self, bindings::CpuId},
 };
 
-use super::vcpu::KvmVcpu;
+use super::{
+    features,
+    vcpu::{KvmVcpu, Level},
+};
 use crate::{
     arch::x86_64::{
-        GATE, GDT, IDT, STUBS, VCPU_PAGES, cpuid, exceptions,
+        GATE, GDT, IDT, STUBS, VCPU_PAGES, exceptions,
         gate::Pages,
         paging::{NO_EXECUTE, PageTables, USER, WRITABLE},
         segments,
@@ -37,6 +40,8 @@ const FRAMES: usize = 16 * 1024;
 pub struct KvmMachine {
     shared: Arc<Shared>,
     cpuid: CpuId,
+    /// What the device told of them, before it was changed for guests.
+    features: Vec<[u32; 7]>,
     next_id: AtomicU64,
     vdso: Option<u64>,
 }
@@ -48,6 +53,8 @@ pub(super) struct Shared {
     pub(super) frames: Arc<Frames>,
     tables: Mutex<Tables>,
     pub(super) xcr0: u64,
+    /// Where `syscall` leads to, once a CPU has found out.
+    gate_level: Mutex<Option<Level>>,
 }
 
 #[derive(Debug)]
@@ -60,7 +67,9 @@ pub(super) struct Tables {
 
 impl KvmMachine {
     /// Makes a machine without guest memory, from an opened `/dev/kvm`.
-    pub fn new(device: OwnedFd) -> Result<Self, PlatformError> {
+    ///
+    /// What `findings` say is not asked again.
+    pub fn new(device: OwnedFd, findings: &Findings) -> Result<Self, PlatformError> {
         let frames = Arc::new(Frames::reserve(FRAMES).map_err(PlatformError::Memory)?);
         let machine = kvm::Machine::new(device, Arc::clone(&frames))?;
         machine.add_frames(TABLES_PHYSICAL)?;
@@ -71,11 +80,15 @@ impl KvmMachine {
             machine.add_vdso(vdso, VDSO_PHYSICAL)?;
             map_vdso(&mut paging, vdso)?;
         }
-        let (cpuid, xcr0) = features(machine.supported_cpuid()?);
+        let known = features::to_device(&findings.features);
+        let supported = known.map_or_else(|| machine.supported_cpuid(), Ok)?;
+        let features = features::from_device(&supported);
+        let (cpuid, xcr0) = features::for_guests(supported);
         let tables = Mutex::new(Tables { paging, covered: Vec::new(), board: None });
-        let shared = Arc::new(Shared { machine, frames, tables, xcr0 });
+        let gate_level = Mutex::new(findings.gate_level.and_then(Level::from_number));
+        let shared = Arc::new(Shared { machine, frames, tables, xcr0, gate_level });
         let vdso = vdso.map(|vdso| VDSO + vdso.image());
-        Ok(Self { shared, cpuid, next_id: AtomicU64::new(0), vdso })
+        Ok(Self { shared, cpuid, features, next_id: AtomicU64::new(0), vdso })
     }
 }
 
@@ -128,7 +141,13 @@ impl Machine for KvmMachine {
 
     fn successor(&self) -> Result<Successor, PlatformError> {
         let device = self.shared.machine.device()?;
-        Ok(Box::new(move || Ok(Arc::new(Self::new(device)?))))
+        let findings = self.findings();
+        Ok(Box::new(move || Ok(Arc::new(Self::new(device, &findings)?))))
+    }
+
+    fn findings(&self) -> Findings {
+        let gate_level = self.shared.gate_level().map(Level::number);
+        Findings { features: self.features.clone(), gate_level }
     }
 
     fn device(&self) -> Result<(DeviceKind, OwnedFd), PlatformError> {
@@ -139,6 +158,16 @@ impl Machine for KvmMachine {
 impl Shared {
     pub(super) fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where `syscall` leads to, if a CPU has found out.
+    pub(super) fn gate_level(&self) -> Option<Level> {
+        *self.gate_level.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes where it does.
+    pub(super) fn note_gate_level(&self, level: Level) {
+        *self.gate_level.lock().unwrap_or_else(PoisonError::into_inner) = Some(level);
     }
 
     /// Makes one chunk reachable, unless it is. Says whether it was not.
@@ -194,17 +223,4 @@ fn map_vdso(paging: &mut PageTables, vdso: HostVdso) -> Result<(), PlatformError
         paging.map_page(paging.root(), VDSO + offset, VDSO_PHYSICAL + offset, USER | variables)?;
     }
     Ok(())
-}
-
-/// The features for the guest's CPUs, and the extended states among them.
-fn features(mut cpuid: CpuId) -> (CpuId, u64) {
-    let mut xcr0 = 0;
-    for entry in cpuid.as_mut_slice() {
-        if entry.function == cpuid::EXTENDED_STATE_LEAF && entry.index == 0 {
-            xcr0 = cpuid::xcr0(entry.eax);
-            entry.eax = u32::try_from(xcr0).expect("eight bits");
-            entry.edx = 0;
-        }
-    }
-    (cpuid, xcr0)
 }

@@ -48,7 +48,6 @@ pub(super) struct KvmVcpu {
     page: u64,
     registers: Registers,
     standing: Standing,
-    gate_level: Option<Level>,
     gate: Option<OwnGate>,
     strict: Option<Strict>,
     last_fault: Option<(u64, u64)>,
@@ -68,11 +67,30 @@ enum Standing {
 
 /// The privilege level `syscall` leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
+pub(super) enum Level {
     /// As the manuals say.
     Kernel,
     /// Under PVM, `syscall` reaches the gate without a change of level.
     Program,
+}
+
+impl Level {
+    /// The level's number.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Self::Kernel => 0,
+            Self::Program => 3,
+        }
+    }
+
+    /// The level of this number, if `syscall` can lead there.
+    pub(super) fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Kernel),
+            3 => Some(Self::Program),
+            _ => None,
+        }
+    }
 }
 
 /// A gate of this CPU's own.
@@ -116,7 +134,6 @@ impl KvmVcpu {
             page,
             registers,
             standing: Standing::Program,
-            gate_level: None,
             gate: None,
             strict: None,
             last_fault: None,
@@ -234,13 +251,13 @@ impl KvmVcpu {
         }
     }
 
-    fn level_of_gate(&mut self) -> Result<Level, PlatformError> {
-        if let Some(level) = self.gate_level {
+    fn level_of_gate(&self) -> Result<Level, PlatformError> {
+        if let Some(level) = self.shared.gate_level() {
             return Ok(level);
         }
         let selector = self.device.special_registers()?.cs.selector;
         let level = if selector & 3 == 3 { Level::Program } else { Level::Kernel };
-        self.gate_level = Some(level);
+        self.shared.note_gate_level(level);
         Ok(level)
     }
 
@@ -422,7 +439,7 @@ impl Vcpu for KvmVcpu {
         if let Some(own) = &self.gate {
             return Ok(Some(Arc::clone(&own.gate)));
         }
-        let Some(level) = self.gate_level else { return Ok(None) };
+        let Some(level) = self.shared.gate_level() else { return Ok(None) };
         let address = GATES + (self.page - VCPU_PAGES) / PAGE * GATE_STRIDE;
         let user = if level == Level::Program { USER } else { 0 };
         let pages = self.shared.add_gate(address, user)?;
