@@ -32,6 +32,11 @@ fn each_call_is_made_once() {
 }
 
 #[test]
+fn a_child_that_borrows_memory_learns_of_its_signals_as_on_linux() {
+    same_in_all_ways("vfork_actions.c", &[]);
+}
+
+#[test]
 fn pipes_sockets_and_fifos_wait_and_break_as_on_linux() {
     same_in_all_ways("exitless_channels.c", &[]);
 }

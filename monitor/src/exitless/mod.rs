@@ -6,10 +6,12 @@
 //! makes it as ever: the helper is a short cut and nothing relies on it. See docs/adr/0009.
 //!
 //! * [`classes`]: which calls may be posted, and which are answered in the gate itself;
+//! * [`actions`]: answers about signals, for children that are about to execute a program;
 //! * [`make`], [`transfer`]: how the helper makes them without waiting;
 //! * [`helper`], [`looking`]: the helper as others see it, and its thread;
 //! * [`pace`]: when it pays to have it look.
 
+pub mod actions;
 mod classes;
 mod helper;
 mod looking;
@@ -41,6 +43,8 @@ pub struct OfThread {
     calls: u32,
     recent: Recent,
     gate: Option<Arc<Gate>>,
+    /// The gate, if it answers what [`actions`] are about and nothing else.
+    answers: Option<Arc<Gate>>,
 }
 
 /// A call has left by its class, and was made.
@@ -69,6 +73,7 @@ fn equip(thread: &mut Thread) {
 
 /// Has the thread's gate do what its filters, and who it is, allow from now on.
 pub fn revise(thread: &mut Thread) {
+    actions::answer_no_more(thread);
     let Some(gate) = &thread.exitless.gate else { return };
     thread.process.shared_filters.adopt(&mut thread.filters);
     let is_watched = thread.process.host.trace.is_some() || thread.process.host.asks_agent;
@@ -100,6 +105,7 @@ pub fn part(thread: &Thread) {
 
 /// The thread ends, or its CPU becomes another's.
 pub fn give_up(thread: &mut Thread) {
+    actions::answer_no_more(thread);
     if let Some(gate) = thread.exitless.gate.take() {
         gate.disable();
         thread.process.helper.forget(&gate);

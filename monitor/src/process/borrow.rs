@@ -14,7 +14,7 @@ use super::{
     Process,
     birth::{Birth, CLEAR_HANDLERS, FILES, HANDLERS, PARENT_SET_TID, Snapshot, VFORK},
 };
-use crate::exitless::Helper;
+use crate::exitless::{self, Helper};
 use crate::thread::{
     Thread,
     start::{HOST_STACK, keep_signal_for_guest},
@@ -62,6 +62,9 @@ fn make_child(thread: &Thread, birth: &Birth) -> Result<Thread, Errno> {
         parent.give_vcpu(child.cpu);
         return Err(Errno::EAGAIN);
     }
+    if !birth.has(HANDLERS) && !birth.has(CLEAR_HANDLERS) {
+        exitless::actions::answer(&mut child);
+    }
     Ok(child)
 }
 
@@ -98,6 +101,8 @@ impl Loan {
         descriptors::forget_borrowers(&mine);
         // What the child caught and did not deliver died with it.
         _ = signals::take_caught();
+        // Its CPU becomes another's.
+        exitless::give_up(&mut child);
         // Its strings for `execve` are freed here, since it could not.
         let Thread { cpu, .. } = child;
         parent.give_vcpu(cpu);

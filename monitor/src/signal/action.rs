@@ -68,6 +68,20 @@ impl Actions {
         Self(Mutex::new(*self.lock()))
     }
 
+    /// What is to be done about all signals, the first one's at 0.
+    pub fn all(&self) -> [Action; 64] {
+        *self.lock()
+    }
+
+    /// Notes another default action for a signal, if it has a default one: for the host nothing changes.
+    pub fn note_default(&self, signal: u32, action: Action) {
+        let Ok(at) = index(signal) else { return };
+        let mut actions = self.lock();
+        if [actions[at].handler, action.handler] == [DEFAULT; 2] {
+            actions[at] = action;
+        }
+    }
+
     /// What is to be done about a signal. `EINVAL` if there is no such signal.
     pub fn get(&self, signal: u32) -> Result<Action, Errno> {
         Ok(self.lock()[index(signal)?])
@@ -85,11 +99,11 @@ impl Actions {
         Ok(std::mem::replace(&mut actions[at], action))
     }
 
-    /// Takes the action for a delivery: with `SA_RESETHAND` it becomes default.
+    /// Takes the action for a delivery: with `SA_RESETHAND` its handler becomes the default, and the rest stays.
     pub fn take_for_delivery(&self, signal: u32) -> Result<Action, Errno> {
         let action = self.get(signal)?;
         if action.has_handler() && action.flags & SA_RESETHAND != 0 {
-            self.set(signal, Action::default())?;
+            self.set(signal, Action { handler: DEFAULT, ..action })?;
         }
         Ok(action)
     }
@@ -137,7 +151,7 @@ fn index(signal: u32) -> Result<usize, Errno> {
 mod tests {
     use monitor_sys::Errno;
 
-    use super::{Action, Actions, IGNORE, SA_RESETHAND};
+    use super::{Action, Actions, DEFAULT, IGNORE, SA_RESETHAND};
 
     const USR1: u32 = 10;
 
@@ -183,6 +197,21 @@ mod tests {
         actions.set(USR1, caught(SA_RESETHAND)).unwrap();
 
         assert!(actions.take_for_delivery(USR1).unwrap().has_handler());
-        assert_eq!(actions.get(USR1), Ok(Action::default()));
+        assert_eq!(actions.get(USR1), Ok(Action { handler: DEFAULT, ..caught(SA_RESETHAND) }));
+    }
+
+    #[test]
+    fn one_default_action_can_replace_another_and_nothing_else() {
+        let actions = Actions::inherited().unwrap();
+        let other = Action { flags: 1, restorer: 2, mask: 3, ..Action::default() };
+
+        actions.note_default(USR1, other);
+        actions.note_default(USR1, caught(0));
+        actions.set(USR1 + 2, caught(0)).unwrap();
+        actions.note_default(USR1 + 2, other);
+        actions.note_default(65, other);
+
+        assert_eq!(actions.get(USR1), Ok(other));
+        assert_eq!(actions.all()[11], caught(0));
     }
 }

@@ -4,6 +4,7 @@ use monitor_sys::{Errno, guest_copy};
 
 use super::{Answer, Args, Reply, low_word};
 use crate::{
+    exitless::actions,
     signal::{action::Action, stack::AlternateStack},
     thread::Thread,
 };
@@ -13,12 +14,14 @@ pub(super) fn rt_sigaction(thread: &mut Thread, args: Args) -> Answer {
     if size != 8 {
         return Err(Errno::EINVAL);
     }
-    let actions = &thread.process.actions;
+    actions::adopt(thread);
     let signal = low_word(signal);
     let before = if new == 0 {
-        actions.get(signal)?
+        thread.process.actions.get(signal)?
     } else {
-        actions.set(signal, guest_copy::read::<Action>(new)?)?
+        let before = thread.process.actions.set(signal, guest_copy::read::<Action>(new)?)?;
+        actions::note(thread, signal);
+        before
     };
     if old != 0 {
         guest_copy::write(old, &before)?;

@@ -9,6 +9,9 @@
 //! By its number's class a call *leaves* (as every call did before), is *answered* with a word that was left
 //! for it, or is *posted*: its number and arguments are written down, and a thread of the monitor's that
 //! looks for them makes the call while the CPU waits. What is not taken up in time is taken back.
+//! `rt_sigaction(2)` can be of a class of its own: what changes nothing outside of the program is answered from a
+//! *table* behind the posted call, an action for each signal. If the program's memory faults meanwhile ([`copy`])
+//! the call leaves after all ([`by_class`]).
 //!
 //! From [`tail`] on all is done again from memory if the CPU is interrupted there: nothing is lost when the
 //! monitor puts it back to the tail's start.
@@ -19,11 +22,19 @@ use std::arch::global_asm;
 pub const CLASS_LEAVES: u8 = 0;
 /// It is posted.
 pub const CLASS_POSTED: u8 = 1;
+/// It is `rt_sigaction(2)`, and answered from the table of actions where that can be. Only where the gate's code
+/// runs at the program's level: it follows the program's pointers.
+pub const CLASS_ACTION: u8 = 2;
 /// With the index of an answer in the lower bits: it is answered with that.
 pub const CLASS_ANSWERED: u8 = 0x80;
 
 /// The numbers below this have a class; others leave.
 pub const CLASSES: usize = 512;
+/// The signals that the gate may set from one default action to another, by their number modulo 64: nothing but
+/// the table knows the difference. Not `SIGKILL` and `SIGSTOP`, which cannot be set; nor `SIGCHLD`, `SIGCONT`,
+/// `SIGURG` and `SIGWINCH`, which are forgotten if they wait and are set so.
+pub const SETTABLE: u64 = !(1 << 9 | 1 << 19 | 1 << 17 | 1 << 18 | 1 << 23 | 1 << 28);
+
 /// How many answers there is room for.
 pub const ANSWERS: usize = 32;
 
@@ -53,6 +64,8 @@ pub mod posted {
     pub const ARGUMENTS: usize = 2;
     /// Why the CPU has left; see the numbers of [`super::reason`].
     pub const REASON: usize = 20;
+    /// The first of the actions, each of which has four words: `struct sigaction` of the system call.
+    pub const ACTIONS: usize = 256;
 }
 
 /// States of a posted call.
@@ -94,6 +107,9 @@ global_asm!(
     ".global monitor_gate_begin",
     ".global monitor_gate_tail",
     ".global monitor_gate_tail_end",
+    ".global monitor_gate_by_class",
+    ".global monitor_gate_copy",
+    ".global monitor_gate_copy_end",
     ".global monitor_gate_out",
     ".global monitor_gate_end",
     "monitor_gate_begin:",
@@ -113,7 +129,9 @@ global_asm!(
     ".set .Lgate_rax, .Lgate + 4248",
     ".set .Lgate_reason, .Lgate + 4256",
     ".set .Lgate_result, .Lgate + 4264",
+    ".set .Lgate_new, .Lgate + 4272",
     ".set .Lgate_stack, .Lgate + 6144",
+    ".set .Lgate_actions, .Lgate + 6144",
     // All that changes is put back from memory: rcx, r11 and rsp for the program, rax for the monitor.
     "mov %rcx, .Lgate_rcx(%rip)",
     "mov %r11, .Lgate_r11(%rip)",
@@ -132,6 +150,8 @@ global_asm!(
     "jz .Lgate_by_class",
     "test $0x80, %cl",
     "jnz .Lgate_answered",
+    "cmp $2, %ecx",
+    "je .Lgate_action",
     "cmpq $1, {looked_for}",
     "jne .Lgate_nobody",
     // Posted: the state is written last.
@@ -157,6 +177,7 @@ global_asm!(
     "jne .Lgate_taken",
     "movq $2, .Lgate_reason(%rip)",
     "jmp .Lgate_leave_guest",
+    "monitor_gate_by_class:",
     ".Lgate_by_class:",
     "movq $0, .Lgate_reason(%rip)",
     "jmp .Lgate_leave_guest",
@@ -175,6 +196,64 @@ global_asm!(
     "monitor_gate_out:",
     "out %al, $0x80",
     "sysretq",
+    // rt_sigaction(signal, new, old, 8): rcx is the signal's action in the table.
+    ".Lgate_action:",
+    "cmp $8, %r10",
+    "jne .Lgate_by_class",
+    "mov %edi, %ecx",
+    "dec %ecx",
+    "cmp $63, %ecx",
+    "ja .Lgate_by_class",
+    "shl $5, %ecx",
+    "lea .Lgate_actions(%rip), %r11",
+    "add %r11, %rcx",
+    // Neither place may lie where the program has no memory.
+    "mov %rdx, %r11",
+    "or %rsi, %r11",
+    "shr $39, %r11",
+    "jnz .Lgate_by_class",
+    "test %rsi, %rsi",
+    "jz monitor_gate_copy",
+    "movabs ${settable}, %r11",
+    "bt %rdi, %r11",
+    "jnc .Lgate_by_class",
+    "cmpq $0, (%rcx)",
+    "jne .Lgate_by_class",
+    // All that follows the program's pointers; nothing has changed before its end.
+    "monitor_gate_copy:",
+    "test %rsi, %rsi",
+    "jz .Lgate_tell_action",
+    "cmpq $0, (%rsi)",
+    "jne .Lgate_by_class",
+    "mov 8(%rsi), %r11",
+    "mov %r11, .Lgate_new(%rip)",
+    "mov 16(%rsi), %r11",
+    "mov %r11, .Lgate_new+8(%rip)",
+    "mov 24(%rsi), %r11",
+    "mov %r11, .Lgate_new+16(%rip)",
+    ".Lgate_tell_action:",
+    "test %rdx, %rdx",
+    "jz monitor_gate_copy_end",
+    "mov (%rcx), %r11",
+    "mov %r11, (%rdx)",
+    "mov 8(%rcx), %r11",
+    "mov %r11, 8(%rdx)",
+    "mov 16(%rcx), %r11",
+    "mov %r11, 16(%rdx)",
+    "mov 24(%rcx), %r11",
+    "mov %r11, 24(%rdx)",
+    "monitor_gate_copy_end:",
+    "test %rsi, %rsi",
+    "jz .Lgate_action_over",
+    "mov .Lgate_new(%rip), %r11",
+    "mov %r11, 8(%rcx)",
+    "mov .Lgate_new+8(%rip), %r11",
+    "mov %r11, 16(%rcx)",
+    "mov .Lgate_new+16(%rip), %r11",
+    "mov %r11, 24(%rcx)",
+    ".Lgate_action_over:",
+    "movq $0, .Lgate_result(%rip)",
+    "jmp monitor_gate_tail",
     ".Lgate_over:",
     "jne .Lgate_declined",
     "mov .Lgate_number(%rip), %rax",
@@ -215,6 +294,7 @@ global_asm!(
     "jmp monitor_gate_out",
     "monitor_gate_end:",
     ".popsection",
+    settable = const SETTABLE.cast_signed(),
     looked_for = const LOOKED_FOR.cast_signed(),
     options(att_syntax),
 );
@@ -223,6 +303,9 @@ unsafe extern "C" {
     safe static monitor_gate_begin: u8;
     safe static monitor_gate_tail: u8;
     safe static monitor_gate_tail_end: u8;
+    safe static monitor_gate_by_class: u8;
+    safe static monitor_gate_copy: u8;
+    safe static monitor_gate_copy_end: u8;
     safe static monitor_gate_out: u8;
     safe static monitor_gate_end: u8;
 }
@@ -245,13 +328,24 @@ pub fn tail() -> std::ops::Range<u64> {
     crate::host_call::to_u64(start)..crate::host_call::to_u64(end)
 }
 
+/// Where it follows the program's pointers, in bytes: what faults there goes on at [`by_class`].
+pub fn copy() -> std::ops::Range<u64> {
+    let [start, end] = [&raw const monitor_gate_copy, &raw const monitor_gate_copy_end].map(offset);
+    crate::host_call::to_u64(start)..crate::host_call::to_u64(end)
+}
+
+/// From where on it has the call leave, in bytes from its start.
+pub fn by_class() -> u64 {
+    crate::host_call::to_u64(offset(&raw const monitor_gate_by_class))
+}
+
 fn offset(label: *const u8) -> usize {
     label.addr() - (&raw const monitor_gate_begin).addr()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{code, fixed, out, tail};
+    use super::{by_class, code, copy, fixed, out, tail};
 
     #[test]
     fn the_code_ends_before_what_it_reads() {
@@ -263,6 +357,8 @@ mod tests {
         let at = |offset: u64| &code()[usize::try_from(offset).unwrap()..];
 
         assert!(at(out()).starts_with(&[0xe6, 0x80, 0x48, 0x0f, 0x07]), "out, sysretq");
+        assert!(copy().start < copy().end && copy().end < tail().start, "{:?}", copy());
+        assert!(at(by_class()).starts_with(&[0x48, 0xc7, 0x05]), "movq $0 to the reason");
         assert!(at(tail().end - 3).starts_with(&[0x48, 0x0f, 0x07]), "sysretq");
     }
 }

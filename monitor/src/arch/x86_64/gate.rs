@@ -10,7 +10,10 @@ use std::sync::{
 
 use monitor_sys::{
     frames::Frames,
-    gate::{self, ANSWERS, CLASS_ANSWERED, CLASS_POSTED, CLASSES, fixed, posted, reason, state},
+    gate::{
+        self, ANSWERS, CLASS_ACTION, CLASS_ANSWERED, CLASS_POSTED, CLASSES, fixed, posted, reason,
+        state,
+    },
 };
 
 /// Where the gates' pages begin, virtually: two for each CPU.
@@ -63,6 +66,11 @@ impl Plan {
         self.answers[usize::from(index)] = value;
     }
 
+    /// Has a call, which must be `rt_sigaction(2)`, answered from the table of actions.
+    pub fn look_up(&mut self, number: usize) {
+        self.classes[number] = CLASS_ACTION;
+    }
+
     /// Has a call posted.
     pub fn post(&mut self, number: usize) {
         self.classes[number] = CLASS_POSTED;
@@ -85,6 +93,7 @@ pub struct Pages {
 pub struct Gate {
     frames: Arc<Frames>,
     pages: Pages,
+    kernel: bool,
     /// The calls that may be posted, a bit for each number: what the guest wrote may be any.
     allowed: [AtomicU64; CLASSES / 64],
     /// Held while a posted call is made.
@@ -96,7 +105,7 @@ impl Gate {
     pub fn new(frames: Arc<Frames>, pages: Pages, kernel: bool) -> Self {
         frames.store_bytes(pages.fixed, gate::code());
         frames.store(pages.fixed, fixed::KERNEL, kernel.into());
-        Self { frames, pages, allowed: Default::default(), taken: Mutex::new(()) }
+        Self { frames, pages, kernel, allowed: Default::default(), taken: Mutex::new(()) }
     }
 
     /// Follows `plan` from now on.
@@ -115,6 +124,23 @@ impl Gate {
         }
         self.set(fixed::PATIENCE, plan.patience.into());
         self.set(fixed::ENABLED, 1);
+    }
+
+    /// Whether its code runs at the program's level, with the program's rights to memory.
+    pub fn is_at_programs_level(&self) -> bool {
+        !self.kernel
+    }
+
+    /// Notes an action in the table, the first signal's at 0.
+    pub fn note_action(&self, at: usize, action: [u64; 4]) {
+        for (word, value) in action.into_iter().enumerate() {
+            self.frames.store(self.pages.posted, posted::ACTIONS + at * 4 + word, value);
+        }
+    }
+
+    /// The same, as the gate or the guest has left it.
+    pub fn noted_action(&self, at: usize) -> [u64; 4] {
+        std::array::from_fn(|word| self.posted(posted::ACTIONS + at * 4 + word))
     }
 
     /// Has every call leave from now on.

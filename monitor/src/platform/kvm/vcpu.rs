@@ -170,6 +170,14 @@ impl KvmVcpu {
     fn react(&mut self, reason: VcpuReturn) -> Result<Option<Exit>, PlatformError> {
         let found = self.device.registers();
         match reason {
+            VcpuReturn::Denied | VcpuReturn::Hole { .. } if self.copies_in_gate(found.rip) => {
+                if reason != VcpuReturn::Denied {
+                    self.device.complete_access();
+                }
+                self.registers = state::from_device(&found);
+                self.standing = Standing::Program;
+                self.leave_by_class()
+            }
             VcpuReturn::Out { .. } | VcpuReturn::In if found.rip < KERNEL_BASE => {
                 Ok(Some(self.forbid_port(&found)))
             }
@@ -231,6 +239,22 @@ impl KvmVcpu {
         }
     }
 
+    /// Whether the CPU stands where its gate follows the program's pointers.
+    fn copies_in_gate(&self, rip: u64) -> bool {
+        let own = self.gate.as_ref();
+        own.is_some_and(|own| gate::copy().contains(&rip.wrapping_sub(own.address)))
+    }
+
+    /// A pointer of the program's has faulted in the gate: the call leaves after all.
+    fn leave_by_class(&mut self) -> Result<Option<Exit>, PlatformError> {
+        self.leave_strict()?;
+        if let Some(own) = &self.gate {
+            self.registers.rip = own.address + gate::by_class();
+        }
+        self.prepare()?;
+        Ok(None)
+    }
+
     /// Where the CPU left by `out`, given where it stands.
     fn is_behind_out(&self, rip: u64) -> bool {
         let own = self.gate.as_ref().map(|own| own.address + gate::out());
@@ -278,6 +302,9 @@ impl KvmVcpu {
             ..state::from_device(found)
         };
         self.standing = Standing::Stub;
+        if self.copies_in_gate(self.registers.rip) {
+            return self.leave_by_class();
+        }
         if vector == Vector::INVALID_OPCODE && self.is_at_software_interrupt() {
             let vector = Vector::GENERAL_PROTECTION;
             return Ok(Some(Exit::Exception { vector, code: 0 }));
