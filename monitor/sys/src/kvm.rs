@@ -5,6 +5,7 @@
 //! can reach nothing else.
 
 use std::{
+    ops::Range,
     os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     sync::{
         Arc, Mutex, PoisonError,
@@ -103,10 +104,16 @@ impl Machine {
         self.add_slot(span.start(), span.start(), span.len(), 0)
     }
 
-    /// Makes the pool of frames visible at guest-physical `address`.
-    pub fn add_frames(&self, address: u64) -> Result<(), MachineError> {
-        let len = host_call::to_u64(self.frames.count()) * crate::guest_memory::PAGE;
-        self.add_slot(address, self.frames.host_address(), len, 0)
+    /// Makes a part of the pool of frames visible. `address` is the guest-physical address of frame 0.
+    ///
+    /// # Panics
+    ///
+    /// If the pool has no such part.
+    pub fn add_frames(&self, address: u64, frames: Range<usize>) -> Result<(), MachineError> {
+        assert!(frames.start < frames.end && frames.end <= self.frames.count(), "{frames:?}");
+        let offset = host_call::to_u64(frames.start) * crate::guest_memory::PAGE;
+        let len = host_call::to_u64(frames.len()) * crate::guest_memory::PAGE;
+        self.add_slot(address + offset, self.frames.host_address() + offset, len, 0)
     }
 
     /// Makes the host's vDSO visible, read-only, at guest-physical `address`.

@@ -84,6 +84,11 @@ impl PageTables {
         self.root
     }
 
+    /// How many of the pool's first frames have been taken.
+    pub fn used(&self) -> usize {
+        self.unused
+    }
+
     /// Takes a zeroed frame from the pool.
     pub fn take(&mut self) -> Result<Frame, NoFrame> {
         if self.unused == self.frames.count() {

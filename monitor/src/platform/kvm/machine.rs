@@ -18,7 +18,7 @@ use monitor_sys::{
 };
 
 use super::{
-    features,
+    features, pieces,
     vcpu::{KvmVcpu, Level},
 };
 use crate::{
@@ -34,6 +34,10 @@ use crate::{
 
 /// Pages for tables: enough for code scattered over 16 GiB.
 const FRAMES: usize = 16 * 1024;
+/// What of them the CPU can reach at first: most processes need no more, and KVM takes a while for each.
+const FRAMES_AT_FIRST: usize = 1024;
+/// More than is taken at once.
+const FRAMES_TO_SPARE: usize = 512;
 
 /// A machine on `/dev/kvm`.
 #[derive(Debug)]
@@ -60,7 +64,10 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct Tables {
     pub(super) paging: PageTables,
+    /// The parts of guest memory that the CPU can reach, in order.
     covered: Vec<GuestSpan>,
+    /// Whether all of the pool's frames can be reached, or only those that are used at first.
+    shows_all_frames: bool,
     /// The frame that all gates read.
     board: Option<usize>,
 }
@@ -72,7 +79,7 @@ impl KvmMachine {
     pub fn new(device: OwnedFd, findings: &Findings) -> Result<Self, PlatformError> {
         let frames = Arc::new(Frames::reserve(FRAMES).map_err(PlatformError::Memory)?);
         let machine = kvm::Machine::new(device, Arc::clone(&frames))?;
-        machine.add_frames(TABLES_PHYSICAL)?;
+        machine.add_frames(TABLES_PHYSICAL, 0..FRAMES_AT_FIRST)?;
         let mut paging = PageTables::new(Arc::clone(&frames), TABLES_PHYSICAL)?;
         write_fixed_pages(&mut paging, &frames)?;
         let vdso = HostVdso::find();
@@ -84,7 +91,12 @@ impl KvmMachine {
         let supported = known.map_or_else(|| machine.supported_cpuid(), Ok)?;
         let features = features::from_device(&supported);
         let (cpuid, xcr0) = features::for_guests(supported);
-        let tables = Mutex::new(Tables { paging, covered: Vec::new(), board: None });
+        let tables = Mutex::new(Tables {
+            paging,
+            covered: Vec::new(),
+            shows_all_frames: false,
+            board: None,
+        });
         let gate_level = Mutex::new(findings.gate_level.and_then(Level::from_number));
         let shared = Arc::new(Shared { machine, frames, tables, xcr0, gate_level });
         let vdso = vdso.map(|vdso| VDSO + vdso.image());
@@ -102,7 +114,7 @@ impl Machine for KvmMachine {
         let device = self.shared.machine.create_vcpu(id, &self.cpuid)?;
         let page = VCPU_PAGES + id * PAGE;
         let frame = {
-            let mut tables = self.shared.tables();
+            let mut tables = self.shared.tables_to_grow()?;
             let frame = tables.paging.take()?;
             let (root, physical) = (tables.paging.root(), tables.paging.physical(frame));
             tables.paging.map_page(root, page, physical, WRITABLE | NO_EXECUTE)?;
@@ -118,7 +130,10 @@ impl Machine for KvmMachine {
             let Some(chunk) = layout::chunk_of(at) else {
                 return Ok(());
             };
-            self.shared.cover_chunk(chunk)?;
+            let end = span.end().min(chunk.end());
+            if let Some(wanted) = GuestSpan::new(at, end - at) {
+                self.shared.cover_within(chunk, wanted)?;
+            }
             at = chunk.end();
         }
         Ok(())
@@ -128,7 +143,7 @@ impl Machine for KvmMachine {
         if executable {
             self.cover(span)?;
         }
-        Ok(self.shared.tables().paging.set_executable(span, executable)?)
+        Ok(self.shared.tables_to_grow()?.paging.set_executable(span, executable)?)
     }
 
     fn vdso(&self) -> Option<u64> {
@@ -170,23 +185,43 @@ impl Shared {
         *self.gate_level.lock().unwrap_or_else(PoisonError::into_inner) = Some(level);
     }
 
-    /// Makes one chunk reachable, unless it is. Says whether it was not.
-    pub(super) fn cover_chunk(&self, chunk: GuestSpan) -> Result<bool, PlatformError> {
+    /// The tables, with room for what is to be added to them.
+    pub(super) fn tables_to_grow(&self) -> Result<MutexGuard<'_, Tables>, PlatformError> {
         let mut tables = self.tables();
-        let Err(place) = tables.covered.binary_search_by_key(&chunk.start(), |span| span.start())
+        if !tables.shows_all_frames && tables.paging.used() + FRAMES_TO_SPARE > FRAMES_AT_FIRST {
+            let rest = FRAMES_AT_FIRST..self.frames.count();
+            self.machine.add_frames(TABLES_PHYSICAL, rest)?;
+            tables.shows_all_frames = true;
+        }
+        Ok(tables)
+    }
+
+    /// Makes the memory at an address reachable, unless it is. Says whether it was not.
+    pub(super) fn cover_at(&self, address: u64) -> Result<bool, PlatformError> {
+        let (Some(chunk), Some(wanted)) = (layout::chunk_of(address), GuestSpan::new(address, 1))
         else {
             return Ok(false);
         };
-        self.machine.add_guest_memory(chunk)?;
-        tables.paging.cover(chunk)?;
-        tables.covered.insert(place, chunk);
-        Ok(true)
+        self.cover_within(chunk, wanted)
+    }
+
+    /// Makes what is wanted of a chunk reachable, and maybe more of it. Says whether anything was not.
+    fn cover_within(&self, chunk: GuestSpan, wanted: GuestSpan) -> Result<bool, PlatformError> {
+        let mut tables = self.tables_to_grow()?;
+        let missing = pieces::missing(&tables.covered, chunk, wanted);
+        for &span in &missing {
+            self.machine.add_guest_memory(span)?;
+            tables.paging.cover(span)?;
+            let place = tables.covered.partition_point(|other| other.start() < span.start());
+            tables.covered.insert(place, span);
+        }
+        Ok(!missing.is_empty())
     }
 
     /// Makes the pages of a gate, the first of them at `address`. `user` is [`USER`] if its code runs at the
     /// program's level, and else 0: then the program can neither read nor write them.
     pub(super) fn add_gate(&self, address: u64, user: u64) -> Result<Pages, PlatformError> {
-        let mut tables = self.tables();
+        let mut tables = self.tables_to_grow()?;
         let board = match tables.board {
             Some(board) => board,
             None => tables.paging.map_new(LOOKED_FOR, USER | NO_EXECUTE)?,

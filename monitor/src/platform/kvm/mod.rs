@@ -2,6 +2,7 @@
 
 mod features;
 mod machine;
+mod pieces;
 mod state;
 mod vcpu;
 

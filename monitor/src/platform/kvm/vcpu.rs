@@ -382,7 +382,7 @@ impl KvmVcpu {
 
     /// Gives the CPU a table under which every access tells its address.
     fn enter_strict(&mut self) -> Result<(), PlatformError> {
-        let root = self.shared.tables().paging.take_strict_root(VDSO)?;
+        let root = self.shared.tables_to_grow()?.paging.take_strict_root(VDSO)?;
         self.strict = Some(Strict { root, last: 0, admitted: 0 });
         self.use_root(root)
     }
@@ -411,16 +411,16 @@ impl KvmVcpu {
 
     /// Makes sure that the normal table lets an allowed access through.
     fn permit_normally(&mut self, address: u64, access: Access) -> Result<(), PlatformError> {
-        let Some(chunk) = layout::chunk_of(address) else {
+        if layout::chunk_of(address).is_none() {
             return Ok(());
-        };
-        if self.shared.cover_chunk(chunk)? && access != Access::Execute {
+        }
+        if self.shared.cover_at(address)? && access != Access::Execute {
             return Ok(());
         }
         let page = address / PAGE * PAGE;
         let page = monitor_sys::guest_memory::GuestSpan::new(page, PAGE);
         if let (Access::Execute, Some(page)) = (access, page) {
-            self.shared.tables().paging.set_executable(page, true)?;
+            self.shared.tables_to_grow()?.paging.set_executable(page, true)?;
         }
         // The same fault twice in a row: the CPU keeps an entry that is out of
         // date, and loading the root anew makes it forget.
@@ -484,10 +484,8 @@ impl Vcpu for KvmVcpu {
         if strict.admitted == STRICT_PAGES {
             return self.leave_strict();
         }
-        if let Some(chunk) = layout::chunk_of(address) {
-            self.shared.cover_chunk(chunk)?;
-        }
-        self.shared.tables().paging.admit(strict.root, address, access)?;
+        self.shared.cover_at(address)?;
+        self.shared.tables_to_grow()?.paging.admit(strict.root, address, access)?;
         strict.last = address;
         strict.admitted += 1;
         self.strict = Some(strict);
