@@ -1,11 +1,14 @@
 //! Where Linux mapped its vDSO into the monitor, with the pages of variables in
 //! front of it: read-only memory of the kernel's, which the guest gets to see.
 
-use std::{fs, os::fd::AsFd};
+use std::{fs, io::Read, os::fd::AsFd};
 
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
 use crate::{auxiliary, guest_memory::PAGE};
+
+/// The monitor's own list of mappings is shorter, in bytes.
+const MAPS_LEN: usize = 16 << 10;
 
 /// The vDSO and its variables, as they lie in the monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +28,14 @@ impl HostVdso {
     /// have a forged file there, hence the question which filesystem it is on.
     pub fn find() -> Option<Self> {
         let image = auxiliary::value(libc::AT_SYSINFO_EHDR);
-        let maps = fs::File::open("/proc/self/maps").ok()?;
+        let mut maps = fs::File::open("/proc/self/maps").ok()?;
         let proc = fstatfs(maps.as_fd()).ok()?.filesystem_type() == PROC_SUPER_MAGIC;
-        let maps = if proc {
-            std::io::read_to_string(maps).ok()?
-        } else {
+        if !proc {
             return None;
-        };
-        Self::from_maps(&maps, image)
+        }
+        let mut text = String::with_capacity(MAPS_LEN);
+        maps.read_to_string(&mut text).ok()?;
+        Self::from_maps(&text, image)
     }
 
     /// The number of bytes, in whole pages.

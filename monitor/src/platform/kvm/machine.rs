@@ -47,7 +47,7 @@ pub struct KvmMachine {
     /// What the device told of them, before it was changed for guests.
     features: Vec<[u32; 7]>,
     next_id: AtomicU64,
-    vdso: Option<u64>,
+    host_vdso: Option<HostVdso>,
 }
 
 /// What the machine's CPUs need of it.
@@ -77,13 +77,21 @@ impl KvmMachine {
     ///
     /// What `findings` say is not asked again.
     pub fn new(device: OwnedFd, findings: &Findings) -> Result<Self, PlatformError> {
+        Self::with_vdso(device, findings, HostVdso::find())
+    }
+
+    /// The same in a process of which it is known where its vDSO is: it never moves, and a child has its parent's.
+    fn with_vdso(
+        device: OwnedFd,
+        findings: &Findings,
+        host_vdso: Option<HostVdso>,
+    ) -> Result<Self, PlatformError> {
         let frames = Arc::new(Frames::reserve(FRAMES).map_err(PlatformError::Memory)?);
         let machine = kvm::Machine::new(device, Arc::clone(&frames))?;
         machine.add_frames(TABLES_PHYSICAL, 0..FRAMES_AT_FIRST)?;
         let mut paging = PageTables::new(Arc::clone(&frames), TABLES_PHYSICAL)?;
         write_fixed_pages(&mut paging, &frames)?;
-        let vdso = HostVdso::find();
-        if let Some(vdso) = vdso {
+        if let Some(vdso) = host_vdso {
             machine.add_vdso(vdso, VDSO_PHYSICAL)?;
             map_vdso(&mut paging, vdso)?;
         }
@@ -99,8 +107,7 @@ impl KvmMachine {
         });
         let gate_level = Mutex::new(findings.gate_level.and_then(Level::from_number));
         let shared = Arc::new(Shared { machine, frames, tables, xcr0, gate_level });
-        let vdso = vdso.map(|vdso| VDSO + vdso.image());
-        Ok(Self { shared, cpuid, features, next_id: AtomicU64::new(0), vdso })
+        Ok(Self { shared, cpuid, features, next_id: AtomicU64::new(0), host_vdso })
     }
 }
 
@@ -147,7 +154,7 @@ impl Machine for KvmMachine {
     }
 
     fn vdso(&self) -> Option<u64> {
-        self.vdso
+        self.host_vdso.map(|vdso| VDSO + vdso.image())
     }
 
     fn xcr0(&self) -> u64 {
@@ -156,8 +163,8 @@ impl Machine for KvmMachine {
 
     fn successor(&self) -> Result<Successor, PlatformError> {
         let device = self.shared.machine.device()?;
-        let findings = self.findings();
-        Ok(Box::new(move || Ok(Arc::new(Self::new(device, &findings)?))))
+        let (findings, vdso) = (self.findings(), self.host_vdso);
+        Ok(Box::new(move || Ok(Arc::new(Self::with_vdso(device, &findings, vdso)?))))
     }
 
     fn findings(&self) -> Findings {
