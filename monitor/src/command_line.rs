@@ -14,9 +14,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use monitor_launch::{
-    Action, CAN_RUN, DeviceKind, Exitless, Findings, LAUNCH_VARIABLE, LaunchRecord,
-};
+use monitor_launch::{Action, DeviceKind, Exitless, Findings, LAUNCH_VARIABLE, LaunchRecord};
 use monitor_sys::{auxiliary, descriptors};
 
 use crate::{
@@ -95,7 +93,7 @@ fn launched(descriptor: i32, mut environment: Vec<Vec<u8>>) -> anyhow::Result<u8
     };
     drop(room);
     if record.action == Action::Check {
-        let passed = || write_line(CAN_RUN);
+        let passed = |findings: &Findings| write_line(&findings.to_line());
         return Ok(report(machine::check(device, &invocation, passed).err()));
     }
     Ok(report(Some(machine::run(device, &invocation, host))))

@@ -96,17 +96,17 @@ impl Invocation {
 }
 
 /// Finds out whether a program could run with this device, and runs nothing. If it could, calls `passed`
-/// before it takes anything apart.
+/// with what else it has found out, before it takes anything apart.
 pub fn check(
     device: OwnedFd,
     invocation: &Invocation,
-    passed: impl FnOnce(),
+    passed: impl FnOnce(&Findings),
 ) -> Result<(), StartError> {
     GuestMemory::claim()?;
     Executable::open(invocation.place(), invocation.arguments.clone())?;
     let machine = KvmMachine::new(device, &invocation.findings)?;
     let _vcpu = machine.create_vcpu()?;
-    passed();
+    passed(&machine.findings());
     Ok(())
 }
 

@@ -21,6 +21,7 @@ use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
+use monitor_launch::Findings;
 use nix::sys::signal::SigSet;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
@@ -91,6 +92,8 @@ pub(crate) struct Prepared {
     pub(super) environment: Vec<CString>,
     /// The child that has checked it, and may still have to end.
     checking: Option<Pid>,
+    /// What that has found out for the monitor.
+    pub(super) findings: Findings,
 }
 
 impl Executor for Workload {
@@ -126,8 +129,9 @@ impl Workload {
         self.label.as_ref().map_or(Ok(()), Label::give_to_program)?;
         let mut prepared = self.prepare()?;
         if let RunsOn::Monitor(monitor) = &self.runs_on {
-            let checking = monitor.check(&prepared)?.map_err(|fault| self.fault(&fault))?;
-            prepared.checking = Some(checking);
+            let passed = monitor.check(&prepared)?.map_err(|fault| self.fault(&fault))?;
+            prepared.checking = Some(passed.0);
+            prepared.findings = passed.1;
         }
         if let Some(listening) = &self.listening {
             listening.begin()?;
@@ -158,6 +162,7 @@ impl Workload {
             environment: c_strings(&variables)?,
             variables,
             checking: None,
+            findings: Findings::default(),
         })
     }
 

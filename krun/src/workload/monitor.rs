@@ -11,8 +11,7 @@ use std::rc::Rc;
 
 use libcontainer::oci_spec::runtime::{LinuxSchedulerFlag, LinuxSchedulerPolicy};
 use monitor_launch::{
-    Action, CAN_RUN, Descriptors, Device as PassedDevice, Exitless, Findings, LAUNCH_VARIABLE,
-    LaunchRecord,
+    Action, Descriptors, Device as PassedDevice, Exitless, Findings, LAUNCH_VARIABLE, LaunchRecord,
 };
 use nix::fcntl::AtFlags;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -31,7 +30,7 @@ use super::monitor_binary::{self, MonitorError};
 use super::profile::Profile;
 
 /// How much of what the monitor's check says is told.
-const TOLD: u64 = 4096;
+const TOLD: u64 = 16 << 10;
 
 /// The monitor and what it is started with.
 #[derive(Clone, Debug)]
@@ -92,8 +91,11 @@ impl Monitor {
     /// Finds out whether the program can be run. The outer fault is the host's, the inner one the
     /// program's.
     ///
-    /// What checks it may end after that, and is to be waited for.
-    pub(super) fn check(&self, prepared: &Prepared) -> Result<Result<Pid, String>, String> {
+    /// What checks it may end after that, and is to be waited for. It tells what it has found out.
+    pub(super) fn check(
+        &self,
+        prepared: &Prepared,
+    ) -> Result<Result<(Pid, Findings), String>, String> {
         let record = self.record(Action::Check, prepared)?;
         let _inherited = self.inherited(&record)?;
         let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(host)?;
@@ -103,8 +105,8 @@ impl Monitor {
         let child = child.map_err(|error| host(error.to_string()))?;
         drop(writer);
         let said = first_line(reader).map_err(|error| host(error.to_string()))?;
-        if said == CAN_RUN {
-            return Ok(Ok(child));
+        if let Some(findings) = Findings::from_line(&said) {
+            return Ok(Ok((child, findings)));
         }
         if let WaitStatus::Signaled(_, signal, _) = waitpid(child, None).map_err(host)? {
             return Ok(Err(format!("the monitor was killed by {signal} in its check")));
@@ -137,7 +139,7 @@ impl Monitor {
             filters: self.filters.clone(),
             asks_agent: self.asks_agent,
             exitless: self.exitless,
-            findings: Findings::default(),
+            findings: prepared.findings.clone(),
             descriptors: Descriptors {
                 monitor: Some(self.binary.as_raw_fd()),
                 ..Descriptors::default()

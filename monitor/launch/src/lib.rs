@@ -81,7 +81,7 @@ pub const NEVER_ASKED: &[&str] = &[
 /// means nothing.
 pub const LAUNCH_VARIABLE: &str = "KM_LAUNCH";
 
-/// The line on standard error by which [`Action::Check`] says that the program can be run. It comes
-/// before the end of the process, which takes longer than all of the check: Linux takes the virtual
-/// machine apart.
+/// How the line on standard error begins by which [`Action::Check`] says that the program can be run;
+/// [`Findings::to_line`] has the rest. It comes before the end of the process, which takes longer than all of the
+/// check: Linux takes the virtual machine apart.
 pub const CAN_RUN: &str = "can run";

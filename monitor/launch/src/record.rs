@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::version::{self, DecodeError};
+use crate::{
+    CAN_RUN,
+    version::{self, DecodeError},
+};
 
 /// What krun wants km to do, and with what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +46,24 @@ pub struct Findings {
     pub features: Vec<[u32; 7]>,
     /// The privilege level that `syscall` leads to in a guest, if one has made a call.
     pub gate_level: Option<u8>,
+}
+
+impl Findings {
+    /// The line by which a check that has passed tells what it has found out, without its end.
+    pub fn to_line(&self) -> String {
+        let bytes = postcard::to_allocvec(self).expect("numbers can be written");
+        let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+        format!("{CAN_RUN} {}", digits.collect::<String>())
+    }
+
+    /// What such a line tells, or `None` if the check has not passed. A line that tells nothing else is
+    /// that of a check that has found out nothing.
+    pub fn from_line(line: &str) -> Option<Self> {
+        let digits = line.strip_prefix(CAN_RUN)?.trim_start().as_bytes();
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
+        Some(bytes.and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default())
+    }
 }
 
 /// Open descriptors that km takes over. Without `monitor`, km looks for its own
@@ -125,5 +146,21 @@ impl LaunchRecord {
     /// Reads a record from all of `bytes`.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         version::unframe(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Findings;
+
+    #[test]
+    fn findings_survive_their_line() {
+        let findings =
+            Findings { features: vec![[7, 0, 1, 2, u32::MAX, 0, 0]; 80], gate_level: Some(3) };
+
+        assert_eq!(Findings::from_line(&findings.to_line()), Some(findings));
+        assert_eq!(Findings::from_line("can run"), Some(Findings::default()));
+        assert_eq!(Findings::from_line("can run 7"), Some(Findings::default()));
+        assert_eq!(Findings::from_line("exec format error"), None);
     }
 }
