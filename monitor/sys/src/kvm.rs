@@ -33,6 +33,9 @@ const KVM_SET_DEVICE_ATTR: u64 = 0x4018_aee1;
 /// `_IOW(KVMIO, 0xe3, struct kvm_device_attr)`.
 const KVM_HAS_DEVICE_ATTR: u64 = 0x4018_aee3;
 
+/// `_IO(KVMIO, 0x44)`, which `kvm-ioctls` does not have.
+const KVM_SET_NR_MMU_PAGES: u64 = 0xae44;
+
 /// The only version of the interface there is.
 const API_VERSION: i32 = 12;
 
@@ -114,6 +117,19 @@ impl Machine {
         let offset = host_call::to_u64(frames.start) * crate::guest_memory::PAGE;
         let len = host_call::to_u64(frames.len()) * crate::guest_memory::PAGE;
         self.add_slot(address + offset, self.frames.host_address() + offset, len, 0)
+    }
+
+    /// Lets KVM keep so many tables of its own of what the guest's say, at most; more are made from the oldest.
+    /// It keeps those of memory that is unmapped too, and without a limit has more of them the more slots
+    /// there are.
+    pub fn limit_tables(&self, pages: u64) -> Result<(), MachineError> {
+        let descriptor = u64::from(self.vm.as_raw_fd().unsigned_abs());
+        let args = [descriptor, KVM_SET_NR_MMU_PAGES, pages, 0, 0, 0];
+        // SAFETY: the request takes a number, and changes what KVM caches only.
+        let result = unsafe { host_call::raw(libc::SYS_ioctl, args) };
+        result
+            .map(|_| ())
+            .map_err(|errno| MachineError::Refused { request: "KVM_SET_NR_MMU_PAGES", errno })
     }
 
     /// Makes the host's vDSO visible, read-only, at guest-physical `address`.

@@ -41,7 +41,8 @@ const TABLE: u64 = PRESENT | WRITABLE | USER | ACCESSED;
 const LEAF: u64 = PRESENT | ACCESSED | DIRTY;
 /// What every page of guest memory says: the host decides about writing.
 const GUEST: u64 = WRITABLE | USER;
-const LARGE_PAGE: u64 = 2 << 20;
+/// What one entry of a directory maps, in bytes.
+pub const LARGE_PAGE: u64 = 2 << 20;
 
 /// A table's frame.
 type Frame = usize;

@@ -25,7 +25,7 @@ use crate::{
     arch::x86_64::{
         GATE, GDT, IDT, STUBS, VCPU_PAGES, exceptions,
         gate::Pages,
-        paging::{NO_EXECUTE, PageTables, USER, WRITABLE},
+        paging::{LARGE_PAGE, NO_EXECUTE, PageTables, USER, WRITABLE},
         segments,
     },
     layout::{self, TABLES_PHYSICAL, VDSO, VDSO_PHYSICAL},
@@ -38,6 +38,9 @@ const FRAMES: usize = 16 * 1024;
 const FRAMES_AT_FIRST: usize = 1024;
 /// More than is taken at once.
 const FRAMES_TO_SPARE: usize = 512;
+
+/// Behind so many bytes of guest memory it is worth limiting the tables that KVM makes of the guest's.
+const UNLIMITED: u64 = 8 << 30;
 
 /// A machine on `/dev/kvm`.
 #[derive(Debug)]
@@ -66,6 +69,8 @@ pub(super) struct Tables {
     pub(super) paging: PageTables,
     /// The parts of guest memory that the CPU can reach, in order.
     covered: Vec<GuestSpan>,
+    /// How many bytes those are.
+    covered_len: u64,
     /// Whether all of the pool's frames can be reached, or only those that are used at first.
     shows_all_frames: bool,
     /// The frame that all gates read.
@@ -102,6 +107,7 @@ impl KvmMachine {
         let tables = Mutex::new(Tables {
             paging,
             covered: Vec::new(),
+            covered_len: 0,
             shows_all_frames: false,
             board: None,
         });
@@ -221,6 +227,12 @@ impl Shared {
             tables.paging.cover(span)?;
             let place = tables.covered.partition_point(|other| other.start() < span.start());
             tables.covered.insert(place, span);
+            let before = tables.covered_len;
+            tables.covered_len += span.len();
+            if before < UNLIMITED && tables.covered_len >= UNLIMITED {
+                // Without the limit it goes on as well, with more memory.
+                _ = self.machine.limit_tables(tables_for_all_memory());
+            }
         }
         Ok(!missing.is_empty())
     }
@@ -238,6 +250,14 @@ impl Shared {
         let posted = tables.paging.map_new(address + PAGE, user | WRITABLE | NO_EXECUTE)?;
         Ok(Pages { fixed, posted, board })
     }
+}
+
+/// How many tables KVM needs where all of the host's memory is the guest's, in small pages: one for each
+/// 2 MiB, and some above them. What a guest had mapped once, and has not now, needs none.
+fn tables_for_all_memory() -> u64 {
+    let system = rustix::system::sysinfo();
+    let bytes = system.totalram.saturating_mul(u64::from(system.mem_unit));
+    bytes / LARGE_PAGE + 4096
 }
 
 /// The descriptor tables, the gate and the stubs.
