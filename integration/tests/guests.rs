@@ -85,6 +85,13 @@ fn anonymous_mappings_behave_as_on_linux() {
 }
 
 #[test]
+fn memory_written_in_order_is_what_it_is_on_linux() {
+    for way in ["auto", "on", "off"] {
+        guest("huge_pages.c").exitless(way).assert_same_end(End::Exited(0));
+    }
+}
+
+#[test]
 fn file_mappings_behave_as_on_linux() {
     let dir = tempfile::tempdir().unwrap();
 

@@ -4,6 +4,8 @@ use monitor_sys::{Errno, guest_memory::GuestSpan};
 
 use super::{AddressSpace, Protection, map::Kind, whole_pages};
 
+const HUGE_PAGE: u32 = 14;
+const NO_HUGE_PAGE: u32 = 15;
 const DONT_FORK: u32 = 10;
 const DO_FORK: u32 = 11;
 const GUARD_INSTALL: u32 = 102;
@@ -18,7 +20,10 @@ impl AddressSpace {
         advice: u32,
         call: impl FnOnce() -> Result<T, Errno>,
     ) -> Result<T, Errno> {
-        let noted = [DONT_FORK, DO_FORK, GUARD_INSTALL, GUARD_REMOVE].contains(&advice);
+        let noted = matches!(
+            advice,
+            HUGE_PAGE | NO_HUGE_PAGE | DONT_FORK | DO_FORK | GUARD_INSTALL | GUARD_REMOVE
+        );
         let span = whole_pages(len).and_then(|len| GuestSpan::new(start, len));
         let Some(span) = span.filter(|_| noted) else {
             return call();
@@ -27,6 +32,16 @@ impl AddressSpace {
         let answer = call()?;
         let nothing = Protection::default();
         match advice {
+            // From now on Linux does what the program says.
+            HUGE_PAGE => {
+                state.streams.forget(span);
+                state.unfit.remove(span);
+            }
+            NO_HUGE_PAGE => {
+                state.streams.forget(span);
+                state.advised.remove(span);
+                state.unfit.insert(span, nothing, Kind::Anonymous);
+            }
             DONT_FORK => state.not_inherited.insert(span, nothing, Kind::Private),
             DO_FORK => state.not_inherited.remove(span),
             GUARD_INSTALL => state.guards.insert(span, nothing, Kind::Private),

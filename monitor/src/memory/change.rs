@@ -11,8 +11,10 @@ use monitor_sys::{
 
 use super::{
     AddressSpace, Protection, State,
+    habits::POPULATE,
     locking::Flags,
     map::{Kind, Mapped},
+    streams::REGION,
     whole_pages,
 };
 use crate::{
@@ -22,7 +24,7 @@ use crate::{
 
 /// Mappings of this size and more are aligned to it, so that the host can use
 /// huge pages: first touch is three times faster with them.
-const HUGE: u64 = 2 << 20;
+const HUGE: u64 = REGION;
 
 /// The end of a program's addresses on Linux, far above the guest's.
 const PROGRAM_END: u64 = (1 << 47) - PAGE;
@@ -81,10 +83,14 @@ impl AddressSpace {
         let grows = if kind == Kind::GrowsDown { GROWS_DOWN } else { 0 };
         self.has_growing.fetch_or(grows != 0, Ordering::Relaxed);
         let flags = request.flags & !grows | no_replace | state.promises.flags();
+        let is_apt = flags & (STACK | PRESENT) == 0;
+        let is_open = is_apt && matches!(request.place, Place::Hint(_));
+        let expected = is_open && state.expect_use(len, kind, request.protection);
+        let bring = if expected && len < REGION { POPULATE } else { 0 };
         let mapped = self.memory.map(
             span,
             Protection::on_host(request.protection.0),
-            flags,
+            flags | bring,
             request.file,
             request.offset,
         );
@@ -95,6 +101,14 @@ impl AddressSpace {
         state.note(span, request.protection, kind);
         self.lock_new(&mut state, span, Flags::Applied)?;
         self.show(span, request.protection)?;
+        if flags & STACK != 0 {
+            state.unfit.insert(span, Protection::default(), kind);
+        }
+        if is_open {
+            self.settle(&mut state, span, expected);
+        } else if is_apt {
+            self.follow(&mut state, span);
+        }
         Ok(span.start())
     }
 
@@ -106,6 +120,7 @@ impl AddressSpace {
         let mut state = self.state();
         state.promises.check_unsealed(span)?;
         self.forbid_executing(&state, span, Protection::default())?;
+        self.learn(&mut state, span);
         self.memory.unmap(span)?;
         state.forget(span);
         Ok(())
@@ -138,6 +153,7 @@ impl AddressSpace {
         }
         result?;
         self.show(span, protection)?;
+        self.follow(&mut state, span);
         sealed
     }
 
@@ -170,12 +186,21 @@ impl AddressSpace {
         state.promises.check_unsealed(from)?;
         state.promises.check_unsealed(target)?;
         self.forbid_executing(&state, target, protection)?;
+        let is_fit = state.unfit.is_free(from);
+        let advised = self.make_one_mapping(&state, from);
         self.memory.remap(from, target, keep)?;
         if keep == 0 {
             state.forget(from);
         }
         state.note(target, protection, kind);
         self.show(target, protection)?;
+        if !is_fit {
+            state.unfit.insert(target, Protection::default(), kind);
+        } else if advised {
+            state.advised.insert(target, Protection::default(), kind);
+        } else {
+            self.follow(&mut state, target);
+        }
         Ok(target.start())
     }
 
@@ -263,6 +288,12 @@ const SHM_REMAP: u64 = 0o40_000;
 
 /// `MAP_GROWSDOWN`.
 const GROWS_DOWN: u64 = 0x100;
+/// `MAP_HUGETLB`.
+const HUGE_TLB: u64 = 0x4_0000;
+/// `MAP_STACK`.
+const STACK: u64 = 0x2_0000;
+/// `MAP_LOCKED` and `MAP_POPULATE`: nothing of the mapping is left for a first touch.
+const PRESENT: u64 = 0x2000 | POPULATE;
 /// `MAP_TYPE`, of which `MAP_PRIVATE` is 2.
 const TYPE: u64 = 0xf;
 const PRIVATE: u64 = 2;
@@ -271,6 +302,7 @@ const PRIVATE: u64 = 2;
 fn kind(request: &Request<'_>) -> Kind {
     match request.flags & TYPE {
         PRIVATE if request.flags & GROWS_DOWN != 0 && request.file.is_none() => Kind::GrowsDown,
+        PRIVATE if request.file.is_none() && request.flags & HUGE_TLB == 0 => Kind::Anonymous,
         PRIVATE => Kind::Private,
         _ => Kind::Shared,
     }

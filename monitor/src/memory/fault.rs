@@ -17,7 +17,8 @@ pub enum Verdict {
 impl AddressSpace {
     /// Judges an access by what the guest has mapped.
     pub fn judge(&self, address: u64, access: Access) -> Verdict {
-        let Some(protection) = self.protection_or_growth(address) else {
+        let mut state = self.state();
+        let Some(protection) = self.protection_or_growth(&mut state, address) else {
             return Verdict::Unmapped;
         };
         let allowed = match access {
@@ -25,7 +26,11 @@ impl AddressSpace {
             Access::Write => protection.writes(),
             Access::Execute => protection.executes(),
         };
-        if allowed { Verdict::Allowed } else { Verdict::Forbidden }
+        if !allowed {
+            return Verdict::Forbidden;
+        }
+        self.touched(&mut state, address, access);
+        Verdict::Allowed
     }
 
     /// Whether the mapping at `address` lets it be read and the host does not, asked

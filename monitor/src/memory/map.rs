@@ -15,6 +15,8 @@ use super::Protection;
 pub enum Kind {
     /// A private mapping: data, where it may be written.
     Private,
+    /// The same without a file.
+    Anonymous,
     /// A mapping that others may have in common.
     Shared,
     /// `MAP_GROWSDOWN`: an access below it makes it longer.

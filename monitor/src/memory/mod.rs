@@ -5,11 +5,13 @@ pub mod advice;
 pub mod change;
 mod contexts;
 pub mod fault;
+mod habits;
 pub mod limits;
 mod locking;
 pub mod map;
 pub mod program_break;
 pub mod stack;
+mod streams;
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -17,6 +19,7 @@ use std::sync::{
 };
 
 use contexts::Contexts;
+use habits::Habits;
 use locking::Promises;
 use map::{Kind, Map, Mapped};
 use monitor_sys::{
@@ -24,6 +27,7 @@ use monitor_sys::{
     guest_memory::{GuestMemory, GuestSpan, PAGE},
 };
 use program_break::ProgramBreak;
+use streams::Streams;
 
 use crate::{
     layout::{CHUNK, HIGH_END, HIGH_START, LOW_END, LOW_START},
@@ -88,6 +92,12 @@ struct State {
     /// Mappings without a wish go below this address, as near as there is room.
     ceiling: u64,
     promises: Promises,
+    streams: Streams,
+    habits: Habits,
+    /// What was advised to get huge pages for the monitor's own reasons.
+    advised: Map,
+    /// What shall not: by `MADV_NOHUGEPAGE`, or as a stack.
+    unfit: Map,
 }
 
 impl AddressSpace {
@@ -102,6 +112,10 @@ impl AddressSpace {
             not_inherited: Map::default(),
             ceiling,
             promises: Promises::default(),
+            streams: Streams::default(),
+            habits: Habits::default(),
+            advised: Map::default(),
+            unfit: Map::default(),
         };
         let (has_growing, contexts) = (AtomicBool::new(false), Contexts::default());
         Self { memory, machine, state: Mutex::new(state), has_growing, contexts }
@@ -116,6 +130,7 @@ impl AddressSpace {
     pub fn moved_to(&self, machine: Arc<dyn Machine>) -> Result<Self, PlatformError> {
         let mut state = self.state().clone();
         state.promises = state.promises.inherited();
+        state.streams = Streams::default();
         for Mapped { span, .. } in std::mem::take(&mut state.not_inherited).all() {
             state.forget(span);
         }
@@ -127,7 +142,10 @@ impl AddressSpace {
 
     /// Gives the memory another machine, in the same process.
     pub fn put_machine(&mut self, machine: Arc<dyn Machine>) -> Result<(), PlatformError> {
-        self.state().show_to(&*machine)?;
+        let mut state = self.state();
+        state.streams = Streams::default();
+        state.show_to(&*machine)?;
+        drop(state);
         self.machine = machine;
         Ok(())
     }
@@ -151,9 +169,11 @@ impl State {
 
     /// Forgets what was mapped.
     fn forget(&mut self, span: GuestSpan) {
-        for map in [&mut self.map, &mut self.guards, &mut self.not_inherited] {
+        let Self { map, guards, not_inherited, advised, unfit, .. } = self;
+        for map in [map, guards, not_inherited, advised, unfit] {
             map.remove(span);
         }
+        self.streams.forget(span);
     }
 
     /// Tells a new machine what may be executed, and what is likely to be used.

@@ -54,13 +54,16 @@ impl AddressSpace {
     /// Lets what grows down to `address` grow, as when the kernel touches it.
     pub fn reach(&self, address: u64) {
         if self.has_growing() {
-            _ = self.protection_or_growth(address);
+            _ = self.protection_or_growth(&mut self.state(), address);
         }
     }
 
     /// What may be done at `address`, once what grows down to it has grown.
-    pub(super) fn protection_or_growth(&self, address: u64) -> Option<Protection> {
-        let mut state = self.state();
+    pub(super) fn protection_or_growth(
+        &self,
+        state: &mut State,
+        address: u64,
+    ) -> Option<Protection> {
         if let Some(protection) = state.map.protection_at(address) {
             return Some(protection);
         }
@@ -72,7 +75,7 @@ impl AddressSpace {
         }
         let more = above.span.start() - start;
         state.admit(more, 0, above.kind, above.protection).ok()?;
-        self.lengthen(&mut state, &above, start)?;
+        self.lengthen(state, &above, start)?;
         Some(above.protection)
     }
 

@@ -96,6 +96,15 @@ pub trait Machine: Send + Sync + Debug {
     /// mapping becomes stricter.
     fn set_executable(&self, span: GuestSpan, executable: bool) -> Result<(), PlatformError>;
 
+    /// Has the guest's first touch of these 2 MiB told as [`Exit::PageFault`], where the platform can. The
+    /// guest may have touched them already.
+    fn watch(&self, _region: GuestSpan) -> Result<(), PlatformError> {
+        Ok(())
+    }
+
+    /// Ends that.
+    fn let_through(&self, _region: GuestSpan) {}
+
     /// Where the guest finds the vDSO's ELF header, if there is one.
     fn vdso(&self) -> Option<u64>;
 

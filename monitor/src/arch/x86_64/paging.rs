@@ -145,6 +145,27 @@ impl PageTables {
         Ok(())
     }
 
+    /// Has the first touch of the 2 MiB from `at` fault, if they are covered and nothing in them may be
+    /// executed. What the CPU knows of them already it goes on using.
+    pub fn watch(&mut self, at: u64) {
+        if let Some(directory) = self.find(self.root, at, 2) {
+            let entry = self.frames.load(directory, index(at, 1));
+            if entry & (PRESENT | LARGE | NO_EXECUTE) == PRESENT | LARGE | NO_EXECUTE {
+                self.frames.store(directory, index(at, 1), entry & !PRESENT);
+            }
+        }
+    }
+
+    /// Undoes [`PageTables::watch`]: where only the mark is missing, puts it back.
+    pub fn let_through(&mut self, at: u64) {
+        if let Some(directory) = self.find(self.root, at, 2) {
+            let entry = self.frames.load(directory, index(at, 1));
+            if entry != 0 {
+                self.frames.store(directory, index(at, 1), entry | PRESENT);
+            }
+        }
+    }
+
     /// Says of each page of `span`, which must be covered, whether it may be
     /// executed. Pages that are not covered are passed over.
     pub fn set_executable(&mut self, span: GuestSpan, executable: bool) -> Result<(), NoFrame> {
@@ -168,6 +189,7 @@ impl PageTables {
         let Some(directory) = self.find(self.root, at, 2) else {
             return Ok(());
         };
+        self.let_through(at);
         let entry = self.frames.load(directory, index(at, 1));
         if entry & PRESENT == 0 {
             return Ok(());
@@ -374,6 +396,39 @@ mod tests {
         assert_eq!([at(0x60_1fff), at(0x60_2000)], [Some(true), Some(false)]);
         tables.set_executable(code, false).unwrap();
         assert_eq!(tables.is_executable(HIGH_START + 0x40_0000), Some(false));
+    }
+
+    #[test]
+    fn watched_memory_is_missing_until_it_is_let_through() {
+        let mut tables = tables(64);
+        tables.cover(span(HIGH_START, CHUNK)).unwrap();
+        let large = 2 << 20;
+
+        for at in [HIGH_START + large, HIGH_START + CHUNK] {
+            tables.watch(at);
+        }
+
+        let seen = |tables: &PageTables| {
+            [0, large, 2 * large, CHUNK].map(|offset| tables.is_executable(HIGH_START + offset))
+        };
+        assert_eq!(seen(&tables), [Some(false), None, Some(false), None]);
+        for at in [HIGH_START + large, HIGH_START + CHUNK] {
+            tables.let_through(at);
+        }
+        assert_eq!(seen(&tables), [Some(false), Some(false), Some(false), None]);
+    }
+
+    #[test]
+    fn code_is_not_watched_and_what_becomes_code_is_let_through() {
+        let mut tables = tables(64);
+        tables.cover(span(HIGH_START, CHUNK)).unwrap();
+
+        tables.watch(HIGH_START);
+        tables.set_executable(span(HIGH_START, 4096), true).unwrap();
+        tables.watch(HIGH_START);
+
+        assert_eq!(tables.is_executable(HIGH_START), Some(true));
+        assert_eq!(tables.is_executable(HIGH_START + 4096), Some(false));
     }
 
     #[test]

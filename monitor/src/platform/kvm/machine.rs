@@ -159,6 +159,16 @@ impl Machine for KvmMachine {
         Ok(self.shared.tables_to_grow()?.paging.set_executable(span, executable)?)
     }
 
+    fn watch(&self, region: GuestSpan) -> Result<(), PlatformError> {
+        self.cover(region)?;
+        self.shared.tables().paging.watch(region.start());
+        Ok(())
+    }
+
+    fn let_through(&self, region: GuestSpan) {
+        self.shared.tables().paging.let_through(region.start());
+    }
+
     fn vdso(&self) -> Option<u64> {
         self.host_vdso.map(|vdso| VDSO + vdso.image())
     }

@@ -1,0 +1,175 @@
+//! Mappings of one length that come and go: what a program has done with the last tells what it will do
+//! with the next.
+//!
+//! Where one that was left alone was found in memory nearly as a whole when it was unmapped, those that
+//! follow are brought in as they are made: with huge pages if they are long enough, else page by page,
+//! which is half as dear as the guest's own touch of each. In between, and ever more rarely, one is left
+//! alone again, as what was brought in tells nothing. So a program that changes its mind pays with a few
+//! mappings' worth of memory, for as long as they are mapped.
+
+use std::collections::BTreeMap;
+
+use monitor_sys::{
+    guest_memory::{GuestSpan, PAGE},
+    host_call::to_u64,
+};
+
+use super::{
+    AddressSpace, Protection, State,
+    map::Kind,
+    streams::{HUGEPAGE, REGION},
+};
+
+/// Shorter ones are touched as quickly as brought in.
+const SHORTEST: u64 = 64 << 10;
+/// In longer ones, writes in order are noticed (see [`super::streams`]).
+const LONGEST: u64 = 64 << 20;
+
+/// So many lengths are kept in mind.
+const LENGTHS: usize = 16;
+
+/// So many are brought in, at most, before one is left alone.
+const TRUST_MAX: u32 = 32;
+
+/// `MAP_POPULATE`.
+pub(super) const POPULATE: u64 = 0x8000;
+
+/// What became of mappings, by their length.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Habits(BTreeMap<u64, Habit>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Habit {
+    /// Where the one begins that was left alone.
+    left_alone: u64,
+    /// How many are brought in before the next is left alone; 0 until one was used.
+    trust: u32,
+    /// How many of them are still to come.
+    to_come: u32,
+}
+
+impl Habits {
+    /// Whether to bring in a mapping of `len` bytes.
+    fn expect_use(&mut self, len: u64) -> bool {
+        let Some(habit) = self.0.get_mut(&len).filter(|habit| habit.to_come != 0) else {
+            return false;
+        };
+        habit.to_come -= 1;
+        true
+    }
+
+    /// Keeps in mind that this one was left alone.
+    fn leave_alone(&mut self, span: GuestSpan) {
+        if self.0.len() >= LENGTHS && !self.0.contains_key(&span.len()) {
+            self.0.clear();
+        }
+        self.0.entry(span.len()).or_default().left_alone = span.start();
+    }
+
+    /// Learns from one that is unmapped.
+    fn learn(&mut self, span: GuestSpan, is_used: impl FnOnce() -> bool) {
+        let habit = self.0.get_mut(&span.len());
+        let Some(habit) = habit.filter(|habit| habit.left_alone == span.start()) else {
+            return;
+        };
+        habit.left_alone = 0;
+        habit.trust = if is_used() { (habit.trust * 2).clamp(1, TRUST_MAX) } else { 0 };
+        habit.to_come = habit.trust;
+    }
+}
+
+impl State {
+    /// Whether a new mapping is to be brought in as it is made.
+    pub(super) fn expect_use(&mut self, len: u64, kind: Kind, protection: Protection) -> bool {
+        is_eligible(len, kind, protection) && self.habits.expect_use(len)
+    }
+}
+
+impl AddressSpace {
+    /// Notes a new mapping whose place the program left open, and brings it in if it is `expected` to be used
+    /// and the call itself has not.
+    pub(super) fn settle(&self, state: &mut State, span: GuestSpan, expected: bool) {
+        let Some(mapped) = state.map.mapped_at(span.start()) else { return };
+        if !expected {
+            if is_eligible(span.len(), mapped.kind, mapped.protection) {
+                state.habits.leave_alone(span);
+            }
+            self.follow(state, span);
+        } else if span.len() >= REGION && self.memory.advise(span, HUGEPAGE).is_ok() {
+            state.advised.insert(span, Protection::default(), Kind::Anonymous);
+        }
+    }
+
+    /// Learns from what is about to be unmapped.
+    pub(super) fn learn(&self, state: &mut State, span: GuestSpan) {
+        let is_whole = state.map.mapped_at(span.start()).is_some_and(|mapped| mapped.span == span);
+        if !is_whole {
+            return;
+        }
+        state.habits.learn(span, || {
+            let pages = self.memory.resident_pages(span);
+            pages.is_ok_and(|pages| to_u64(pages) * PAGE >= span.len() / 8 * 7)
+        });
+    }
+}
+
+fn is_eligible(len: u64, kind: Kind, protection: Protection) -> bool {
+    let is_data = kind == Kind::Anonymous && protection == Protection::READ_WRITE;
+    is_data && (SHORTEST..=LONGEST).contains(&len)
+}
+
+#[cfg(test)]
+mod tests {
+    use monitor_sys::guest_memory::GuestSpan;
+
+    use super::{Habits, TRUST_MAX};
+    use crate::layout::HIGH_START;
+
+    fn span(len: u64) -> GuestSpan {
+        GuestSpan::new(HIGH_START, len).unwrap()
+    }
+
+    /// A mapping comes and goes. Says whether it was brought in.
+    fn pass(habits: &mut Habits, len: u64, is_used: bool) -> bool {
+        let expected = habits.expect_use(len);
+        if !expected {
+            habits.leave_alone(span(len));
+        }
+        habits.learn(span(len), || is_used);
+        expected
+    }
+
+    #[test]
+    fn trust_grows_and_is_tested_ever_more_rarely() {
+        let mut habits = Habits::default();
+
+        let alone: Vec<_> = (0..100).filter(|_| !pass(&mut habits, 1 << 20, true)).collect();
+
+        assert_eq!(alone, [0, 2, 5, 10, 19, 36, 69]);
+        assert_eq!(alone[6] - alone[5] - 1, i32::try_from(TRUST_MAX).unwrap());
+    }
+
+    #[test]
+    fn what_is_not_used_is_not_brought_in_again() {
+        let mut habits = Habits::default();
+        (0..20).for_each(|_| _ = pass(&mut habits, 1 << 20, true));
+
+        let brought: usize = (0..100).map(|_| usize::from(pass(&mut habits, 1 << 20, false))).sum();
+
+        assert_eq!(brought, 16, "what was trusted before");
+    }
+
+    #[test]
+    fn lengths_are_told_apart_and_only_some_are_kept_in_mind() {
+        let mut habits = Habits::default();
+        pass(&mut habits, 1 << 20, true);
+
+        assert!(!pass(&mut habits, 2 << 20, true));
+        assert!(pass(&mut habits, 1 << 20, true));
+        for len in (3..40).map(|len| len << 20) {
+            pass(&mut habits, len, true);
+        }
+
+        assert!(habits.0.len() <= super::LENGTHS);
+    }
+}
