@@ -1,0 +1,130 @@
+/* Question: how much memory does a program have after each thing it does with it? Whoever runs it asks for
+   the next step with a line, and looks from outside. */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { PAGE = 4096 };
+static const size_t MIB = 1 << 20;
+
+static void done(const char *what)
+{
+    static char line[16];
+    printf("%s\n", what);
+    fflush(stdout);
+    if (!fgets(line, sizeof line, stdin))
+        exit(0);
+}
+
+static char *map(size_t size)
+{
+    char *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) {
+        perror("mmap");
+        exit(1);
+    }
+    return at;
+}
+
+static void touch(char *at, size_t size, size_t step)
+{
+    for (size_t i = 0; i < size; i += step)
+        at[i] = 1;
+}
+
+static void returned(void)
+{
+    char *all = map(64 * MIB);
+    touch(all, 64 * MIB, PAGE);
+    done("64 MiB written");
+    madvise(all, 16 * MIB, MADV_DONTNEED);
+    done("16 MiB of it given up");
+    munmap(all + 48 * MIB, 16 * MIB);
+    done("16 MiB of it unmapped");
+    mmap(all + 16 * MIB, 16 * MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    done("16 MiB of it replaced");
+    munmap(all, 48 * MIB);
+    done("all of it unmapped");
+    char *heap = sbrk(32 * MIB);
+    touch(heap, 32 * MIB, PAGE);
+    done("32 MiB of heap written");
+    sbrk(-32 * (long)MIB);
+    done("the heap shrunk");
+}
+
+static void sparse(void)
+{
+    char *all = map(256 * MIB);
+    touch(all, 256 * MIB, 2 * MIB);
+    done("a page of each 2 MiB written");
+    touch(all, 256 * MIB, 64 << 10);
+    done("a page of each 64 KiB written");
+    munmap(all, 256 * MIB);
+    all = map(256 * MIB);
+    for (unsigned i = 0, page = 1; i < 4096; i++, page = page * 75 % 65537)
+        all[(size_t)(page % 65536) * PAGE] = 1;
+    done("4096 pages written at random");
+    munmap(all, 256 * MIB);
+    all = map(256 * MIB);
+    touch(all, 32 * MIB, PAGE);
+    touch(all + 32 * MIB, 224 * MIB, 2 * MIB);
+    done("32 MiB written, and a page of each 2 MiB behind them");
+    munmap(all, 256 * MIB);
+    done("and unmapped");
+    for (int i = 0; i < 100; i++) {
+        touch(all = map(MIB), MIB, PAGE);
+        munmap(all, MIB);
+    }
+    for (int i = 0; i < 64; i++)
+        map(MIB)[0] = 1;
+    done("64 mappings of 1 MiB begun, when 100 had been written");
+}
+
+static void moving(long times)
+{
+    char *base = (char *)(257L << 30);
+    for (long i = 0; i < times; i++) {
+        char *wish = base + i * 2 % (160 << 10) * (long)MIB;
+        char *at = mmap(wish, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (at == MAP_FAILED) {
+            perror("mmap");
+            exit(1);
+        }
+        *at = 1;
+        munmap(at, PAGE);
+    }
+    done("a page mapped at ever new places");
+}
+
+static void *wait(void *unused)
+{
+    pause();
+    return unused;
+}
+
+static void threads(long count)
+{
+    pthread_t thread;
+    while (count--)
+        if (pthread_create(&thread, NULL, wait, NULL) != 0)
+            exit(1);
+    done("threads wait");
+}
+
+int main(int argc, char **argv)
+{
+    done("begun");
+    if (strcmp(argv[1], "returned") == 0)
+        returned();
+    else if (strcmp(argv[1], "sparse") == 0)
+        sparse();
+    else if (strcmp(argv[1], "moving") == 0)
+        moving(argc > 2 ? atol(argv[2]) : 1);
+    else
+        threads(argc > 2 ? atol(argv[2]) : 1);
+    return 0;
+}
