@@ -3,9 +3,12 @@
 
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
+use std::process::Command;
+
+use integration::built;
 use integration::guests::{self, Link};
 use integration::native_and_km::Case;
-use integration::outcome::End;
+use integration::outcome::{self, End, Outcome};
 
 /// The status of a monitor that could not go on.
 const MONITOR_FAILED: i32 = 125;
@@ -59,4 +62,64 @@ fn a_program_that_overwrites_its_gates_memory_harms_only_itself() {
 
         assert_ne!(outcome.end, End::Exited(MONITOR_FAILED), "{outcome:?}");
     }
+}
+
+/// Runs `argv` under `km --stats`, itself started by `with`.
+fn told(with: &[&str], options: &[&str], argv: &[&str]) -> Outcome {
+    let km = built::km().expect("km is built");
+    let mut command = Command::new(with.first().copied().unwrap_or("env"));
+    command.args(with.iter().skip(1)).arg(km).arg("--stats").args(options).args(argv);
+    outcome::run(&mut command, None).expect("km runs")
+}
+
+/// The processes that told what became of their calls, and what they say of the helper.
+fn tellers(outcome: &Outcome) -> Vec<(String, String)> {
+    let lines = String::from_utf8_lossy(&outcome.stderr).into_owned();
+    let told = lines.lines().filter_map(|line| {
+        let (number, said) = line.strip_prefix("km: ")?.split_once(": ")?;
+        Some((number.to_owned(), said.strip_prefix("helper: ")?.to_owned()))
+    });
+    told.collect()
+}
+
+#[test]
+fn each_process_of_a_tree_tells_what_became_of_its_calls() {
+    let script = "echo $$; (echo in a child; exit 3) & wait $!; echo $?";
+    let outcome = told(&[], &["--exitless=on"], &["/bin/sh", "-c", script]);
+
+    let own = outcome.stdout().lines().next().unwrap_or_default().to_owned();
+    let tellers = tellers(&outcome);
+    assert_eq!(tellers.len(), 2, "{outcome:?}");
+    assert_ne!(tellers[0].0, own, "the child ends first");
+    assert_eq!(tellers[1].0, own);
+    assert!(tellers.iter().all(|(_, said)| said.starts_with("forced; an exit takes ")));
+    assert!(
+        String::from_utf8_lossy(&outcome.stderr)
+            .contains("left         0 helped         0 declined  clone")
+    );
+}
+
+#[test]
+fn a_program_that_dies_tells_too() {
+    let program = guests::c("segv.c", Link::GlibcStatic).expect("the guest compiles");
+    let outcome = told(&[], &[], &[&program.to_string_lossy()]);
+
+    assert_eq!(tellers(&outcome).len(), 1, "{outcome:?}");
+}
+
+#[test]
+fn why_nobody_makes_the_calls_is_told() {
+    let copy = ["/bin/dd", "if=/dev/zero", "of=/dev/null", "bs=1", "count=2000", "status=none"];
+    for (with, options, why) in [
+        (&[][..], &["--exitless=off"][..], "off: it was asked for;"),
+        (&["taskset", "-c", "0"], &[], "not used: one processor is allowed;"),
+        (&[], &["--strace", "--exitless=on"], "forced;"),
+    ] {
+        let outcome = told(with, options, &copy);
+        let tellers = tellers(&outcome);
+        assert_eq!(tellers.len(), 1, "{outcome:?}");
+        assert!(tellers[0].1.starts_with(why), "{why}: {tellers:?}");
+    }
+    let silent = Case::new(copy).run_under_km().expect("km runs");
+    assert_eq!(String::from_utf8_lossy(&silent.stderr), "", "it was not asked for");
 }

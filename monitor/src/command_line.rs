@@ -37,6 +37,9 @@ struct CommandLine {
     /// virtual machine for each: auto, on (always, for tests) or off.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     exitless: Exitless,
+    /// At each process's end, print to standard error how many system calls left the virtual machine, and why.
+    #[arg(long)]
+    stats: bool,
     /// The device that makes virtual machines.
     #[arg(long, value_name = "PATH", default_value = "/dev/kvm")]
     device: PathBuf,
@@ -86,6 +89,7 @@ fn launched(descriptor: i32, mut environment: Vec<Vec<u8>>) -> anyhow::Result<u8
         release_suffix: record.release_suffix,
         asks_agent: record.asks_agent,
         exitless: record.exitless,
+        stats: record.stats,
         trace: take(given.trace)?.map(File::from),
         log: take(given.log)?.map(File::from).or_else(|| machine::hidden_copy(io::stderr())),
         monitor: take(given.monitor)?.or_else(own_program),
@@ -149,11 +153,16 @@ fn by_hand(environment: Vec<Vec<u8>>) -> anyhow::Result<u8> {
     };
     let trace = if options.strace { machine::hidden_copy(io::stderr()) } else { None };
     let log = machine::hidden_copy(io::stderr());
-    let release_suffix = !options.no_release_suffix;
-    let monitor = own_program();
-    let exitless = options.exitless;
-    let host =
-        Host { release_suffix, asks_agent: false, exitless, trace, log, monitor, program: None };
+    let host = Host {
+        release_suffix: !options.no_release_suffix,
+        asks_agent: false,
+        exitless: options.exitless,
+        stats: options.stats,
+        trace,
+        log,
+        monitor: own_program(),
+        program: None,
+    };
     let error = machine::run(device, &invocation, host);
     write_line(&format!("km: {}: {error}", invocation.program.display()));
     Ok(error.exit_status())

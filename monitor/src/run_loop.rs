@@ -31,6 +31,7 @@ mod code {
 pub fn run_to_end(thread: &mut Thread) -> u32 {
     run(thread).unwrap_or_else(|error| {
         thread.process.log(&format!("the guest cannot go on: {error}"));
+        thread.process.tell_stats();
         process::exit_group(MONITOR_FAILED)
     })
 }
@@ -39,7 +40,11 @@ pub fn run_to_end(thread: &mut Thread) -> u32 {
 pub fn run(thread: &mut Thread) -> Result<u32, PlatformError> {
     loop {
         deliver_signals(thread)?;
-        match thread.cpu.run()? {
+        let exit = exitless::run(thread)?;
+        if let Some(stats) = &thread.process.stats {
+            stats.left(&exit, thread.cpu.registers().rax);
+        }
+        match exit {
             Exit::Syscall => {
                 thread.denials = 0;
                 if let Flow::EndThread(status) = syscall::serve(thread) {
@@ -87,7 +92,7 @@ fn nothing_behind(thread: &mut Thread, address: u64) -> Result<(), PlatformError
     } else {
         at_address(libc::SIGBUS, code::BUS_ADRERR, address)
     };
-    thread.receiver().raise(&fault)
+    raise(thread, &fault)
 }
 
 fn page_fault(thread: &mut Thread, address: u64, access: Access) -> Result<(), PlatformError> {
@@ -100,7 +105,7 @@ fn page_fault(thread: &mut Thread, address: u64, access: Access) -> Result<(), P
     thread.cpu.deny()?;
     let mut fault = at_address(libc::SIGSEGV, code, address);
     fault.error = error_code(access, code == code::SEGV_ACCERR);
-    thread.receiver().raise(&fault)
+    raise(thread, &fault)
 }
 
 /// The page fault's error code as Linux's programs see it: present, write, user,
@@ -134,12 +139,14 @@ fn exception(thread: &mut Thread, vector: Vector, error: u64) -> Result<(), Plat
         _ => (libc::SIGSEGV, code::SI_KERNEL, 0),
     };
     let signal = signal.cast_unsigned();
-    thread.receiver().raise(&Fault {
-        signal,
-        code,
-        address,
-        vector: vector.0,
-        error,
-        ..Fault::default()
-    })
+    let vector = vector.0;
+    raise(thread, &Fault { signal, code, address, vector, error, ..Fault::default() })
+}
+
+/// Raises a fault's signal, which may be the program's end.
+fn raise(thread: &mut Thread, fault: &Fault) -> Result<(), PlatformError> {
+    if thread.process.stats.is_some() && thread.receiver().is_deadly(fault.signal) {
+        thread.process.tell_stats();
+    }
+    thread.receiver().raise(fault)
 }

@@ -76,6 +76,11 @@ pub(crate) struct Global {
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub(crate) exitless: Exitless,
 
+    /// Have km say on the container's standard error, at each process's end, how many system calls left the
+    /// virtual machine, and why.
+    #[arg(long)]
+    pub(crate) stats: bool,
+
     /// The host's rules about virtual machines, `*.toml`, in place of those in
     /// /etc/kontain/policy.d.
     #[arg(long, value_name = "DIR")]

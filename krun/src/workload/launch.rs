@@ -41,6 +41,7 @@ mod tests {
             asks_agent: false,
             exitless: Exitless::Auto,
             findings: Findings::default(),
+            stats: false,
             descriptors: Descriptors::default(),
         };
 

@@ -45,6 +45,7 @@ pub(crate) struct Monitor {
     /// Whether there is an agent to be asked, as a filter may want.
     asks_agent: bool,
     exitless: Exitless,
+    stats: bool,
 }
 
 /// Why there is no monitor.
@@ -79,8 +80,16 @@ impl Monitor {
         let filters = profile.map(filter::compile).transpose()?.into_iter().collect();
         let profile = Profile::of_monitor(config);
         let asks_agent = agent::is_asked(config);
-        let (release_suffix, exitless) = (!global.no_release_suffix, global.exitless);
-        Ok(Self { binary, device, release_suffix, filters, profile, asks_agent, exitless })
+        Ok(Self {
+            binary,
+            device,
+            release_suffix: !global.no_release_suffix,
+            filters,
+            profile,
+            asks_agent,
+            exitless: global.exitless,
+            stats: global.stats,
+        })
     }
 
     /// Gives this process the program's rights and no more.
@@ -140,6 +149,7 @@ impl Monitor {
             asks_agent: self.asks_agent,
             exitless: self.exitless,
             findings: prepared.findings.clone(),
+            stats: self.stats,
             descriptors: Descriptors {
                 monitor: Some(self.binary.as_raw_fd()),
                 ..Descriptors::default()

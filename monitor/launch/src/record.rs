@@ -33,6 +33,8 @@ pub struct LaunchRecord {
     pub exitless: Exitless,
     /// What the machine before this one has found out.
     pub findings: Findings,
+    /// Whether km says at each process's end what became of its calls.
+    pub stats: bool,
     /// Further descriptors that km may need.
     pub descriptors: Descriptors,
 }

@@ -75,6 +75,7 @@ mod tests {
                 features: vec![[7, 0, 1, 2, u32::MAX, 0, 0]],
                 gate_level: Some(3),
             },
+            stats: true,
             descriptors: Descriptors { monitor: Some(9), ..Descriptors::default() },
         }
     }

@@ -16,6 +16,7 @@ use monitor_sys::process::{self, Whose};
 use super::{
     classes::Allowed,
     looking::{self, Life, Shared, State, Task},
+    pace::{CHEAP, Counts},
 };
 use crate::{
     arch::x86_64::gate::{Gate, Plan},
@@ -58,7 +59,7 @@ impl Helper {
     /// One that is used as asked for.
     pub fn new(use_of_it: Exitless) -> Self {
         let shared = Arc::<Shared>::default();
-        shared.state().is_off = use_of_it == Exitless::Off;
+        shared.state().off = (use_of_it == Exitless::Off).then_some("it was asked for");
         Self { shared, is_forced: use_of_it == Exitless::On }
     }
 
@@ -84,27 +85,75 @@ impl Helper {
 
     /// Whether there may be one.
     pub fn may_be_used(&self) -> bool {
-        !self.shared.state().is_off
+        self.shared.state().off.is_none()
     }
 
     /// The same, and whether one more gate could be looked at.
     pub fn has_room(&self) -> bool {
         let state = self.shared.state();
-        !state.is_off && state.gates.len() < GATES_MAX
+        state.off.is_none() && state.gates.len() < GATES_MAX
     }
 
     /// Has a gate follow a plan, unless it must not.
     pub fn let_follow(&self, gate: &Gate, plan: &Plan) {
         let state = self.shared.state();
-        if state.is_off { gate.disable() } else { gate.follow(plan) }
+        if state.off.is_some() { gate.disable() } else { gate.follow(plan) }
     }
 
     /// How often a gate shall look for a posted call's result.
     pub fn patience(&self) -> u32 {
         let measured = self.shared.patience.load(Ordering::Relaxed);
-        let patience = if measured == 0 { looking::measure() } else { measured };
+        let patience = if measured == 0 { looking::measure(self.exit()) } else { measured };
         self.shared.patience.store(patience, Ordering::Relaxed);
         u32::try_from(patience).unwrap_or(u32::MAX)
+    }
+
+    /// An exit has taken so long, with what the program did before.
+    pub fn note_exit(&self, time: Duration) {
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let known = self.shared.exit.load(Ordering::Relaxed);
+        if known == 0 || time < known {
+            self.shared.exit.store(time, Ordering::Relaxed);
+        }
+    }
+
+    /// What an exit costs; 0 if that is not known yet.
+    pub fn exit(&self) -> Duration {
+        Duration::from_nanos(self.shared.exit.load(Ordering::Relaxed))
+    }
+
+    /// Whether it would cost more than the exits it spares.
+    pub fn is_dear(&self) -> bool {
+        self.exit() < CHEAP
+    }
+
+    /// Notes why it is not used.
+    pub fn note_refusal(&self, why: &'static str) {
+        self.shared.state().refusal = Some(why);
+    }
+
+    /// How many calls the gates have answered that it looks at.
+    pub fn answered(&self) -> u64 {
+        self.shared.state().gates.iter().map(|gate| gate.take_answered()).sum()
+    }
+
+    /// What has become of it, in words.
+    pub fn story(&self) -> String {
+        let state = self.shared.state();
+        let counts = state.worth.counts;
+        let refusal = match (state.off, state.refusal) {
+            (Some(why), _) => format!("off: {why}"),
+            (None, _) if self.is_forced => "forced".to_owned(),
+            (None, _) if self.is_dear() => "not used: exits are cheap".to_owned(),
+            (None, Some(why)) => format!("not used: {why}"),
+            (None, None) if counts.wakes == 0 => "not used: calls were few".to_owned(),
+            (None, None) => "used".to_owned(),
+        };
+        let Counts { wakes, barren, late } = counts;
+        let exit = self.exit().as_secs_f64() * 1e6;
+        format!(
+            "{refusal}; an exit takes {exit:.1} µs; {wakes} wakes, {barren} barren, {late} late"
+        )
     }
 
     /// What these filters allow. Most threads have the same ones, and asking takes a while.
@@ -125,10 +174,10 @@ impl Helper {
     pub fn of_child(&self, use_of_it: Exitless) -> Self {
         let child = Self::new(use_of_it);
         child.shared.state().allowed.clone_from(&self.shared.state().allowed);
-        child
-            .shared
-            .patience
-            .store(self.shared.patience.load(Ordering::Relaxed), Ordering::Relaxed);
+        let (own, childs) = (&self.shared, &child.shared);
+        for (own, childs) in [(&own.patience, &childs.patience), (&own.exit, &childs.exit)] {
+            childs.store(own.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
         child.shared.has_signal_files.store(self.has_signal_files(), Ordering::SeqCst);
         child
     }
@@ -154,11 +203,18 @@ impl Helper {
         let mut state = shared.state();
         let is_busy = state.task.is_some() || state.life == Life::Dismissed;
         let must_stop = shared.stops.load(Ordering::SeqCst) != 0;
-        if is_busy || must_stop || state.is_off || !(*is_forced || state.worth.pays(Instant::now()))
-        {
+        if is_busy || must_stop || state.off.is_some() {
             return;
         }
-        let Some(places) = looking::places(*is_forced) else { return };
+        let Some(places) = looking::places(*is_forced) else {
+            state.refusal = Some("one processor is allowed");
+            return;
+        };
+        let pays = state.worth.pays(Instant::now());
+        if !(*is_forced || pays) {
+            return;
+        }
+        state.refusal = None;
         state.task = Some(Task { process: Arc::downgrade(process), places });
         if state.life == Life::Living {
             shared.bell.notify_all();
@@ -174,6 +230,7 @@ impl Helper {
             state.life = Life::None;
             state.task = None;
             state.worth.is_impossible(Instant::now());
+            state.refusal = Some("no thread could be started");
         }
         keep_signal_for_guest(process);
     }
@@ -221,7 +278,7 @@ impl Helper {
     /// It makes no more calls but the one that it may be making.
     pub fn forbid(&self) {
         let mut state = self.shared.state();
-        state.is_off = true;
+        state.off.get_or_insert("a thread's rights are its own");
         state.gates.iter().for_each(|gate| gate.disable());
     }
 

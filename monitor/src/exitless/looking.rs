@@ -26,8 +26,9 @@ use crate::{
 const LOOK: Duration = Duration::from_micros(200);
 /// It sleeps so long before it ends.
 const SLEEP: Duration = Duration::from_millis(200);
-/// How long a CPU waits for a posted call to be taken up and made: about an exit's time.
-const PATIENCE: Duration = Duration::from_micros(30);
+/// How long a CPU waits for a posted call to be taken up and made: an exit's time, within these.
+const LEAST_PATIENCE: Duration = Duration::from_micros(10);
+const MOST_PATIENCE: Duration = Duration::from_micros(50);
 /// After looking so often in vain it lets others have the CPU.
 const YIELD: u32 = 16;
 /// After looking so often it asks for the time, and for new gates.
@@ -45,8 +46,10 @@ pub(super) struct Shared {
     pub(super) stops: AtomicU32,
     /// Whether a descriptor may be there that tells each thread of its own signals.
     pub(super) has_signal_files: AtomicBool,
-    /// How often a gate looks before [`PATIENCE`] is over; 0 before it was measured.
+    /// How often a gate looks before an exit would be over; 0 before it was measured.
     pub(super) patience: AtomicU64,
+    /// The nanoseconds of the quickest exit; 0 before there was one.
+    pub(super) exit: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -61,8 +64,10 @@ pub(super) struct State {
     pub(super) worth: Worth,
     /// What the filters allow that were asked last.
     pub(super) allowed: Option<(Filters, Arc<Allowed>)>,
-    /// It must never be used again.
-    pub(super) is_off: bool,
+    /// Why it must never be used again, if it must not.
+    pub(super) off: Option<&'static str>,
+    /// Why it was not used when it was wanted last.
+    pub(super) refusal: Option<&'static str>,
 }
 
 /// Whether there is a thread.
@@ -145,7 +150,11 @@ fn look(shared: &Shared, task: &Task) {
     let make = |number, args| {
         let Some(process) = task.process.upgrade() else { return Made::Declined(0) };
         let mut worker = Thread::new(process, Box::new(Absent::default()), false);
-        make::make(&mut worker, number, args)
+        let made = make::make(&mut worker, number, args);
+        if let Some(stats) = &worker.process.stats {
+            stats.taken(number, matches!(made, Made::Done(_)));
+        }
+        made
     };
     let serve = |gates: &[Arc<Gate>]| {
         let served = gates.iter().filter(|gate| gate.serve(make)).count();
@@ -195,8 +204,8 @@ pub(super) fn places(is_forced: bool) -> Option<CpuSet> {
     }
 }
 
-/// How often a CPU looks in [`PATIENCE`]. The quickest of several tries is one that nothing has interrupted.
-pub(super) fn measure() -> u64 {
+/// How often a CPU looks in an exit's time. The quickest of several tries is one that nothing has interrupted.
+pub(super) fn measure(exit: Duration) -> u64 {
     const TRIES: u32 = 5;
     const LOOKS: u32 = 32;
     let look = |_| {
@@ -205,5 +214,6 @@ pub(super) fn measure() -> u64 {
         (start.elapsed() / LOOKS).as_nanos().max(1)
     };
     let each = (0..TRIES).map(look).min().unwrap_or(1);
-    u64::try_from(PATIENCE.as_nanos() / each).unwrap_or(1).max(1)
+    let patience = exit.clamp(LEAST_PATIENCE, MOST_PATIENCE);
+    u64::try_from(patience.as_nanos() / each).unwrap_or(1).max(1)
 }

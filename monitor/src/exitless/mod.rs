@@ -9,7 +9,8 @@
 //! * [`actions`]: answers about signals, for children that are about to execute a program;
 //! * [`make`], [`transfer`]: how the helper makes them without waiting;
 //! * [`helper`], [`looking`]: the helper as others see it, and its thread;
-//! * [`pace`]: when it pays to have it look.
+//! * [`pace`]: when it pays to have it look;
+//! * [`stats`]: what is told of all this.
 
 pub mod actions;
 mod classes;
@@ -17,18 +18,21 @@ mod helper;
 mod looking;
 mod make;
 mod pace;
+mod stats;
 mod transfer;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use monitor_sys::{abi::number, process};
 use rustix::process::{getegid, geteuid, getgid, getuid};
 
 pub use helper::{Helper, NAME, Parked};
 use pace::Recent;
+pub use stats::Stats;
 
 use crate::{
     arch::x86_64::gate::{Gate, Made, Posting},
+    platform::{Exit, PlatformError},
     syscall::{self, Flow},
     thread::Thread,
 };
@@ -41,10 +45,26 @@ const CALLS_BEFORE: u32 = 32;
 #[derive(Debug, Default)]
 pub struct OfThread {
     calls: u32,
+    timed: u32,
     recent: Recent,
     gate: Option<Arc<Gate>>,
     /// The gate, if it answers what [`actions`] are about and nothing else.
     answers: Option<Arc<Gate>>,
+}
+
+/// Runs the thread's CPU until it leaves. From its first calls is known what an exit costs: none takes less than
+/// that, and some follow each other closely.
+pub fn run(thread: &mut Thread) -> Result<Exit, PlatformError> {
+    if thread.exitless.timed == CALLS_BEFORE {
+        return thread.cpu.run();
+    }
+    let begin = Instant::now();
+    let exit = thread.cpu.run()?;
+    if exit == Exit::Syscall {
+        thread.exitless.timed += 1;
+        thread.process.helper.note_exit(begin.elapsed());
+    }
+    Ok(exit)
 }
 
 /// A call has left by its class, and was made.
@@ -77,7 +97,12 @@ pub fn revise(thread: &mut Thread) {
     let Some(gate) = &thread.exitless.gate else { return };
     thread.process.shared_filters.adopt(&mut thread.filters);
     let is_watched = thread.process.host.trace.is_some() || thread.process.host.asks_agent;
-    if is_watched || thread.dispatch.is_some() || !thread.process.helper.may_be_used() {
+    if is_watched || thread.dispatch.is_some() {
+        thread.process.helper.note_refusal("each call has to be seen where it is made");
+        gate.disable();
+        return;
+    }
+    if !thread.process.helper.may_be_used() {
         gate.disable();
         return;
     }
@@ -108,6 +133,9 @@ pub fn give_up(thread: &mut Thread) {
     actions::answer_no_more(thread);
     if let Some(gate) = thread.exitless.gate.take() {
         gate.disable();
+        if let Some(stats) = &thread.process.stats {
+            stats.answered(gate.take_answered());
+        }
         thread.process.helper.forget(&gate);
     }
     thread.exitless = OfThread::default();
@@ -118,7 +146,8 @@ pub fn settle(thread: &mut Thread, posting: Posting) -> Flow {
     let Some(gate) = thread.exitless.gate.clone() else { return syscall::serve(thread) };
     let made = match posting {
         Posting::Unseen => {
-            if thread.process.helper.is_forced() || thread.exitless.recent.is_busy() {
+            let helper = &thread.process.helper;
+            if helper.is_forced() || !helper.is_dear() && thread.exitless.recent.is_busy() {
                 Helper::wake(&thread.process);
             }
             return syscall::serve(thread);

@@ -69,6 +69,7 @@ pub fn execute(
             let execution = thread.execution.insert(Execution { strings, _program: program });
             // The next program has the guest's limits.
             drop(room);
+            thread.process.tell_stats();
             execution.strings.execute(successor.monitor.as_fd())
         }
         Err(errno) => errno,
@@ -122,6 +123,7 @@ impl Successor {
             asks_agent: process.host.asks_agent,
             exitless: process.host.exitless,
             findings: process.machine.findings(),
+            stats: process.host.stats,
             descriptors: Descriptors {
                 monitor: Some(monitor.as_raw_fd()),
                 log: number(&log),

@@ -21,7 +21,7 @@ use monitor_launch::Exitless;
 use monitor_sys::{descriptors, proc_files, process_view::Numbers};
 
 use crate::{
-    exitless::Helper,
+    exitless::{Helper, Stats},
     files::neighbour::Viewer,
     memory::AddressSpace,
     platform::{Machine, PlatformError, Vcpu},
@@ -51,6 +51,8 @@ pub struct Process {
     pub dumpable: AtomicU64,
     /// Makes calls for its threads.
     pub helper: Helper,
+    /// What became of its calls, if that is counted.
+    pub stats: Option<Stats>,
     /// Runs a thread to its end and returns its status; the run loop's, which lies
     /// above.
     pub run: fn(&mut Thread) -> u32,
@@ -72,6 +74,8 @@ pub struct Host {
     pub asks_agent: bool,
     /// Whether its calls are made without leaving the guest.
     pub exitless: Exitless,
+    /// Whether each process says at its end what became of its calls.
+    pub stats: bool,
     /// Where every call is written down, if anywhere.
     pub trace: Option<File>,
     /// Where the monitor says what it must.
@@ -101,6 +105,7 @@ impl Process {
         run: fn(&mut Thread) -> u32,
     ) -> Self {
         let helper = Helper::new(host.exitless);
+        let stats = host.stats.then(Stats::default);
         Self {
             memory,
             machine,
@@ -111,6 +116,7 @@ impl Process {
             shared_filters: SharedFilters::default(),
             dumpable: AtomicU64::new(1),
             helper,
+            stats,
             run,
             shares_descriptors: AtomicBool::new(false),
             descriptors_differ: AtomicBool::new(false),
@@ -187,6 +193,15 @@ impl Process {
         use std::io::Write;
         if let Some(mut log) = self.host.log.as_ref() {
             _ = writeln!(log, "km: {line}");
+        }
+    }
+
+    /// Says what became of its calls, if that was counted: before its end, or before it executes a program.
+    pub fn tell_stats(&self) {
+        use std::io::Write;
+        if let (Some(stats), Some(mut log)) = (&self.stats, self.host.log.as_ref()) {
+            // In one piece: other processes write there too.
+            _ = log.write_all(stats.lines(&self.helper).as_bytes());
         }
     }
 

@@ -86,6 +86,12 @@ impl Receiver<'_> {
         Ok(())
     }
 
+    /// Whether a fault that raises this signal ends the program.
+    pub fn is_deadly(&self, signal: u32) -> bool {
+        let has_handler = self.actions.get(signal).is_ok_and(|action| action.has_handler());
+        !has_handler || signals::guest_mask() & bit(signal) != 0
+    }
+
     /// Delivers a fault. As on Linux, one that the program blocks, ignores or
     /// does not handle ends it.
     pub fn raise(&mut self, fault: &Fault) -> Result<(), PlatformError> {

@@ -47,7 +47,10 @@ pub(super) fn filtered(thread: &mut Thread, number: u64, args: Args) -> Option<A
         Action::KillThread if !thread.is_first => {
             Some(Ok(Reply::EndThread(libc::SIGSYS.cast_unsigned())))
         }
-        Action::KillThread | Action::KillProcess => signals::die_by(libc::SIGSYS.cast_unsigned()),
+        Action::KillThread | Action::KillProcess => {
+            thread.process.tell_stats();
+            signals::die_by(libc::SIGSYS.cast_unsigned())
+        }
     }
 }
 

@@ -159,5 +159,6 @@ pub(super) fn exit_group(thread: &mut Thread, args: Args) -> Answer {
         let number = u64::try_from(monitor_sys::abi::number::EXIT_GROUP).expect("231");
         super::trace::print(&thread.process, number, args, Ok(Reply::EndThread(0)));
     }
+    thread.process.tell_stats();
     robust::exit_group(thread.robust_list, low_word(args[0]) & 0xff)
 }

@@ -66,6 +66,8 @@ pub mod posted {
     pub const REASON: usize = 20;
     /// The first of the actions, each of which has four words: `struct sigaction` of the system call.
     pub const ACTIONS: usize = 256;
+    /// How many calls were answered.
+    pub const ANSWERED: usize = 22;
 }
 
 /// States of a posted call.
@@ -129,7 +131,8 @@ global_asm!(
     ".set .Lgate_rax, .Lgate + 4248",
     ".set .Lgate_reason, .Lgate + 4256",
     ".set .Lgate_result, .Lgate + 4264",
-    ".set .Lgate_new, .Lgate + 4272",
+    ".set .Lgate_new, .Lgate + 4280",
+    ".set .Lgate_answered_calls, .Lgate + 4272",
     ".set .Lgate_stack, .Lgate + 6144",
     ".set .Lgate_actions, .Lgate + 6144",
     // All that changes is put back from memory: rcx, r11 and rsp for the program, rax for the monitor.
@@ -265,6 +268,7 @@ global_asm!(
     "lea .Lgate_answers(%rip), %r11",
     "mov (%r11,%rcx,8), %rcx",
     "mov %rcx, .Lgate_result(%rip)",
+    "incq .Lgate_answered_calls(%rip)",
     "monitor_gate_tail:",
     "cmpq $0, .Lgate_leave(%rip)",
     "jne .Lgate_wanted",

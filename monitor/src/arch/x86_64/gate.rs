@@ -182,6 +182,11 @@ impl Gate {
         })
     }
 
+    /// How many calls it answered since this was asked last.
+    pub fn take_answered(&self) -> u64 {
+        self.frames.swap(self.pages.posted, posted::ANSWERED, 0)
+    }
+
     /// Makes the posted call, if there is one. Says whether there was.
     pub fn serve(&self, make: impl FnOnce(u64, [u64; 6]) -> Made) -> bool {
         if self.posted(posted::STATE) != state::POSTED {
