@@ -84,6 +84,7 @@ const POSTED: &[usize] = &[
     number::RENAME,
     number::CHMOD,
     number::FCHMOD,
+    number::FCHOWN,
     number::UTIMENSAT,
     // Memory.
     number::MMAP,

@@ -15,6 +15,7 @@ use monitor_sys::process::{self, Whose};
 
 use super::{
     classes::Allowed,
+    kinds::Kinds,
     looking::{self, Life, Shared, State, Task},
     pace::{CHEAP, Counts},
 };
@@ -39,6 +40,7 @@ pub struct Helper {
     shared: Arc<Shared>,
     /// Whether it is used where it does not pay, too.
     is_forced: bool,
+    kinds: Kinds,
 }
 
 /// While it lives the helper makes no call, and nobody else holds the locks around it.
@@ -60,7 +62,12 @@ impl Helper {
     pub fn new(use_of_it: Exitless) -> Self {
         let shared = Arc::<Shared>::default();
         shared.state().off = (use_of_it == Exitless::Off).then_some("it was asked for");
-        Self { shared, is_forced: use_of_it == Exitless::On }
+        Self { shared, is_forced: use_of_it == Exitless::On, kinds: Kinds::default() }
+    }
+
+    /// What is known of descriptors.
+    pub fn kinds(&self) -> &Kinds {
+        &self.kinds
     }
 
     /// Notes that a descriptor may tell each thread of its own signals: signalfd(2).
@@ -199,7 +206,7 @@ impl Helper {
 
     /// Has it look for posted calls, if that may pay.
     pub fn wake(process: &Arc<Process>) {
-        let Self { shared, is_forced } = &process.helper;
+        let Self { shared, is_forced, .. } = &process.helper;
         let mut state = shared.state();
         let is_busy = state.task.is_some() || state.life == Life::Dismissed;
         let must_stop = shared.stops.load(Ordering::SeqCst) != 0;

@@ -1,6 +1,7 @@
 //! The helper's thread: sleeping, looking for posted calls, its end.
 
 use std::{
+    cell::Cell,
     hint::spin_loop,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
@@ -10,13 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use monitor_sys::{process, robust, signals, threads};
+use monitor_sys::{guest_copy, process, robust, signals, threads};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::{classes::Allowed, make, pace::Worth};
 use crate::{
     arch::x86_64::gate::{Gate, Made},
-    platform::absent::Absent,
+    platform::{Vcpu, absent::Absent},
     process::Process,
     seccomp::Filters,
     thread::{Thread, start::HOST_STACK},
@@ -30,7 +31,7 @@ const SLEEP: Duration = Duration::from_millis(200);
 const LEAST_PATIENCE: Duration = Duration::from_micros(10);
 const MOST_PATIENCE: Duration = Duration::from_micros(50);
 /// After looking so often in vain it lets others have the CPU.
-const YIELD: u32 = 16;
+const YIELD: u32 = 64;
 /// After looking so often it asks for the time, and for new gates.
 const ROUNDS: u32 = 128;
 
@@ -124,6 +125,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> bool {
     let borrows = robust::borrows();
     let started = threads::spawn(HOST_STACK, move || {
         robust::set_borrows(borrows);
+        guest_copy::remember_thread();
         process::set_name(super::NAME.as_bytes());
         own.state().is_named = true;
         own.bell.notify_all();
@@ -147,13 +149,18 @@ fn look(shared: &Shared, task: &Task) {
     if !may_look() {
         return;
     }
+    // No call needs one, but there is no thread without.
+    let spare: Cell<Option<Box<dyn Vcpu>>> = Cell::default();
     let make = |number, args| {
         let Some(process) = task.process.upgrade() else { return Made::Declined(0) };
-        let mut worker = Thread::new(process, Box::new(Absent::default()), false);
+        let cpu = spare.take().unwrap_or_else(|| Box::new(Absent::default()));
+        let mut worker = Thread::new(process, cpu, false);
+        worker.is_helper = true;
         let made = make::make(&mut worker, number, args);
         if let Some(stats) = &worker.process.stats {
             stats.taken(number, matches!(made, Made::Done(_)));
         }
+        spare.set(Some(worker.cpu));
         made
     };
     let serve = |gates: &[Arc<Gate>]| {

@@ -6,10 +6,10 @@
 use monitor_sys::{
     Errno,
     abi::{Forwardable, number},
-    descriptors, guest_copy,
+    guest_copy,
     transfer::{Direction, Places},
 };
-use rustix::fs::{AtFlags, CWD, FileType, fstatfs, statat};
+use rustix::fs::FileType;
 
 use super::transfer::{self, is_nonblocking, kind_of};
 use crate::{
@@ -33,14 +33,10 @@ const FCNTL_COMMANDS: [u64; 10] = [0, 1, 2, 3, 4, 5, 6, 36, 37, 1030];
 const IOCTL_REQUESTS: [u64; 6] = [0x5401, 0x5413, 0x541b, 0x5421, 0x5450, 0x5451];
 /// The clocks of the system and of the process, but for a thread's own.
 const CLOCKS: [u64; 10] = [0, 1, 2, 4, 5, 6, 7, 8, 9, 11];
-/// `AT_FDCWD`.
-const WORKING_DIRECTORY: i32 = -100;
 /// `AT_EMPTY_PATH`.
 const EMPTY_PATH: u64 = 0x1000;
 /// `PATH_MAX`.
 const PATH_MAX: usize = 4096;
-/// `PROC_SUPER_MAGIC`.
-const PROC: i64 = 0x9fa0;
 
 /// Makes a call that may be posted, or declines it.
 pub(super) fn make(worker: &mut Thread, number: u64, args: Args) -> Made {
@@ -86,8 +82,8 @@ fn made(worker: &mut Thread, call: usize, args: Args) -> Option<Made> {
         number::FCNTL if !FCNTL_COMMANDS.contains(&second) => None,
         number::IOCTL if !IOCTL_REQUESTS.contains(&(second & 0xffff_ffff)) => None,
         number::CLOSE if !transfer::closes_at_once(worker, first) => None,
-        number::OPEN => open(worker, call, args, WORKING_DIRECTORY, first),
-        number::OPENAT => open(worker, call, args, low_word(first), second),
+        number::OPEN => open(worker, call, args, first),
+        number::OPENAT => open(worker, call, args, second),
         number::NEWFSTATAT if fourth & EMPTY_PATH != 0 && is_empty(second) => {
             // As C libraries write fstat(2).
             finished(syscall::about_descriptor(args))
@@ -98,7 +94,7 @@ fn made(worker: &mut Thread, call: usize, args: Args) -> Option<Made> {
         | number::ACCESS
         | number::READLINK
         | number::CHDIR
-            if is_on_proc(first)? =>
+            if is_on_proc(worker, first)? =>
         {
             None
         }
@@ -107,7 +103,7 @@ fn made(worker: &mut Thread, call: usize, args: Args) -> Option<Made> {
         | number::FACCESSAT
         | number::FACCESSAT2
         | number::READLINKAT
-            if is_on_proc(second)? =>
+            if is_on_proc(worker, second)? =>
         {
             None
         }
@@ -183,50 +179,20 @@ fn poll(worker: &mut Thread, call: Forwardable, args: Args, timeout: usize) -> O
     (made != Made::Done(0)).then_some(made)
 }
 
-/// A fifo, and whatever else is no plain file, may have to be waited for. What leads into procfs may mean
-/// the calling thread.
-fn open(worker: &mut Thread, call: usize, args: Args, directory: i32, path: u64) -> Option<Made> {
-    if is_on_proc(path)? {
-        return None;
-    }
-    let name = guest_copy::read_string(path, PATH_MAX).ok()?;
-    let memory = worker.process.memory.guest_memory();
-    let found = if directory == WORKING_DIRECTORY || name.starts_with(b"/") {
-        statat(CWD, name, AtFlags::empty())
-    } else {
-        statat(descriptors::borrow(memory, directory).ok()?, name, AtFlags::empty())
-    };
-    let opens_at_once = found.is_err()
-        || found.is_ok_and(|status| {
-            let kind = FileType::from_raw_mode(status.st_mode);
-            matches!(kind, FileType::RegularFile | FileType::Directory)
-        });
-    if !opens_at_once {
-        return None;
-    }
-    let made = finished(plainly(worker, call, args))?;
-    let Made::Done(opened) = made else { return Some(made) };
-    let Ok(opened) = i32::try_from(opened) else { return Some(made) };
-    let memory = worker.process.memory.guest_memory();
-    let leads_to_proc = fstatfs(descriptors::borrow(memory, opened).ok()?)
-        .is_ok_and(|status| status.f_type == PROC);
-    if leads_to_proc {
-        descriptors::discard(memory, opened);
-        return None;
-    }
-    Some(made)
+/// What leads into procfs may mean the calling thread. A fifo, and whatever else is no plain file, comes back too.
+fn open(worker: &mut Thread, call: usize, args: Args, path: u64) -> Option<Made> {
+    if is_on_proc(worker, path)? { None } else { finished(plainly(worker, call, args)) }
 }
 
-/// Whether a path of the guest's begins where the calling thread may be meant.
-fn is_on_proc(path: u64) -> Option<bool> {
-    let path = guest_copy::read_string(path, PATH_MAX).ok()?;
-    Some(path.starts_with(b"/proc") || path.windows(11).any(|part| part == b"thread-self"))
+/// Whether a path of the guest's begins where the calling thread may be meant. What was looked at is what the call
+/// is made with.
+fn is_on_proc(worker: &mut Thread, address: u64) -> Option<bool> {
+    let path = guest_copy::read_string(address, PATH_MAX).ok()?;
+    let found = path.starts_with(b"/proc") || path.windows(11).any(|part| part == b"thread-self");
+    worker.copied_path = Some((address, path));
+    Some(found)
 }
 
 fn is_empty(path: u64) -> bool {
     guest_copy::read::<u8>(path) == Ok(0)
-}
-
-fn low_word(argument: u64) -> i32 {
-    u32::try_from(argument & 0xffff_ffff).expect("masked to 32 bits").cast_signed()
 }

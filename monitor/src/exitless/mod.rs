@@ -8,6 +8,7 @@
 //! * [`classes`]: which calls may be posted, and which are answered in the gate itself;
 //! * [`actions`]: answers about signals, for children that are about to execute a program;
 //! * [`make`], [`transfer`]: how the helper makes them without waiting;
+//! * [`kinds`]: what they know of descriptors;
 //! * [`helper`], [`looking`]: the helper as others see it, and its thread;
 //! * [`pace`]: when it pays to have it look;
 //! * [`stats`]: what is told of all this.
@@ -15,6 +16,7 @@
 pub mod actions;
 mod classes;
 mod helper;
+mod kinds;
 mod looking;
 mod make;
 mod pace;

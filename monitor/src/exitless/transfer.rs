@@ -1,7 +1,7 @@
 //! Reads and writes by the helper. The kernel is asked not to wait; only plain files on file systems that
 //! cannot say so are read and written as they are.
 
-use std::os::fd::BorrowedFd;
+use std::{os::fd::BorrowedFd, sync::atomic::Ordering};
 
 use monitor_sys::{
     Errno, descriptors,
@@ -12,7 +12,7 @@ use rustix::{
     net::sockopt::socket_linger,
 };
 
-use super::make::finished;
+use super::{kinds::Kind, make::finished};
 use crate::{
     arch::x86_64::gate::Made,
     syscall::{Reply, error_word},
@@ -54,7 +54,7 @@ pub(super) fn transfer(
     let once = |places: &Places, position, may_wait| {
         transfer::transfer(memory, way, descriptor, places, position, may_wait)
     };
-    if way == Direction::Write && is_plain(worker, descriptor) {
+    if way == Direction::Write && is_known_plain(worker, descriptor) {
         // In one piece, as other writers see it.
         return finished(once(places, position, true).map(Reply::Value));
     }
@@ -100,6 +100,21 @@ fn is_plain(worker: &Thread, descriptor: u64) -> bool {
         |file: BorrowedFd<'_>| fstatfs(file).is_ok_and(|status| ON_DISK.contains(&status.f_type));
     kind_of(worker, descriptor) == Some(FileType::RegularFile)
         && borrow(worker, descriptor).is_some_and(on_disk)
+}
+
+/// Whether a descriptor is a plain file's, on a disk: looked at once for as long as no descriptor is closed.
+fn is_known_plain(worker: &Thread, descriptor: u64) -> bool {
+    if worker.process.shares_descriptors.load(Ordering::Relaxed) {
+        return is_plain(worker, descriptor);
+    }
+    let kinds = worker.process.helper.kinds();
+    let known = kinds.known();
+    let kind = known.of(descriptor).unwrap_or_else(|| {
+        let kind = if is_plain(worker, descriptor) { Kind::OnDisk } else { Kind::Other };
+        kinds.note(known, descriptor, kind);
+        kind
+    });
+    kind == Kind::OnDisk
 }
 
 /// Whether the program itself would be told that it has to wait: by a pipe or a socket. Other files may

@@ -14,7 +14,7 @@ use monitor_sys::{
     Errno,
     abi::{Forwardable, number, variants},
     descriptors,
-    files::{self, Opened},
+    files::{self, Caution, Opened},
     forward, guest_copy,
     host_call::{Outcome, to_u64},
     nested,
@@ -62,9 +62,9 @@ pub(super) fn openat2(thread: &mut Thread, args: Args) -> Answer {
     open_path(thread, number::OPENAT2, args, 1)
 }
 
-fn open_path(thread: &Thread, number: usize, args: Args, at: usize) -> Answer {
+fn open_path(thread: &mut Thread, number: usize, args: Args, at: usize) -> Answer {
+    let mut path = copy_path(thread, args[at])?;
     let memory = thread.process.memory.guest_memory();
-    let mut path = guest_copy::read_string(args[at], PATH_MAX)?;
     let flags = open_flags(number, args);
     if flags & NO_FOLLOW == 0 && !path.is_empty() {
         match look(thread, args, at, &path)? {
@@ -74,13 +74,29 @@ fn open_path(thread: &Thread, number: usize, args: Args, at: usize) -> Answer {
             Leads::Elsewhere => {}
         }
     }
-    let is_alone = is_alone(thread);
-    let opened = files::open(memory, number, args, Some(&path), is_alone)?;
+    let caution = caution(thread);
+    let opened = files::open(memory, number, args, Some(&path), caution)?;
     match instead_of_monitor(thread, opened.outcome, args, at, &path)? {
         Some(program) => {
-            finish(thread, &files::open(memory, number, args, Some(&program), is_alone)?)
+            finish(thread, &files::open(memory, number, args, Some(&program), caution)?)
         }
         None => finish(thread, &opened),
+    }
+}
+
+/// The path at an address, copied once for a call.
+fn copy_path(thread: &mut Thread, address: u64) -> Result<Vec<u8>, Errno> {
+    match thread.copied_path.take() {
+        Some((at, path)) if at == address => Ok(path),
+        _ => guest_copy::read_string(address, PATH_MAX),
+    }
+}
+
+fn caution(thread: &Thread) -> Caution {
+    match thread.is_helper {
+        true => Caution::NotWaiting,
+        false if is_alone(thread) => Caution::Alone,
+        false => Caution::Threads,
     }
 }
 
@@ -194,7 +210,7 @@ fn list(thread: &Thread, call: Forwardable, args: Args) -> Answer {
 
 pub(super) fn open_by_handle_at(thread: &mut Thread, args: Args) -> Answer {
     let memory = thread.process.memory.guest_memory();
-    finish(thread, &files::open(memory, number::OPEN_BY_HANDLE_AT, args, None, false)?)
+    finish(thread, &files::open(memory, number::OPEN_BY_HANDLE_AT, args, None, Caution::Threads)?)
 }
 
 pub(super) fn readlink(thread: &mut Thread, args: Args) -> Answer {
@@ -207,8 +223,8 @@ pub(super) fn readlinkat(thread: &mut Thread, args: Args) -> Answer {
 
 /// The kernel's name of the guest's program is as true as that of any other:
 /// with ` (deleted)` behind it if it is.
-fn read_link(thread: &Thread, call: Forwardable, args: Args, at: usize) -> Answer {
-    let path = guest_copy::read_string(args[at], PATH_MAX)?;
+fn read_link(thread: &mut Thread, call: Forwardable, args: Args, at: usize) -> Answer {
+    let path = copy_path(thread, args[at])?;
     match look(thread, args, at, &path)? {
         Leads::Hidden => Err(Errno::ENOENT),
         Leads::Program(program) => reply(files::with_path(call, args, &program)?),
@@ -240,7 +256,7 @@ about_path! {
 }
 
 /// The name of a guest's program leads to the guest's.
-fn about_path(thread: &Thread, call: Forwardable, args: Args, at: usize) -> Answer {
+fn about_path(thread: &mut Thread, call: Forwardable, args: Args, at: usize) -> Answer {
     // Where it matters that a link is not followed, the link itself is asked for.
     let flags_at = match call.call().number {
         number::NEWFSTATAT | number::FACCESSAT2 => Some(3),
@@ -248,7 +264,7 @@ fn about_path(thread: &Thread, call: Forwardable, args: Args, at: usize) -> Answ
         _ => None,
     };
     let follows = flags_at.is_none_or(|at| args[at] & AT_SYMLINK_NOFOLLOW == 0);
-    let Ok(path) = guest_copy::read_string(args[at], PATH_MAX) else {
+    let Ok(path) = copy_path(thread, args[at]) else {
         // Linux has an answer: an error, or the descriptor alone is looked at.
         return super::forward(thread, call, args);
     };

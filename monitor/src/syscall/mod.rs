@@ -26,7 +26,7 @@ mod threads;
 
 use monitor_sys::{
     Errno,
-    abi::Forwardable,
+    abi::{Forwardable, number},
     forward,
     host_call::{Outcome, decode},
 };
@@ -99,6 +99,22 @@ pub fn serve(thread: &mut Thread) -> Flow {
 
 /// What the tables answer to a call, without its filters being asked.
 pub(crate) fn answer(thread: &mut Thread, number: u64, args: Args) -> Answer {
+    if !closes(number) {
+        return by_table(thread, number, args);
+    }
+    thread.process.helper.kinds().forget();
+    let answer = by_table(thread, number, args);
+    thread.process.helper.kinds().forget();
+    answer
+}
+
+/// Whether a descriptor is closed by a call, so that its number can become another file's.
+fn closes(number: u64) -> bool {
+    const CLOSING: [usize; 4] = [number::CLOSE, number::DUP2, number::DUP3, number::CLOSE_RANGE];
+    usize::try_from(number).is_ok_and(|number| CLOSING.contains(&number))
+}
+
+fn by_table(thread: &mut Thread, number: u64, args: Args) -> Answer {
     match table::policy(number) {
         Some(Policy::Forward(call)) => forward(thread, *call, args),
         Some(Policy::Handle(handler)) => handler(thread, args),

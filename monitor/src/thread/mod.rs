@@ -40,6 +40,10 @@ pub struct Thread {
     pub execution: Option<Execution>,
     /// How its calls are made without leaving the guest.
     pub exitless: OfThread,
+    /// Whether its calls are those of others, which have to come back to those rather than wait.
+    pub is_helper: bool,
+    /// A path of the call it is making that was copied already, with where it lies.
+    pub copied_path: Option<(u64, Vec<u8>)>,
 }
 
 impl Thread {
@@ -58,6 +62,8 @@ impl Thread {
             is_first,
             execution: None,
             exitless: OfThread::default(),
+            is_helper: false,
+            copied_path: None,
         }
     }
 

@@ -27,7 +27,7 @@ use nix::{
 
 use crate::{
     abi::{Arg, Call, Forwardable, lookup, number},
-    descriptors::Scratch,
+    descriptors::{self, Scratch},
     forward, guest_copy,
     guest_memory::GuestMemory,
     host_call::{self, Outcome, decode, to_u64},
@@ -61,10 +61,20 @@ pub struct Opened {
     pub on_proc: Option<ProcFile>,
 }
 
+/// What has to be minded when a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caution {
+    /// Nothing: the process has no other thread.
+    Alone,
+    /// Another thread could use what was opened before it was looked at.
+    Threads,
+    /// The same, and the caller must not wait, nor is the one that a name in procfs means. What may be such a
+    /// file is [`Outcome::Rewind`].
+    NotWaiting,
+}
+
 /// Makes one of the opening calls for the guest, with `path` in place of the
 /// string it gave, if the call has one.
-///
-/// `is_alone` says that the process has no other thread.
 ///
 /// `EACCES` if the file would lead into a process's memory.
 ///
@@ -76,21 +86,36 @@ pub fn open(
     number: usize,
     args: [u64; 6],
     path: Option<&[u8]>,
-    is_alone: bool,
+    caution: Caution,
 ) -> Result<Opened, Errno> {
     let call = opening(number);
     let Some(path) = path else {
         return examine(forward::forward(memory, call, args)?);
     };
-    if is_alone {
+    if caution == Caution::Alone {
         return examine(with_path(call, args, Path::new(OsStr::from_bytes(path)))?);
     }
     let wish = Wish::read(number, args, path)?;
     let leads_nowhere = wish.flags & (PATH_ONLY | TEMPORARY) != 0;
     if leads_nowhere || wish.flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE {
-        return examine(wish.open(0));
+        let opened = examine(wish.open(0))?;
+        if caution == Caution::NotWaiting && opened.on_proc.is_some() {
+            discard(memory, &opened);
+            return Ok(REWOUND);
+        }
+        return Ok(opened);
     }
-    wish.open_in_steps()
+    wish.open_in_steps(caution)
+}
+
+/// Nothing was opened.
+const REWOUND: Opened = Opened { outcome: Outcome::Rewind, on_proc: None };
+
+fn discard(memory: &GuestMemory, opened: &Opened) {
+    let Outcome::Returned(result) = opened.outcome else { return };
+    if let Ok(descriptor) = i32::try_from(result) {
+        descriptors::discard(memory, descriptor);
+    }
 }
 
 /// Looks at what was opened while nobody knows its number, or could use it.
@@ -163,10 +188,10 @@ impl Wish {
     }
 
     /// Looks up, looks at, opens what was looked at.
-    fn open_in_steps(mut self) -> Result<Opened, Errno> {
+    fn open_in_steps(mut self, caution: Caution) -> Result<Opened, Errno> {
         for _ in 0..LINKS_MAX {
             match self.look_up() {
-                Ok(found) => return self.open_found(&found),
+                Ok(found) => return self.open_found(&found, caution),
                 Err(Errno::ENOENT) if self.flags & CREATE != 0 => {}
                 Err(errno) => return Err(errno),
             }
@@ -198,7 +223,7 @@ impl Wish {
         Scratch::hold(&found)
     }
 
-    fn open_found(&self, found: &Scratch) -> Result<Opened, Errno> {
+    fn open_found(&self, found: &Scratch, caution: Caution) -> Result<Opened, Errno> {
         let file = found.as_fd();
         let on_proc = proc_files::identify(file);
         if on_proc.as_ref().is_some_and(|what| proc_files::leads_into_memory(file, what)) {
@@ -211,8 +236,15 @@ impl Wish {
         if kind == SFlag::S_IFDIR && self.flags & CREATE != 0 {
             return Err(Errno::EISDIR);
         }
+        let may_wait = !matches!(kind, SFlag::S_IFREG | SFlag::S_IFDIR);
+        if caution == Caution::NotWaiting && (may_wait || on_proc.is_some()) {
+            return Ok(REWOUND);
+        }
         // Without a procfs to find it again, it is not one of procfs that is meant.
-        let Some(root) = proc_files::root() else { return examine(self.open(0)) };
+        let Some(root) = proc_files::root() else {
+            let waits = caution == Caution::NotWaiting;
+            return if waits { Ok(REWOUND) } else { examine(self.open(0)) };
+        };
         let link = CString::new(proc_files::own_link(file)).map_err(|_| Errno::ENOENT)?;
         let again = Self {
             directory: u64::from(root.as_raw_fd().unsigned_abs()),
@@ -274,13 +306,13 @@ fn opening(number: usize) -> Forwardable {
 mod tests {
     use nix::errno::Errno;
 
-    use super::open;
+    use super::{Caution, open};
     use crate::{abi::number, guest_memory::GuestMemory, host_call::Outcome};
 
-    fn open_path(path: &str, flags: u64, is_alone: bool) -> Result<Outcome, Errno> {
+    fn open_path(path: &str, flags: u64, caution: Caution) -> Result<Outcome, Errno> {
         let memory = GuestMemory::claim().unwrap();
         let args = [0, flags, 0o600, 0, 0, 0];
-        let opened = open(&memory, number::OPEN, args, Some(path.as_bytes()), is_alone);
+        let opened = open(&memory, number::OPEN, args, Some(path.as_bytes()), caution);
         opened.map(|opened| opened.outcome)
     }
 
@@ -292,25 +324,48 @@ mod tests {
             "/proc/1/mem",
             "/proc/self/root/../proc/self/task/../mem",
         ] {
-            for is_alone in [true, false] {
-                assert_eq!(open_path(path, 0, is_alone), Err(Errno::EACCES), "{path}");
+            for caution in [Caution::Alone, Caution::Threads, Caution::NotWaiting] {
+                assert_eq!(open_path(path, 0, caution), Err(Errno::EACCES), "{path}");
             }
         }
     }
 
     #[test]
     fn other_files_open_as_ever() {
-        for alone in [true, false] {
-            let opened = |path| matches!(open_path(path, 0, alone), Ok(Outcome::Returned(3..)));
+        for caution in [Caution::Alone, Caution::Threads] {
+            let opened = |path| matches!(open_path(path, 0, caution), Ok(Outcome::Returned(3..)));
 
             assert!(opened("/proc/self/status"));
             assert!(opened("/dev/null"));
             assert!(opened("/proc/sys/fs/protected_symlinks"));
             assert!(
                 [Err(Errno::ENOENT), Ok(Outcome::Returned(-2))]
-                    .contains(&open_path("/nowhere", 0, alone))
+                    .contains(&open_path("/nowhere", 0, caution))
             );
         }
+    }
+
+    #[test]
+    fn who_must_not_wait_opens_plain_files_and_folders() {
+        let dir = std::env::temp_dir().join(format!("km-fifo-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        let fifo = dir.join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let open = |path, flags| open_path(path, flags, Caution::NotWaiting);
+        const PATH_ONLY: u64 = 0o1000_0000;
+
+        for (path, flags) in [
+            (fifo.to_str().unwrap(), 0),
+            ("/dev/null", 0),
+            ("/proc/self/status", 0),
+            ("/proc/self/status", PATH_ONLY),
+        ] {
+            assert_eq!(open(path, flags), Ok(Outcome::Rewind), "{path}");
+        }
+        for path in ["/", "/etc/passwd"] {
+            assert!(matches!(open(path, 0), Ok(Outcome::Returned(3..))), "{path}");
+        }
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]
@@ -319,7 +374,7 @@ mod tests {
         std::fs::create_dir(&dir).unwrap();
         std::os::unix::fs::symlink("made", dir.join("link")).unwrap();
 
-        let made = open_path(dir.join("link").to_str().unwrap(), 0o101, false);
+        let made = open_path(dir.join("link").to_str().unwrap(), 0o101, Caution::Threads);
 
         assert!(matches!(made, Ok(Outcome::Returned(3..))), "{made:?}");
         assert!(dir.join("made").is_file());

@@ -5,6 +5,8 @@
 //! answers `EFAULT` where a plain access would end the monitor. What was copied
 //! once is the monitor's own and can be checked in peace.
 
+use std::cell::Cell;
+
 use nix::errno::Errno;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -17,6 +19,20 @@ use crate::{
 /// The longest string [`read_string`] returns, in bytes: `PATH_MAX` and, for a
 /// single argument of `execve(2)`, `MAX_ARG_STRLEN` stay below it.
 const LONGEST_STRING: usize = 128 * 1024;
+
+/// So much of a string is copied at first: few paths are longer.
+const FIRST_PIECE: usize = 256;
+
+thread_local! {
+    /// The number of a thread that has said it.
+    static OWN: Cell<Option<u32>> = const { Cell::new(None) };
+}
+
+/// Has the calling thread's number remembered: for one whose storage no other process ever uses, as that of a guest's
+/// thread is used by a child that borrows its parent's memory.
+pub fn remember_thread() {
+    OWN.set(Some(process::thread_id()));
+}
 
 #[repr(C)]
 struct IoVec {
@@ -77,7 +93,8 @@ pub fn read_string(address: u64, limit: usize) -> Result<Vec<u8>, Errno> {
     while string.len() < limit {
         let at = address + to_u64(string.len());
         let to_page_end = usize::try_from(PAGE - at % PAGE).expect("at most a page");
-        let mut piece = vec![0; to_page_end.min(limit - string.len())];
+        let piece = if string.is_empty() { FIRST_PIECE } else { usize::MAX };
+        let mut piece = vec![0; to_page_end.min(limit - string.len()).min(piece)];
         let copied = read_some(at, &mut piece)?;
         match piece[..copied].iter().position(|&byte| byte == 0) {
             Some(end) => {
@@ -106,7 +123,7 @@ fn transfer(call: i64, ours: *mut u8, guests: u64, len: u64) -> Result<u64, Errn
     let remote = IoVec { base: guests, len };
     // Not the process's number: the kernel finds no memory by it once the first
     // thread has ended and others run on.
-    let own = u64::from(process::thread_id());
+    let own = u64::from(OWN.get().unwrap_or_else(process::thread_id));
     let (local, remote) = (to_u64((&raw const local).addr()), to_u64((&raw const remote).addr()));
     // SAFETY: the local vector names the caller's slice, with its length, which
     // outlives the call; the remote one names guest memory, which holds nothing
