@@ -18,6 +18,7 @@ use super::{
     kinds::Kinds,
     looking::{self, Life, Shared, State, Task},
     pace::{CHEAP, Counts},
+    quota,
 };
 use crate::{
     arch::x86_64::gate::{Gate, Plan},
@@ -110,7 +111,7 @@ impl Helper {
     /// How often a gate shall look for a posted call's result.
     pub fn patience(&self) -> u32 {
         let measured = self.shared.patience.load(Ordering::Relaxed);
-        let patience = if measured == 0 { looking::measure(self.exit()) } else { measured };
+        let patience = if measured == 0 { looking::measure(self.shared.exit()) } else { measured };
         self.shared.patience.store(patience, Ordering::Relaxed);
         u32::try_from(patience).unwrap_or(u32::MAX)
     }
@@ -124,14 +125,9 @@ impl Helper {
         }
     }
 
-    /// What an exit costs; 0 if that is not known yet.
-    pub fn exit(&self) -> Duration {
-        Duration::from_nanos(self.shared.exit.load(Ordering::Relaxed))
-    }
-
     /// Whether it would cost more than the exits it spares.
     pub fn is_dear(&self) -> bool {
-        self.exit() < CHEAP
+        self.shared.exit() < CHEAP
     }
 
     /// Notes why it is not used.
@@ -156,10 +152,14 @@ impl Helper {
             (None, None) if counts.wakes == 0 => "not used: calls were few".to_owned(),
             (None, None) => "used".to_owned(),
         };
-        let Counts { wakes, barren, late } = counts;
-        let exit = self.exit().as_secs_f64() * 1e6;
+        let Counts { wakes, barren, late, kept } = counts;
+        let exit = self.shared.exit().as_secs_f64() * 1e6;
+        let quota =
+            state.worth.quota.map(|processors| format!(", a quota of {processors:.2} processors"));
         format!(
-            "{refusal}; an exit takes {exit:.1} µs; {wakes} wakes, {barren} barren, {late} late"
+            "{refusal}; an exit takes {exit:.1} µs{}; {wakes} wakes, {barren} barren, {late} late, {kept} times kept \
+             from a processor",
+            quota.unwrap_or_default()
         )
     }
 
@@ -217,7 +217,7 @@ impl Helper {
             state.refusal = Some("one processor is allowed");
             return;
         };
-        let pays = state.worth.pays(Instant::now());
+        let pays = state.worth.pays(Instant::now(), shared.exit());
         if !(*is_forced || pays) {
             return;
         }
@@ -227,6 +227,8 @@ impl Helper {
             shared.bell.notify_all();
             return;
         }
+        // Now and then is often enough: it may be changed, or the process moved.
+        state.worth.quota = quota::processors();
         state.life = Life::Living;
         state.is_named = false;
         if looking::start(shared) {

@@ -14,7 +14,11 @@ use std::{
 use monitor_sys::{guest_copy, process, robust, signals, threads};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use super::{classes::Allowed, make, pace::Worth};
+use super::{
+    classes::Allowed,
+    make,
+    pace::{KEPT, Worth},
+};
 use crate::{
     arch::x86_64::gate::{Gate, Made},
     platform::{Vcpu, absent::Absent},
@@ -94,6 +98,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What an exit costs; 0 if that is not known yet.
+    pub(super) fn exit(&self) -> Duration {
+        Duration::from_nanos(self.exit.load(Ordering::Relaxed))
+    }
+
     /// Waits for a task. `None` if the thread shall end.
     fn next_task(&self) -> Option<Task> {
         let mut state = self.state();
@@ -168,10 +177,11 @@ fn look(shared: &Shared, task: &Task) {
         u64::try_from(served).unwrap_or(0)
     };
     board.announce(true);
-    let (mut last, mut round, mut served) = (Instant::now(), 0, 0);
+    let mut watch = Watch::new(shared);
+    let mut round = 0;
     while board.is_looked_for() && may_look() {
         let taken = serve(&gates);
-        served += taken;
+        watch.served += taken;
         round += 1;
         if taken == 0 && round % YIELD == 0 {
             // Who has work to do goes first.
@@ -183,20 +193,70 @@ fn look(shared: &Shared, task: &Task) {
             continue;
         }
         round = 0;
-        let now = Instant::now();
-        if served > 0 {
-            last = now;
-            let mut state = shared.state();
-            state.worth.served(std::mem::take(&mut served));
-            gates.clone_from(&state.gates);
-        } else if now.duration_since(last) > LOOK {
+        if !watch.goes_on(shared, &mut gates) {
             break;
         }
     }
     board.announce(false);
     // One may have been posted just before.
-    served += serve(&gates);
-    shared.state().worth.served(served);
+    watch.served += serve(&gates);
+    watch.tell(&mut shared.state(), Instant::now());
+}
+
+/// What a look has come to.
+struct Watch {
+    /// When a call was made last.
+    last: Instant,
+    /// When this was looked at last.
+    seen: Instant,
+    /// How long it has lasted since it was told, but for when others had the processor.
+    looked: Duration,
+    /// Calls made since then.
+    served: u64,
+    /// How long it goes on without a call.
+    patience: Duration,
+}
+
+impl Watch {
+    fn new(shared: &Shared) -> Self {
+        let now = Instant::now();
+        let patience = patience(&shared.state().worth, now, shared.exit());
+        Self { last: now, seen: now, looked: Duration::ZERO, served: 0, patience }
+    }
+
+    /// Whether to look on. Notes what has happened since this was asked last.
+    fn goes_on(&mut self, shared: &Shared, gates: &mut Vec<Arc<Gate>>) -> bool {
+        let now = Instant::now();
+        let since = now.duration_since(self.seen);
+        self.seen = now;
+        self.looked += since.min(KEPT);
+        if self.served == 0 && since < KEPT {
+            return now.duration_since(self.last) <= self.patience;
+        }
+        let mut state = shared.state();
+        if self.served == 0 {
+            // Nothing but others' work takes so long.
+            state.worth.was_kept(now);
+        }
+        self.last = now;
+        self.tell(&mut state, now);
+        self.patience = patience(&state.worth, now, shared.exit());
+        gates.clone_from(&state.gates);
+        true
+    }
+
+    fn tell(&mut self, state: &mut State, now: Instant) {
+        self.looked += now.duration_since(self.seen).min(KEPT);
+        self.seen = now;
+        let looked = std::mem::take(&mut self.looked);
+        state.worth.looked(looked, std::mem::take(&mut self.served));
+    }
+}
+
+/// How long the helper looks without finding a call: where processor time is scarce, about as long as it takes to
+/// wake it again.
+fn patience(worth: &Worth, now: Instant, exit: Duration) -> Duration {
+    if worth.is_scarce(now) { exit.saturating_mul(2).min(LOOK) } else { LOOK }
 }
 
 /// The CPUs the helper may use: not the one of the thread it is to help, on which it would only be in the

@@ -10,7 +10,7 @@
 //! * [`make`], [`transfer`]: how the helper makes them without waiting;
 //! * [`kinds`]: what they know of descriptors;
 //! * [`helper`], [`looking`]: the helper as others see it, and its thread;
-//! * [`pace`]: when it pays to have it look;
+//! * [`pace`], [`quota`]: when it pays to have it look;
 //! * [`stats`]: what is told of all this.
 
 pub mod actions;
@@ -20,6 +20,7 @@ mod kinds;
 mod looking;
 mod make;
 mod pace;
+mod quota;
 mod stats;
 mod transfer;
 

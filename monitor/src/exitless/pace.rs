@@ -19,6 +19,16 @@ const BARREN: u64 = 4;
 /// One that served more shows that the times have changed.
 const FRUITFUL: u64 = 50;
 
+/// Who looks for nothing but calls, and is kept from its processor for so long, takes the time of others: that of its
+/// own program where a quota of processor time is used up, or that of who else wants the processor.
+pub(super) const KEPT: Duration = Duration::from_millis(2);
+/// For so long after that each wake has to spare more time than it takes.
+const SCARCE: Duration = Duration::from_secs(10);
+/// With a smaller quota a program and its helper cannot both run all the time.
+const PROCESSORS: f64 = 2.0;
+/// The processor time of a call that is made by the helper, on both sides.
+const HELPED: Duration = Duration::from_micros(4);
+
 /// When a thread's last calls left that could have been posted.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
@@ -46,9 +56,15 @@ pub(super) struct Worth {
     served: u64,
     /// Calls that were not taken up in time since then.
     late: u64,
+    /// How long it looked for them.
+    looked: Duration,
     is_used: bool,
     pause: Duration,
     until: Option<Instant>,
+    /// Until when processor time is scarce.
+    scarce: Option<Instant>,
+    /// The processors that a quota leaves the process, if there is one.
+    pub(super) quota: Option<f64>,
     pub(super) counts: Counts,
 }
 
@@ -61,16 +77,18 @@ pub(super) struct Counts {
     pub(super) barren: u64,
     /// Calls that were not taken up in time.
     pub(super) late: u64,
+    /// How often it was kept from its processor.
+    pub(super) kept: u64,
 }
 
 impl Worth {
-    /// Whether to wake it. What it did since the last time is known now.
-    pub(super) fn pays(&mut self, now: Instant) -> bool {
+    /// Whether to wake it, given what an exit costs. What it did since the last time is known now.
+    pub(super) fn pays(&mut self, now: Instant, exit: Duration) -> bool {
         if self.until.is_some_and(|until| now < until) {
             return false;
         }
         self.until = None;
-        if std::mem::replace(&mut self.is_used, true) && self.served < BARREN {
+        if std::mem::replace(&mut self.is_used, true) && self.was_barren(now, exit) {
             self.counts.barren += 1;
             self.leave_alone(now);
             self.is_used = false;
@@ -81,13 +99,33 @@ impl Worth {
         }
         self.served = 0;
         self.late = 0;
+        self.looked = Duration::ZERO;
         self.counts.wakes += 1;
         true
     }
 
-    /// It made so many calls.
-    pub(super) fn served(&mut self, calls: u64) {
+    fn was_barren(&self, now: Instant, exit: Duration) -> bool {
+        let calls = u32::try_from(self.served).unwrap_or(u32::MAX);
+        let spared = exit.saturating_sub(HELPED).saturating_mul(calls);
+        self.served < BARREN || self.is_scarce(now) && spared < self.looked
+    }
+
+    /// It looked for so long, and made so many calls.
+    pub(super) fn looked(&mut self, time: Duration, calls: u64) {
+        self.looked += time;
         self.served += calls;
+    }
+
+    /// It was kept from its processor.
+    pub(super) fn was_kept(&mut self, now: Instant) {
+        self.counts.kept += 1;
+        self.scarce = Some(now + SCARCE);
+    }
+
+    /// Whether its program, or another one, had better use of the time it took.
+    pub(super) fn is_scarce(&self, now: Instant) -> bool {
+        self.quota.is_some_and(|processors| processors < PROCESSORS)
+            || self.scarce.is_some_and(|until| now < until)
     }
 
     /// A call was not taken up in time, which costs as much as two exits. Says whether to stop.
@@ -120,6 +158,8 @@ mod tests {
 
     use super::{Recent, Worth};
 
+    const EXIT: Duration = Duration::from_micros(24);
+
     fn burst(gap: Duration) -> bool {
         let (mut recent, start) = (Recent::default(), Instant::now());
         (0..5).map(|call| recent.note(start + gap * call)).last().unwrap()
@@ -135,37 +175,57 @@ mod tests {
     #[test]
     fn what_does_not_pay_is_tried_less_and_less_often() {
         let (mut worth, start) = (Worth::default(), Instant::now());
-        assert!(worth.pays(start));
-        assert!(!worth.pays(start), "it served nobody");
-        assert!(worth.pays(start + Duration::from_millis(2)));
+        assert!(worth.pays(start, EXIT));
+        assert!(!worth.pays(start, EXIT), "it served nobody");
+        assert!(worth.pays(start + Duration::from_millis(2), EXIT));
         let second = start + Duration::from_millis(3);
-        assert!(!worth.pays(second));
-        assert!(!worth.pays(second + Duration::from_micros(1500)), "twice as long");
+        assert!(!worth.pays(second, EXIT));
+        assert!(!worth.pays(second + Duration::from_micros(1500), EXIT), "twice as long");
 
-        assert!(worth.pays(second + Duration::from_millis(3)));
-        worth.served(1000);
-        assert!(worth.pays(second + Duration::from_millis(4)), "now it did");
+        assert!(worth.pays(second + Duration::from_millis(3), EXIT));
+        worth.looked(Duration::ZERO, 1000);
+        assert!(worth.pays(second + Duration::from_millis(4), EXIT), "now it did");
     }
 
     #[test]
     fn what_cannot_be_started_is_not_tried_at_once_again() {
         let (mut worth, now) = (Worth::default(), Instant::now());
-        assert!(worth.pays(now));
+        assert!(worth.pays(now, EXIT));
         worth.is_impossible(now);
-        assert!(!worth.pays(now + Duration::from_millis(900)));
-        assert!(worth.pays(now + Duration::from_millis(1100)));
+        assert!(!worth.pays(now + Duration::from_millis(900), EXIT));
+        assert!(worth.pays(now + Duration::from_millis(1100), EXIT));
     }
 
     #[test]
     fn calls_that_are_late_stop_it_unless_most_are_not() {
         let (mut worth, now) = (Worth::default(), Instant::now());
-        worth.pays(now);
+        worth.pays(now, EXIT);
         assert!(!worth.was_late(now) && !worth.was_late(now) && !worth.was_late(now));
         assert!(worth.was_late(now));
 
         let mut worth = Worth::default();
-        worth.pays(now);
-        worth.served(100);
+        worth.pays(now, EXIT);
+        worth.looked(Duration::ZERO, 100);
         assert!((0..20).all(|_| !worth.was_late(now)));
+    }
+
+    #[test]
+    fn where_time_is_scarce_a_wake_has_to_spare_more_than_it_takes() {
+        let (mut worth, now) = (Worth::default(), Instant::now());
+        let wake = |worth: &mut Worth, at: Instant| {
+            let pays = worth.pays(at, EXIT);
+            worth.looked(Duration::from_micros(200), 9);
+            pays
+        };
+        assert!(wake(&mut worth, now) && wake(&mut worth, now), "9 calls are enough");
+
+        worth.was_kept(now);
+        assert!(!wake(&mut worth, now), "180 µs were spared in 200");
+        assert!(wake(&mut worth, now + Duration::from_millis(2)));
+        worth.looked(Duration::ZERO, 2);
+        assert!(wake(&mut worth, now + Duration::from_millis(3)), "220 µs were");
+        assert!(wake(&mut worth, now + Duration::from_secs(11)), "times have changed");
+        worth.quota = Some(0.5);
+        assert!(!wake(&mut worth, now + Duration::from_secs(12)), "it is known to be");
     }
 }

@@ -85,20 +85,20 @@ impl Stats {
     }
 
     /// All of it, in lines that begin with the process's number.
-    pub fn lines(&self, helper: &Helper) -> String {
+    pub fn lines(&self, maker: &Helper) -> String {
         let mut text = String::new();
         let start = format!("km: {}: ", std::process::id());
         let sum =
             |of: fn(&OfCall) -> &AtomicU64| self.calls.iter().map(|call| read(of(call))).sum();
         let (left, helped, declined): (u64, u64, u64) =
             (sum(|call| &call.left), sum(|call| &call.helped), sum(|call| &call.declined));
-        let answered = read(&self.answered) + helper.answered();
+        let answered = read(&self.answered) + maker.answered();
         let mut line = |line: String| _ = writeln!(text, "{start}{line}");
         line(format!("calls: {left} left, {helped} helped, {answered} answered in the gate"));
         let exits = self.exits.iter().map(read).zip(REASONS).filter(|(count, _)| *count > 0);
         let exits = exits.map(|(count, reason)| format!("{count} {reason}")).collect::<Vec<_>>();
         line(format!("exits: {}", exits.join(", ")));
-        line(format!("helper: {}, {declined} declined", helper.story()));
+        line(format!("helper: {}, {declined} declined", maker.story()));
         let mut calls = (0_u64..).zip(&self.calls).collect::<Vec<_>>();
         calls.sort_by_key(|(_, call)| std::cmp::Reverse(read(&call.left) + read(&call.helped)));
         for (number, call) in calls {
