@@ -181,9 +181,9 @@ impl Helper {
     pub fn of_child(&self, use_of_it: Exitless) -> Self {
         let child = Self::new(use_of_it);
         child.shared.state().allowed.clone_from(&self.shared.state().allowed);
-        let (own, childs) = (&self.shared, &child.shared);
-        for (own, childs) in [(&own.patience, &childs.patience), (&own.exit, &childs.exit)] {
-            childs.store(own.load(Ordering::Relaxed), Ordering::Relaxed);
+        let (own, its) = (&self.shared, &child.shared);
+        for (own, its) in [(&own.patience, &its.patience), (&own.exit, &its.exit)] {
+            its.store(own.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         child.shared.has_signal_files.store(self.has_signal_files(), Ordering::SeqCst);
         child

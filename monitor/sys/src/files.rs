@@ -347,12 +347,12 @@ mod tests {
 
     #[test]
     fn who_must_not_wait_opens_plain_files_and_folders() {
+        const PATH_ONLY: u64 = 0o1000_0000;
         let dir = std::env::temp_dir().join(format!("km-fifo-{}", std::process::id()));
         std::fs::create_dir(&dir).unwrap();
         let fifo = dir.join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let open = |path, flags| open_path(path, flags, Caution::NotWaiting);
-        const PATH_ONLY: u64 = 0o1000_0000;
 
         for (path, flags) in [
             (fifo.to_str().unwrap(), 0),
