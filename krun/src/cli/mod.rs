@@ -31,6 +31,7 @@ pub(crate) struct Cli {
 
 /// Options in front of the verb.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct Global {
     /// Write debugging lines to the log.
     #[arg(long)]
