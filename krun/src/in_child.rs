@@ -11,8 +11,14 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, pipe2};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::container::memberships;
+
+/// As much as a pipe holds, in bytes: what a child says in one write is there at once.
+const LONGEST: usize = 64 << 10;
 
 /// Calls `work` in a child, which is born in this version 2 cgroup if there is one.
 ///
@@ -48,7 +54,7 @@ fn run_and_listen(
         _ = File::from(writer).write_all(text.as_bytes());
     })?;
     drop(ends);
-    let told = read_message(reader);
+    let told = read_message(reader, child);
     waitpid(child, None)?;
     told
 }
@@ -56,21 +62,69 @@ fn run_and_listen(
 /// A child in the cgroup, if Linux puts one there.
 fn fork(cgroup: Option<&Path>, mut work: impl FnMut()) -> io::Result<Pid> {
     let Some(cgroup) = cgroup else { return krun_sys::fork_to(work) };
-    let made = File::open(cgroup).and_then(|file| krun_sys::fork_into(file.as_fd(), &mut work));
+    let mut to_the_end = || {
+        work();
+        0
+    };
+    let made =
+        File::open(cgroup).and_then(|file| krun_sys::fork_into(file.as_fd(), &mut to_the_end));
     made.or_else(|error| {
         tracing::debug!("{}: nobody is born there: {error}", cgroup.display());
         krun_sys::fork_to(|| {
             // As with runc it is no fault if there is no way into a cgroup without limits.
             _ = memberships::enter(cgroup);
-            work();
+            to_the_end();
         })
     })
 }
 
-/// The container's process has the pipe, too, until it executes: what is read is one message, not all
-/// until the end.
-fn read_message(reader: OwnedFd) -> io::Result<String> {
-    let mut buffer = [0; 4096];
-    let length = File::from(reader).read(&mut buffer)?;
+/// What the child says, or nothing if it ends before that: the container's process has the pipe, too, until it
+/// executes, so its end is not the child's. And what is read is one message, not all until the end.
+fn read_message(reader: OwnedFd, child: Pid) -> io::Result<String> {
+    let number = rustix::process::Pid::from_raw(child.as_raw()).ok_or(io::ErrorKind::NotFound)?;
+    let process = pidfd_open(number, PidfdFlags::empty())?;
+    let mut both = [&reader, &process].map(|one| PollFd::new(one, PollFlags::IN));
+    while matches!(poll(&mut both, None), Err(Errno::INTR)) {}
+    // It may have said something and ended.
+    let has_message = poll(&mut both[..1], Some(&Timespec::default()))? == 1;
+    let mut buffer = vec![0; LONGEST];
+    let length = if has_message { File::from(reader).read(&mut buffer)? } else { 0 };
     Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal::{Signal, raise};
+    use nix::unistd::Pid;
+
+    use super::run;
+
+    #[test]
+    fn what_the_child_says_arrives() {
+        let fault = "f".repeat(9000);
+
+        assert_eq!(run(None, || Ok(7)), Ok(7));
+        assert_eq!(run(None, || Err(fault.clone())), Err(fault));
+    }
+
+    #[test]
+    fn a_child_that_dies_is_told_though_another_has_its_pipe() {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let mut ends = Some((reader, writer));
+        let told = run(None, || {
+            // It has all descriptors of the one that dies, until the test is over.
+            let waits = krun_sys::fork_to(|| {
+                let Some((reader, writer)) = ends.take() else { return };
+                drop(writer);
+                _ = nix::unistd::read(&reader, &mut [0]);
+            });
+            drop(ends.take());
+            waits.map_err(|error| error.to_string())?;
+            raise(Signal::SIGKILL).map_err(|errno| errno.to_string())?;
+            Ok(Pid::this().as_raw())
+        });
+
+        assert_eq!(told, Err("the process that makes another died".to_owned()));
+        drop(ends);
+    }
 }

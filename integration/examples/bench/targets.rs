@@ -37,8 +37,9 @@ const fn rewritten(row: &'static str, most: f64) -> Target {
     }
 }
 
-const TARGETS: [Target; 25] = [
+const TARGETS: [Target; 26] = [
     target("create, start, wait, delete", KRUN, RUNC, AtMost(0.6)),
+    target("create, start, wait, delete", KRUN_NATIVE, RUNC, AtMost(0.5)),
     target("create, start, wait, delete", KRUN, CRUN, AtMost(1.5)),
     target("static hello", KM, NATIVE, AtMost(4.0)),
     target("clock_gettime", KM, NATIVE, AtMost(1.3)),

@@ -19,6 +19,9 @@ pub(crate) enum RunHookError {
     /// This was not called by libcontainer.
     #[error("run-hook is for internal use: {0}")]
     Order(#[from] serde_json::Error),
+    /// It cannot run where it belongs.
+    #[error("go back to where krun is, for a hook")]
+    Home(#[source] io::Error),
     /// The state does not come.
     #[error("read the container's state")]
     State(#[source] io::Error),
@@ -41,11 +44,15 @@ pub(crate) enum RunHookError {
 /// `create` that waits at the gate to log it.
 pub(super) fn run_hook(arguments: &RunHook) -> Result<ExitCode, VerbError> {
     let order: Order = serde_json::from_str(&arguments.order).map_err(RunHookError::from)?;
-    let gate = match &order {
+    run_at_home(&order)
+}
+
+fn run_and_tell(order: &Order) -> Result<ExitCode, VerbError> {
+    let gate = match order {
         Order::Hook(order) => &order.gate,
         Order::Mounts(order) => &order.gate,
     };
-    match (carry_out(&order), start_gate::open_both_ways(gate)) {
+    match (carry_out(order), start_gate::open_both_ways(gate)) {
         (Ok(()), _) => Ok(ExitCode::SUCCESS),
         (Err(error), Ok(gate)) => {
             start_gate::report_fault(&gate, &error_chain::text(&error));
@@ -66,6 +73,15 @@ fn carry_out(order: &Order) -> Result<(), RunHookError> {
             Ok(creation::map_owners(order, pid)?)
         }
     }
+}
+
+/// Goes to where krun is, if the hook is to run there.
+fn run_at_home(order: &Order) -> Result<ExitCode, VerbError> {
+    let Order::Hook(HookOrder { home: Some(home), .. }) = order else {
+        return run_and_tell(order);
+    };
+    let status = home.call(|| u8::from(run_and_tell(order).ok() != Some(ExitCode::SUCCESS)));
+    Ok(ExitCode::from(status.map_err(RunHookError::Home)?))
 }
 
 fn run(order: &HookOrder, mut state: Value) -> Result<(), RunHookError> {

@@ -13,12 +13,14 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use hooks::Point;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use procfs::process::MountInfo;
-use rustix::process::geteuid;
+use rustix::process::{geteuid, getpid, getppid};
 use spec_compat::Config;
 
+use super::hook_home::HookHome;
 use super::stay::Wish;
 use super::{CreateError, own_limits};
 use crate::container::cgroups::{self, CgroupError};
@@ -36,8 +38,12 @@ const CPUSET: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
 pub(super) struct Birthplace {
     hierarchies: Vec<MountInfo>,
     directories: Vec<PathBuf>,
+    /// Those without limits, which may refuse.
+    memberships: Vec<PathBuf>,
     /// The one of version 2.
     unified: Option<PathBuf>,
+    /// Where hooks run.
+    hook_home: Option<HookHome>,
     /// Keeps the number that the container's mount namespace gets in the child.
     mounts: OwnedFd,
 }
@@ -48,6 +54,8 @@ pub(super) fn is_possible(hierarchies: &[MountInfo], config: &Config, wish: Wish
         && !cgroups::is_version_2()
         && rootless::are_hideable(hierarchies)
         && config.has_new_mount_namespace()
+        // One that is joined has no rights over a mount namespace from outside of it.
+        && (!config.has_user_namespace() || config.has_new_user_namespace())
         && geteuid().is_root()
         && !rootless::is_in_user_namespace()
 }
@@ -68,24 +76,36 @@ impl Birthplace {
                 .map_err(|source| CgroupError::Make { path: directory.clone(), source })?;
         }
         own_limits::set_first(config, &record.cgroups)?;
-        devices::write(decision, &record.cgroups)?;
-        let mut directories = record.cgroups.clone();
-        let mut unified = None;
-        // As with runc it is no fault if one of these refuses.
-        for directory in record.memberships.iter().filter(|path| fs::create_dir_all(path).is_ok()) {
-            if directory.join("tasks").exists() {
-                directories.push(directory.clone());
-            } else {
-                unified = Some(directory.clone());
-            }
+        for directory in &record.cgroups {
+            fill(directory)
+                .map_err(|source| CgroupError::Make { path: directory.clone(), source })?;
         }
+        devices::write(decision, &record.cgroups)?;
+        // As with runc it is no fault if one of these refuses.
+        let made = record.memberships.iter().filter(|path| fs::create_dir_all(path).is_ok());
+        let (memberships, others) =
+            made.cloned().partition::<Vec<_>, _>(|path| path.join("tasks").exists());
+        let points = [Point::Prestart, Point::CreateRuntime];
+        let has_hooks = points.iter().any(|point| !config.hooks(point.name()).is_empty());
+        let hook_home = has_hooks.then(|| HookHome::here(hierarchies, record));
         let mounts = File::open("/dev/null").map_err(CreateError::HideCgroups)?.into();
-        Ok(Self { hierarchies: hierarchies.to_vec(), directories, unified, mounts })
+        Ok(Self {
+            hierarchies: hierarchies.to_vec(),
+            directories: record.cgroups.clone(),
+            memberships,
+            unified: others.into_iter().next(),
+            hook_home,
+            mounts,
+        })
     }
 
     /// The mount namespace that libcontainer is to use.
     pub(super) fn mounts(&self) -> String {
         format!("/proc/self/fd/{}", self.mounts.as_raw_fd())
+    }
+
+    pub(super) fn hook_home(&self) -> Option<&HookHome> {
+        self.hook_home.as_ref()
     }
 
     /// Has `build` make a process in the cgroups, a child of this one's.
@@ -94,9 +114,18 @@ impl Birthplace {
         build: impl FnOnce() -> Result<i32, String>,
     ) -> Result<i32, String> {
         let unified = self.unified.take();
+        let krun = getpid();
         in_child::run(unified.as_deref(), || {
             // Nobody else would end what is left half-done.
             set_pdeathsig(Signal::SIGKILL).map_err(|errno| format!("PR_SET_PDEATHSIG: {errno}"))?;
+            if getppid() != Some(krun) {
+                return Err("krun has ended".to_owned());
+            }
+            for directory in &self.memberships {
+                if let Err(error) = memberships::enter(directory) {
+                    tracing::debug!("{}: not entered: {error}", directory.display());
+                }
+            }
             for directory in &self.directories {
                 memberships::enter(directory)
                     .map_err(|error| format!("enter cgroup {}: {error}", directory.display()))?;
@@ -117,13 +146,22 @@ fn make(top: &Path, directory: &Path) -> io::Result<()> {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        // As with runc each has what the one above it has, unless it has been given something else.
-        for file in CPUSET.map(|name| one.join(name)) {
-            if fs::read_to_string(&file).is_ok_and(|text| text.trim().is_empty())
-                && let (Some(above), Some(name)) = (one.parent(), file.file_name())
-            {
-                fs::write(&file, fs::read_to_string(above.join(name))?)?;
-            }
+        if one != directory {
+            fill(one)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives a cgroup of the `cpuset` controller what the one above it has, unless it has been given something
+/// else, as runc does.
+fn fill(directory: &Path) -> io::Result<()> {
+    for file in CPUSET {
+        let path = directory.join(file);
+        if fs::read_to_string(&path).is_ok_and(|text| text.trim().is_empty())
+            && let Some(above) = directory.parent()
+        {
+            fs::write(&path, fs::read_to_string(above.join(file))?)?;
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use spec_compat::Hook;
 
+use super::hook_home::HookHome;
 use super::owner_mappings::MappingOrder;
 use super::transform::Inputs;
 
@@ -37,24 +38,23 @@ pub(crate) struct HookOrder {
     pub(crate) bundle: PathBuf,
     /// The start gate.
     pub(crate) gate: PathBuf,
+    /// Where it runs, if not where libcontainer does.
+    pub(crate) home: Option<HookHome>,
 }
 
 /// The hooks that stand in for those of `point`.
-pub(super) fn stand_ins(
-    point: Point,
-    hooks: Vec<Hook>,
-    bundle: &Path,
-    own_path: &Path,
-    gate: &Path,
-) -> Vec<Value> {
+pub(super) fn stand_ins(point: Point, hooks: Vec<Hook>, inputs: &Inputs<'_>) -> Vec<Value> {
+    // Those of the container run in its first process.
+    let home = inputs.hook_home.filter(|_| point != Point::CreateContainer);
     let order = |(index, hook)| HookOrder {
         point: point.name().to_owned(),
         index,
         hook,
-        bundle: bundle.into(),
-        gate: gate.into(),
+        bundle: inputs.bundle.into(),
+        gate: inputs.gate.into(),
+        home: home.cloned(),
     };
-    let stand_in = |order| stand_in(own_path, &Order::Hook(order));
+    let stand_in = |order| stand_in(inputs.own_path, &Order::Hook(order));
     hooks.into_iter().enumerate().map(order).map(stand_in).collect()
 }
 

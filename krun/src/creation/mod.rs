@@ -6,6 +6,7 @@ mod cgroup_mount;
 mod copy_up;
 mod descriptors;
 mod error;
+mod hook_home;
 mod hook_order;
 mod in_container;
 mod later_mounts;
@@ -375,6 +376,7 @@ impl<'a> Plan<'a> {
             has_limits: stay.is_hidden(),
             own_path: &self.own_path,
             gate: &start_gate::path(directory),
+            hook_home: stay.hook_home(),
             mapped: &self.mapped,
             namespaces: &transform::Namespaces { has_user: self.has_user_namespace, ready },
         });

@@ -7,6 +7,7 @@ use procfs::process::MountInfo;
 use spec_compat::Config;
 
 use super::birthplace::Birthplace;
+use super::hook_home::HookHome;
 use super::{CreateError, own_limits, place};
 use crate::cli::{CgroupManager, Global};
 use crate::container::cgroups;
@@ -100,6 +101,11 @@ impl Stay {
             Some(birthplace) => birthplace.build(build),
             None => build(),
         }
+    }
+
+    /// Where hooks of the host run, if not where libcontainer does.
+    pub(super) fn hook_home(&self) -> Option<&HookHome> {
+        self.birthplace.as_ref().and_then(Birthplace::hook_home)
     }
 
     /// The `cgroupsPath` that libcontainer is told.

@@ -27,6 +27,7 @@ use hooks::Point;
 use serde_json::{Map, Value, json};
 use spec_compat::Config;
 
+use super::hook_home::HookHome;
 use super::owner_mappings::MappedMount;
 use super::{copy_up, hook_order, mount_changes, owner_mappings};
 use crate::container::devices::Decision;
@@ -45,6 +46,8 @@ pub(super) struct Inputs<'a> {
     pub(super) has_limits: bool,
     pub(super) own_path: &'a Path,
     pub(super) gate: &'a Path,
+    /// Where hooks of the host run, if not where libcontainer does.
+    pub(super) hook_home: Option<&'a HookHome>,
     pub(super) mapped: &'a [MappedMount],
     pub(super) namespaces: &'a Namespaces,
 }
@@ -165,8 +168,7 @@ fn replace_hooks(document: &mut Value, inputs: &Inputs<'_>) {
     let mut stand_ins = Map::new();
     for point in STAND_IN_POINTS {
         let hooks = inputs.config.hooks(point.name());
-        let mut list =
-            hook_order::stand_ins(point, hooks, inputs.bundle, inputs.own_path, inputs.gate);
+        let mut list = hook_order::stand_ins(point, hooks, inputs);
         if point == Point::Prestart && !inputs.mapped.is_empty() {
             list.insert(0, hook_order::map_owners(inputs));
         }

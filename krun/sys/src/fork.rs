@@ -19,11 +19,11 @@ pub fn fork_to(work: impl FnOnce()) -> io::Result<Pid> {
     })
 }
 
-/// The same for a child that is born in the version 2 cgroup with this directory: nobody waits for the
-/// grace period of RCU that a move into it takes.
+/// The same for a child that is born in the version 2 cgroup with this directory, and ends with the status that
+/// `work` returns: nobody waits for the grace period of RCU that a move into the cgroup takes.
 ///
 /// `ENOSYS`, `EINVAL` or `E2BIG` if Linux is older than 5.7.
-pub fn fork_into(cgroup: BorrowedFd<'_>, work: impl FnOnce()) -> io::Result<Pid> {
+pub fn fork_into(cgroup: BorrowedFd<'_>, work: impl FnOnce() -> u8) -> io::Result<Pid> {
     let number = |value: i32| u64::try_from(value).map_err(io::Error::other);
     // SAFETY: all of this structure of integers may be zero.
     let mut arguments: libc::clone_args = unsafe { mem::zeroed() };
@@ -39,9 +39,9 @@ pub fn fork_into(cgroup: BorrowedFd<'_>, work: impl FnOnce()) -> io::Result<Pid>
     };
     match i32::try_from(result).map_err(io::Error::other)? {
         0 => {
-            work();
+            let status = work();
             // SAFETY: `_exit` ends this process at once and touches no memory of ours.
-            unsafe { libc::_exit(0) }
+            unsafe { libc::_exit(status.into()) }
         }
         child if child > 0 => Ok(Pid::from_raw(child)),
         _ => Err(io::Error::last_os_error()),

@@ -46,7 +46,7 @@ pub struct Findings {
     /// The features a virtual CPU can have: `function`, `index`, `flags`, `eax`, `ebx`, `ecx` and `edx` of each
     /// entry, as the device tells them. Empty if it was not asked.
     pub features: Vec<[u32; 7]>,
-    /// The privilege level that `syscall` leads to in a guest, if one has made a call.
+    /// The privilege level that `syscall` leads to in a guest, if that is proven.
     pub gate_level: Option<u8>,
 }
 
@@ -61,7 +61,8 @@ impl Findings {
     /// What such a line tells, or `None` if the check has not passed. A line that tells nothing else is
     /// that of a check that has found out nothing.
     pub fn from_line(line: &str) -> Option<Self> {
-        let digits = line.strip_prefix(CAN_RUN)?.trim_start().as_bytes();
+        let rest = line.strip_prefix(CAN_RUN)?;
+        let digits = if rest.is_empty() { rest } else { rest.strip_prefix(' ')? }.as_bytes();
         let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
         let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
         Some(bytes.and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default())
@@ -163,6 +164,7 @@ mod tests {
         assert_eq!(Findings::from_line(&findings.to_line()), Some(findings));
         assert_eq!(Findings::from_line("can run"), Some(Findings::default()));
         assert_eq!(Findings::from_line("can run 7"), Some(Findings::default()));
+        assert_eq!(Findings::from_line("can runaway"), None);
         assert_eq!(Findings::from_line("exec format error"), None);
     }
 }

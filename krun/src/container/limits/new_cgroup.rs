@@ -25,8 +25,11 @@ pub(crate) fn set(directories: &[PathBuf], resources: &LinuxResources) -> Result
     lines.extend(resources.block_io().as_ref().map(|io| block_io(io, has_bfq)).unwrap_or_default());
     lines.extend(resources.network().as_ref().map(network).unwrap_or_default());
     for pages in resources.hugepage_limits().iter().flatten() {
-        let file = format!("hugetlb.{}.limit_in_bytes", pages.page_size());
-        lines.push((file, pages.limit().to_string()));
+        let limit = pages.limit().to_string();
+        let reserved = format!("hugetlb.{}.rsvd.limit_in_bytes", pages.page_size());
+        lines.push((format!("hugetlb.{}.limit_in_bytes", pages.page_size()), limit.clone()));
+        // Since Linux 5.7.
+        lines.extend(find(&reserved).map(|_| (reserved, limit)));
     }
     for (device, limit) in resources.rdma().iter().flatten() {
         let parts = [("hca_handle", limit.hca_handles()), ("hca_object", limit.hca_objects())];
@@ -62,6 +65,7 @@ fn block_io(io: &LinuxBlockIo, has_bfq: bool) -> Lines {
     let weights = if has_bfq { "blkio.bfq.weight_device" } else { "blkio.weight_device" };
     for device in io.weight_device().iter().flatten() {
         let mut add = |file: &str, weight: Option<u16>| {
+            let weight = weight.filter(|&weight| weight != 0);
             lines.extend(weight.map(|weight| (file.to_owned(), weight_of(device, weight))));
         };
         add(weights, device.weight());

@@ -28,6 +28,7 @@ fn transformed(changes: &Value) -> Value {
         has_limits: false,
         own_path: Path::new("/opt/krun"),
         gate: Path::new("/run/krun/web/exec.fifo"),
+        hook_home: None,
         mapped: &[],
         namespaces: &Namespaces::default(),
     })
