@@ -167,3 +167,26 @@ fn exec_goes_into_the_containers_user_namespace() {
     assert_eq!(terminal.stdout().trim(), "/dev/pts/0", "{terminal:?}");
     both.into_iter().for_each(Sleeper::finish);
 }
+
+#[test]
+fn a_user_namespace_is_joined_with_mounts_of_ones_own() {
+    let mut bundle = Bundle::with_args(&["sleep", "1000"]).unwrap();
+    let directory = bundle.path().to_owned();
+    bundle.change(|spec| add_user_namespace(spec, &directory)).unwrap();
+    let runtime = Runtime::runc().unwrap();
+    runtime.create(bundle.path(), "web").unwrap();
+    runtime.must(["start", "web"]).unwrap();
+    let sleeper = Sleeper { runtime, bundle };
+    let path = format!("/proc/{}/ns/user", sleeper.processes()[0]);
+
+    assert_same(WHO, |spec, directory| {
+        add_user_namespace(spec, directory);
+        for namespace in spec["linux"]["namespaces"].as_array_mut().into_iter().flatten() {
+            if namespace["type"] == "user" {
+                namespace["path"] = json!(path);
+            }
+        }
+    });
+
+    sleeper.finish();
+}
