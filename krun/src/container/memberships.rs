@@ -3,7 +3,8 @@
 //! These are systemd's own (`name=systemd`), those of controllers that libcontainer does not know,
 //! and the one of version 2 on a hybrid host. A process that stayed outside would see, and where they
 //! are mounted reach, the host's. libcontainer's processes are made by krun's, and inherit its places:
-//! so krun itself enters for that long. As with runc it is no fault if a hierarchy refuses.
+//! so krun itself enters for that long, or a child of krun's does that calls libcontainer. As with runc it is no
+//! fault if a hierarchy refuses.
 
 use std::fs;
 use std::io;

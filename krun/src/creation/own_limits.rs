@@ -1,4 +1,4 @@
-//! The limits of a container that libcontainer cannot put into its cgroups, as krun does it instead.
+//! The limits of a container that krun puts into its cgroups in libcontainer's place.
 //!
 //! What a limit needs and there is no cgroup for is refused, in runc's words.
 
@@ -22,11 +22,11 @@ const NEEDS: [(&str, &str); 6] = [
 ];
 
 /// Those of them that krun does not set for ordinary users.
-const LIBCONTAINERS: [&str; 2] = ["hugetlb", "net_cls"];
+const NOT_FOR_USERS: [&str; 2] = ["hugetlb", "net_cls"];
 
 /// Sets the limits in those of the container's cgroups that it has.
 pub(super) fn set(config: &Config, cgroups: &[PathBuf]) -> Result<(), CreateError> {
-    demand_controllers(config, cgroups, &LIBCONTAINERS)?;
+    demand_controllers(config, cgroups, &NOT_FOR_USERS)?;
     Ok(limits::change(cgroups, &of(config)?)?)
 }
 

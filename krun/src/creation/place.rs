@@ -16,7 +16,7 @@ use crate::systemd::{Owner, Scope, Standing, SystemdError, Wanted};
 /// A container's place among the cgroups.
 #[derive(Debug)]
 pub(super) enum Place {
-    /// A path that libcontainer makes.
+    /// A path that krun or libcontainer makes.
     Path(PathBuf),
     /// A unit that systemd makes.
     Scope(Scope),

@@ -1,7 +1,7 @@
 //! The hierarchies of version 1, hidden from libcontainer.
 //!
-//! libcontainer puts every container into a cgroup of each hierarchy, and takes it for a fault if it may
-//! not. runc passes over that in a rootless container. krun then has entered what it may enter, which
+//! libcontainer puts every container into a cgroup of each hierarchy, for which it waits (ADR 10), and takes it for
+//! a fault if it may not. runc passes over that in a rootless container. krun, or a child of krun's, then has entered what it may enter, which
 //! its children inherit; libcontainer gets a stand-in, whose files are files like others. It is mounted in
 //! a namespace of krun's own for as long as this lives, and not in the one that is for the container.
 
