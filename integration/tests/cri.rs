@@ -323,8 +323,9 @@ fn streams_lead_to_programs_and_ports() {
         exec.write(INPUT, "a line\n").unwrap();
         story.extend(told(exec));
         let terminal = format!("{} stdin: true stdout: true tty: true", of(&web));
-        let script = "tty; trap 'stty size' WINCH; echo ready; \
-                      while :; do read word && break; done; exit 5";
+        // A signal that comes just before it reads a shell would heed only after that.
+        let script = "tty; trap 'stty size; seen=yes' WINCH; echo ready; \
+                      until [ $seen ]; do sleep 0.1; done; read word; exit 5";
         let mut exec =
             stream(&cri, "Exec", &format!("{terminal} cmd: ['sh', '-c', {script:?}]"), "");
         story.push(exec.read_until(OUTPUT, "ready\r\n").unwrap());
