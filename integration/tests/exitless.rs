@@ -3,7 +3,8 @@
 
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use integration::built;
 use integration::guests::{self, Link};
@@ -97,6 +98,33 @@ fn each_process_of_a_tree_tells_what_became_of_its_calls() {
         String::from_utf8_lossy(&outcome.stderr)
             .contains("left         0 helped         0 declined  clone")
     );
+}
+
+/// The end of a shell that exits with 3 and tells `words` what became of its calls.
+fn end_with(words: impl Into<Stdio>) -> End {
+    let km = built::km().expect("km is built");
+    let mut command = Command::new("/bin/sh");
+    // Files beyond 512 bytes have SIGXFSZ raised.
+    command.args(["-c", "ulimit -f 1; exec \"$@\"", "sh"]).arg(km).arg("--stats");
+    command.args(["/bin/sh", "-c", "cd /; exit 3"]).stdin(Stdio::null());
+    let status = command.stderr(words).status().expect("km runs");
+    End::from(status)
+}
+
+#[test]
+fn what_is_told_changes_no_end() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(end_with(writer), End::Exited(3), "nobody reads it");
+
+    let (_reader, mut writer) = std::io::pipe().unwrap();
+    let size = rustix::pipe::fcntl_getpipe_size(&writer).unwrap();
+    writer.write_all(&vec![b'.'; size]).unwrap();
+    assert_eq!(end_with(writer), End::Exited(3), "nobody reads on");
+
+    let mut long = tempfile::tempfile().unwrap();
+    long.write_all(&[b'.'; 1024]).unwrap();
+    assert_eq!(end_with(long), End::Exited(3), "it may not be longer");
 }
 
 #[test]

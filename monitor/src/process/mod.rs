@@ -6,6 +6,7 @@ pub mod borrow;
 pub mod exec;
 pub mod fork;
 pub mod identity;
+mod last_words;
 
 use std::{
     fs::File,
@@ -196,12 +197,11 @@ impl Process {
         }
     }
 
-    /// Says what became of its calls, if that was counted: before its end, or before it executes a program.
+    /// Says what became of its calls, if that was counted: before its end, or before it executes a program. Goes
+    /// on as it would have without: who cannot be told is not.
     pub fn tell_stats(&self) {
-        use std::io::Write;
-        if let (Some(stats), Some(mut log)) = (&self.stats, self.host.log.as_ref()) {
-            // In one piece: other processes write there too.
-            _ = log.write_all(stats.lines(&self.helper).as_bytes());
+        if let (Some(stats), Some(log)) = (&self.stats, self.host.log.as_ref()) {
+            last_words::write(log, &stats.lines(&self.helper));
         }
     }
 

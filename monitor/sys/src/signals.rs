@@ -196,6 +196,41 @@ pub fn set_mask(mask: u64) {
     exchange_mask(2, Some(mask));
 }
 
+/// Does work whose writes shall not end the process by `SIGPIPE` or `SIGXFSZ`: the guest's dispositions are the
+/// process's. Every signal is blocked meanwhile; what of these two arises is taken away, not what was pending before.
+pub fn without_write_signals<R>(work: impl FnOnce() -> R) -> R {
+    let mask = block_all();
+    let before = pending();
+    let result = work();
+    for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
+        let bit = 1_u64 << (signal - 1);
+        if pending() & !before & bit != 0 {
+            consume(bit);
+        }
+    }
+    if let Some(mask) = mask {
+        set_mask(mask);
+    }
+    result
+}
+
+/// The signals that are pending for this thread: bit `n - 1` for signal `n`.
+fn pending() -> u64 {
+    let mut set = 0_u64;
+    let args = [to_u64((&raw mut set).addr()), 8, 0, 0, 0, 0];
+    // SAFETY: the kernel writes one word, which is local.
+    _ = unsafe { host_call::raw(libc::SYS_rt_sigpending, args) };
+    set
+}
+
+/// Takes a blocked signal of this set off the queue, if there is one.
+fn consume(set: u64) {
+    let at_once = [0_u64; 2];
+    let [set, time] = [(&raw const set).addr(), at_once.as_ptr().addr()].map(to_u64);
+    // SAFETY: the kernel reads a set and a time, both local; who sent it is not asked.
+    _ = unsafe { host_call::raw(libc::SYS_rt_sigtimedwait, [set, 0, time, 8, 0, 0]) };
+}
+
 fn exchange_mask(how: u64, new: Option<u64>) -> u64 {
     let mut old = 0_u64;
     let new = new.as_ref().map_or(0, |mask| to_u64((&raw const *mask).addr()));
