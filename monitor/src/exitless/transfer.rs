@@ -96,10 +96,16 @@ fn is_read_to_the_end(worker: &Thread, descriptor: u64) -> bool {
 
 /// Whether a descriptor is a plain file's, on a disk.
 fn is_plain(worker: &Thread, descriptor: u64) -> bool {
+    to_a_writer(worker, descriptor) == Some(Kind::OnDisk)
+}
+
+/// What a descriptor is to one who writes. `None` if it is not open.
+fn to_a_writer(worker: &Thread, descriptor: u64) -> Option<Kind> {
     let on_disk =
         |file: BorrowedFd<'_>| fstatfs(file).is_ok_and(|status| ON_DISK.contains(&status.f_type));
-    kind_of(worker, descriptor) == Some(FileType::RegularFile)
-        && borrow(worker, descriptor).is_some_and(on_disk)
+    let is_plain = kind_of(worker, descriptor)? == FileType::RegularFile
+        && borrow(worker, descriptor).is_some_and(on_disk);
+    Some(if is_plain { Kind::OnDisk } else { Kind::Other })
 }
 
 /// Whether a descriptor is a plain file's, on a disk: looked at once for as long as no descriptor is closed.
@@ -109,12 +115,13 @@ fn is_known_plain(worker: &Thread, descriptor: u64) -> bool {
     }
     let kinds = worker.process.helper.kinds();
     let known = kinds.known();
-    let kind = known.of(descriptor).unwrap_or_else(|| {
-        let kind = if is_plain(worker, descriptor) { Kind::OnDisk } else { Kind::Other };
+    let kind = known.of(descriptor).or_else(|| {
+        // A number that is not open may become anything, and nobody says when.
+        let kind = to_a_writer(worker, descriptor)?;
         kinds.note(known, descriptor, kind);
-        kind
+        Some(kind)
     });
-    kind == Kind::OnDisk
+    kind == Some(Kind::OnDisk)
 }
 
 /// Whether the program itself would be told that it has to wait: by a pipe or a socket. Other files may
