@@ -63,6 +63,8 @@ fn a_program_that_overwrites_its_gates_memory_harms_only_itself() {
 
         assert_ne!(outcome.end, End::Exited(MONITOR_FAILED), "{outcome:?}");
     }
+    let outcome = told(&[], &["--exitless=on"], &[&program.to_string_lossy(), "all"]);
+    assert_ne!(outcome.end, End::Exited(MONITOR_FAILED), "{outcome:?}");
 }
 
 /// Runs `argv` under `km --stats`, itself started by `with`.

@@ -135,9 +135,12 @@ impl Helper {
         self.shared.state().refusal = Some(why);
     }
 
-    /// How many calls the gates have answered that it looks at.
+    /// How many calls the gates have answered that it looks at, since this was asked last. The guest could have
+    /// written any number.
     pub fn answered(&self) -> u64 {
-        self.shared.state().gates.iter().map(|gate| gate.take_answered()).sum()
+        let state = self.shared.state();
+        let answered = state.gates.iter().map(|gate| gate.take_answered());
+        answered.fold(0, u64::saturating_add)
     }
 
     /// What has become of it, in words.

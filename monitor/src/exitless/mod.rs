@@ -189,6 +189,8 @@ fn go_on(thread: &mut Thread, progress: u64) -> Flow {
     let registers = thread.cpu.registers_mut();
     let is_made = registers.rip == before.rip && registers.rax <= rest;
     let further = if is_made { registers.rax } else { 0 };
-    *registers = crate::arch::x86_64::registers::Registers { rax: progress + further, ..before };
+    // The guest could have written any progress.
+    let rax = progress.saturating_add(further);
+    *registers = crate::arch::x86_64::registers::Registers { rax, ..before };
     flow
 }

@@ -31,7 +31,7 @@ pub struct Stats {
     exits: [AtomicU64; REASONS.len()],
     /// By number; the last is for numbers that no call has.
     calls: Vec<OfCall>,
-    /// Answered in gates that are given up.
+    /// Answered in gates, as far as these were asked.
     answered: AtomicU64,
 }
 
@@ -75,16 +75,18 @@ impl Stats {
         add(if is_made { &call.helped } else { &call.declined });
     }
 
-    /// A gate that answered so many is given up.
+    /// A gate that is given up, or asked, has answered so many. That is the guest's word, who can write there.
     pub(super) fn answered(&self, calls: u64) {
-        self.answered.fetch_add(calls, Ordering::Relaxed);
+        let more = |known: u64| Some(known.saturating_add(calls));
+        _ = self.answered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     }
 
     fn of(&self, number: u64) -> &OfCall {
         &self.calls[usize::try_from(number).map_or(CLASSES, |number| number.min(CLASSES))]
     }
 
-    /// All of it, in lines that begin with the process's number.
+    /// All of it, in lines that begin with the process's number. Whoever is asked again, because a program could not
+    /// be executed, tells what came before too.
     pub fn lines(&self, maker: &Helper) -> String {
         let mut text = String::new();
         let start = format!("km: {}: ", std::process::id());
@@ -92,7 +94,8 @@ impl Stats {
             |of: fn(&OfCall) -> &AtomicU64| self.calls.iter().map(|call| read(of(call))).sum();
         let (left, helped, declined): (u64, u64, u64) =
             (sum(|call| &call.left), sum(|call| &call.helped), sum(|call| &call.declined));
-        let answered = read(&self.answered) + maker.answered();
+        self.answered(maker.answered());
+        let answered = read(&self.answered);
         let mut line = |line: String| _ = writeln!(text, "{start}{line}");
         line(format!("calls: {left} left, {helped} helped, {answered} answered in the gate"));
         let exits = self.exits.iter().map(read).zip(REASONS).filter(|(count, _)| *count > 0);
@@ -161,5 +164,9 @@ mod tests {
         assert!(lines[2].starts_with("helper: off: it was asked for"), "{}", lines[2]);
         assert!(lines[3].ends_with("1 left         1 helped         1 declined  read"));
         assert!(lines[5].ends_with("unknown"), "{lines:?}");
+
+        stats.answered(u64::MAX);
+        let again = stats.lines(&Helper::new(Exitless::Off));
+        assert!(again.contains("3 left, 1 helped, 18446744073709551615 answered"), "{again}");
     }
 }

@@ -182,7 +182,7 @@ impl Gate {
         })
     }
 
-    /// How many calls it answered since this was asked last.
+    /// How many calls it answered since this was asked last, as the guest's memory has it.
     pub fn take_answered(&self) -> u64 {
         self.frames.swap(self.pages.posted, posted::ANSWERED, 0)
     }
