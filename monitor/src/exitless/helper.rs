@@ -210,14 +210,19 @@ impl Helper {
     /// Has it look for posted calls, if that may pay.
     pub fn wake(process: &Arc<Process>) {
         let Self { shared, is_forced, .. } = &process.helper;
-        let mut state = shared.state();
-        let is_busy = state.task.is_some() || state.life == Life::Dismissed;
-        let must_stop = shared.stops.load(Ordering::SeqCst) != 0;
-        if is_busy || must_stop || state.off.is_some() {
+        if !process.helper.could_be_woken(&shared.state()) {
             return;
         }
-        let Some(places) = looking::places(*is_forced) else {
+        let places = looking::places(*is_forced);
+        let looks = places.is_some() && process.helper.may_look_for_quota(process);
+        let quota = if looks { quota::processors() } else { None };
+        let mut state = shared.state();
+        if !process.helper.could_be_woken(&state) {
+            return;
+        }
+        let Some(places) = places else {
             state.refusal = Some("one processor is allowed");
+            state.worth.is_impossible(Instant::now());
             return;
         };
         let pays = state.worth.pays(Instant::now(), shared.exit());
@@ -230,8 +235,9 @@ impl Helper {
             shared.bell.notify_all();
             return;
         }
-        // Now and then is often enough: it may be changed, or the process moved.
-        state.worth.quota = quota::processors();
+        if looks {
+            state.worth.quota = quota;
+        }
         state.life = Life::Living;
         state.is_named = false;
         if looking::start(shared) {
@@ -245,6 +251,21 @@ impl Helper {
             state.refusal = Some("no thread could be started");
         }
         keep_signal_for_guest(process);
+    }
+
+    /// Whether nothing speaks against waking it but, maybe, that it does not pay.
+    fn could_be_woken(&self, state: &State) -> bool {
+        let is_busy = state.task.is_some() || state.life == Life::Dismissed;
+        let must_stop = self.shared.stops.load(Ordering::SeqCst) != 0;
+        let is_paused = !self.is_forced && state.worth.is_paused(Instant::now());
+        !(is_busy || must_stop || state.off.is_some() || is_paused)
+    }
+
+    /// Whether a quota can be looked for now, which is often enough each time that a thread is started: it may be
+    /// changed, or the process moved.
+    fn may_look_for_quota(&self, process: &Arc<Process>) -> bool {
+        let shares_descriptors = process.shares_descriptors.load(Ordering::Relaxed);
+        Arc::strong_count(process) == 1 && !shares_descriptors && !self.is_living()
     }
 
     /// A posted call was not taken up in time.

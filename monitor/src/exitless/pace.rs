@@ -84,7 +84,7 @@ pub(super) struct Counts {
 impl Worth {
     /// Whether to wake it, given what an exit costs. What it did since the last time is known now.
     pub(super) fn pays(&mut self, now: Instant, exit: Duration) -> bool {
-        if self.until.is_some_and(|until| now < until) {
+        if self.is_paused(now) {
             return false;
         }
         self.until = None;
@@ -102,6 +102,11 @@ impl Worth {
         self.looked = Duration::ZERO;
         self.counts.wakes += 1;
         true
+    }
+
+    /// Whether it is left alone.
+    pub(super) fn is_paused(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
     }
 
     fn was_barren(&self, now: Instant, exit: Duration) -> bool {
@@ -140,7 +145,7 @@ impl Worth {
         stops
     }
 
-    /// It could not be started: there are too many processes.
+    /// It could not be started: there are too many processes, or there is no processor for it.
     pub(super) fn is_impossible(&mut self, now: Instant) {
         self.is_used = false;
         self.until = Some(now + LONGEST);

@@ -2,37 +2,43 @@
 //!
 //! What the program sees below `/sys/fs/cgroup` may be less than what the host has set, or nothing: then a quota is
 //! noticed only when it is used up (see [`super::pace`]).
+//!
+//! A file that is opened takes the lowest free number for a moment, which another thread of the guest's could rely on,
+//! or put a file of its own at. So this is for those that have no others.
 
-use std::os::fd::OwnedFd;
+use std::{fs::File, io::Read};
+
+use monitor_sys::proc_files;
 
 use rustix::fs::{CWD, Mode, OFlags, fstatfs, openat};
 
 /// `CGROUP_SUPER_MAGIC` and `CGROUP2_SUPER_MAGIC`.
 const CGROUPS: [i64; 2] = [0x27_e0eb, 0x6367_7270];
-/// No file that is read here is longer.
-const LONGEST: usize = 4096;
+/// What is longer is not read.
+const LONGEST: u64 = 64 << 10;
 
 /// The processors that the process may use, as the least of the quotas around it: 0.5 for one half. `None` if there is
 /// no quota to be seen.
 pub(super) fn processors() -> Option<f64> {
-    let groups = read(&open("/proc/self/cgroup")?)?;
+    // Of a true procfs, whatever is at its name.
+    let groups = read(proc_files::open("thread-self/cgroup").ok()?)?;
     least(&groups, |path| {
         let file = open(path)?;
         let is_cgroups = fstatfs(&file).is_ok_and(|status| CGROUPS.contains(&status.f_type));
-        if is_cgroups { read(&file) } else { None }
+        if is_cgroups { read(file) } else { None }
     })
 }
 
 /// A name could be the program's own and lead anywhere: nothing is waited for.
-fn open(path: &str) -> Option<OwnedFd> {
+fn open(path: &str) -> Option<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    openat(CWD, path, flags, Mode::empty()).ok()
+    openat(CWD, path, flags, Mode::empty()).ok().map(File::from)
 }
 
-fn read(file: &OwnedFd) -> Option<String> {
-    let mut bytes = [0; LONGEST];
-    let len = rustix::io::read(file, &mut bytes).ok()?;
-    String::from_utf8(bytes[..len].to_vec()).ok()
+fn read(file: File) -> Option<String> {
+    let mut text = String::new();
+    let len = file.take(LONGEST + 1).read_to_string(&mut text).ok()?;
+    u64::try_from(len).is_ok_and(|len| len <= LONGEST).then_some(text)
 }
 
 /// The same, given the lines of `/proc/self/cgroup` and who reads files.
