@@ -143,7 +143,11 @@ fn why_nobody_makes_the_calls_is_told() {
     for (with, options, why) in [
         (&[][..], &["--exitless=off"][..], "off: it was asked for;"),
         (&["taskset", "-c", "0"], &[], "not used: one processor is allowed;"),
-        (&[], &["--strace", "--exitless=on"], "forced;"),
+        (
+            &[],
+            &["--strace", "--exitless=on"],
+            "not used: each call has to be seen where it is made;",
+        ),
     ] {
         let outcome = told(with, options, &copy);
         let tellers = tellers(&outcome);

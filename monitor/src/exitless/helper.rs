@@ -149,11 +149,12 @@ impl Helper {
         let counts = state.worth.counts;
         let refusal = match (state.off, state.refusal) {
             (Some(why), _) => format!("off: {why}"),
-            (None, _) if self.is_forced => "forced".to_owned(),
-            (None, _) if self.is_dear() => "not used: exits are cheap".to_owned(),
+            (None, Some(why)) if counts.wakes > 0 => format!("used, but at last not: {why}"),
             (None, Some(why)) => format!("not used: {why}"),
-            (None, None) if counts.wakes == 0 => "not used: calls were few".to_owned(),
-            (None, None) => "used".to_owned(),
+            (None, None) if self.is_forced => "forced".to_owned(),
+            (None, None) if counts.wakes > 0 => "used".to_owned(),
+            (None, None) if self.is_dear() => "not used: exits are cheap".to_owned(),
+            (None, None) => "not used: calls were few".to_owned(),
         };
         let Counts { wakes, barren, late, kept } = counts;
         let exit = self.shared.exit().as_secs_f64() * 1e6;

@@ -162,6 +162,11 @@ pub fn settle(thread: &mut Thread, posting: Posting) -> Flow {
         Posting::Taken => gate.await_taken(),
         Posting::Declined => gate.result(),
     };
+    if let (Posting::Taken, Made::Declined(_), Some(stats)) =
+        (posting, &made, &thread.process.stats)
+    {
+        stats.declined_late(thread.cpu.registers().rax);
+    }
     match made {
         Made::Done(result) => {
             thread.cpu.registers_mut().rax = result;

@@ -64,9 +64,16 @@ impl Stats {
             Exit::Interrupted => 8,
         };
         add(&self.exits[reason]);
-        if matches!(exit, Exit::Syscall | Exit::Posted(_)) {
+        // One that was taken is made by the helper yet, or declined.
+        if matches!(exit, Exit::Syscall | Exit::Posted(_)) && *exit != Exit::Posted(Posting::Taken)
+        {
             add(&self.of(number).left);
         }
+    }
+
+    /// A call that was taken, for long, has been declined.
+    pub(super) fn declined_late(&self, number: u64) {
+        add(&self.of(number).left);
     }
 
     /// The helper has made a call, or declined it.
@@ -146,6 +153,7 @@ mod tests {
         stats.left(&Exit::Syscall, number(number::EXECVE));
         stats.left(&Exit::Posted(Posting::Unseen), number(number::READ));
         stats.left(&Exit::Interrupted, number(number::READ));
+        stats.left(&Exit::Posted(Posting::Taken), number(number::READ));
         stats.left(&Exit::Syscall, u64::MAX);
         stats.taken(number(number::READ), true);
         stats.taken(number(number::READ), false);
@@ -159,7 +167,7 @@ mod tests {
         assert_eq!(lines[0], "calls: 3 left, 1 helped, 7 answered in the gate");
         assert_eq!(
             lines[1],
-            "exits: 2 calls that always leave, 1 posted with nobody looking, 1 interruptions"
+            "exits: 2 calls that always leave, 1 posted with nobody looking, 1 taken for long, 1 interruptions"
         );
         assert!(lines[2].starts_with("helper: off: it was asked for"), "{}", lines[2]);
         assert!(lines[3].ends_with("1 left         1 helped         1 declined  read"));
