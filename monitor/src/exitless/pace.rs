@@ -22,6 +22,8 @@ const FRUITFUL: u64 = 50;
 /// Who looks for nothing but calls, and is kept from its processor for so long, takes the time of others: that of its
 /// own program where a quota of processor time is used up, or that of who else wants the processor.
 pub(super) const KEPT: Duration = Duration::from_millis(2);
+/// Once says little, since anything may interrupt it. Twice within so long is what a quota does, or other work.
+const TOGETHER: Duration = Duration::from_secs(1);
 /// For so long after that each wake has to spare more time than it takes.
 const SCARCE: Duration = Duration::from_secs(10);
 /// With a smaller quota a program and its helper cannot both run all the time.
@@ -61,6 +63,8 @@ pub(super) struct Worth {
     is_used: bool,
     pause: Duration,
     until: Option<Instant>,
+    /// When it was kept from its processor last.
+    kept: Option<Instant>,
     /// Until when processor time is scarce.
     scarce: Option<Instant>,
     /// The processors that a quota leaves the process, if there is one.
@@ -124,7 +128,10 @@ impl Worth {
     /// It was kept from its processor.
     pub(super) fn was_kept(&mut self, now: Instant) {
         self.counts.kept += 1;
-        self.scarce = Some(now + SCARCE);
+        let last = self.kept.replace(now);
+        if last.is_some_and(|last| now.duration_since(last) <= TOGETHER) {
+            self.scarce = Some(now + SCARCE);
+        }
     }
 
     /// Whether its program, or another one, had better use of the time it took.
@@ -225,6 +232,7 @@ mod tests {
         assert!(wake(&mut worth, now) && wake(&mut worth, now), "9 calls are enough");
 
         worth.was_kept(now);
+        worth.was_kept(now);
         assert!(!wake(&mut worth, now), "180 µs were spared in 200");
         assert!(wake(&mut worth, now + Duration::from_millis(2)));
         worth.looked(Duration::ZERO, 2);
@@ -232,5 +240,18 @@ mod tests {
         assert!(wake(&mut worth, now + Duration::from_secs(11)), "times have changed");
         worth.quota = Some(0.5);
         assert!(!wake(&mut worth, now + Duration::from_secs(12)), "it is known to be");
+    }
+
+    #[test]
+    fn time_is_scarce_if_it_was_kept_twice_in_a_row() {
+        let (mut worth, now) = (Worth::default(), Instant::now());
+        worth.was_kept(now);
+        assert!(!worth.is_scarce(now), "an interruption");
+        let later = now + Duration::from_millis(1100);
+        worth.was_kept(later);
+        assert!(!worth.is_scarce(later), "another one");
+        worth.was_kept(later + Duration::from_millis(100));
+        assert!(worth.is_scarce(later + Duration::from_secs(10)));
+        assert!(!worth.is_scarce(later + Duration::from_secs(11)));
     }
 }
