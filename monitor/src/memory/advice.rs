@@ -33,11 +33,7 @@ impl AddressSpace {
         let nothing = Protection::default();
         match advice {
             // From now on Linux does what the program says.
-            HUGE_PAGE => {
-                state.streams.forget(span);
-                state.unfit.remove(span);
-            }
-            NO_HUGE_PAGE => {
+            HUGE_PAGE | NO_HUGE_PAGE => {
                 state.streams.forget(span);
                 state.advised.remove(span);
                 state.unfit.insert(span, nothing, Kind::Anonymous);

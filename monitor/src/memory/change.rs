@@ -187,19 +187,20 @@ impl AddressSpace {
         state.promises.check_unsealed(target)?;
         self.forbid_executing(&state, target, protection)?;
         let is_fit = state.unfit.is_free(from);
-        let advised = self.make_one_mapping(&state, from);
+        let advised = self.make_one_mapping(&mut state, from);
         self.memory.remap(from, target, keep)?;
         if keep == 0 {
             state.forget(from);
         }
         state.note(target, protection, kind);
         self.show(target, protection)?;
-        if !is_fit {
-            state.unfit.insert(target, Protection::default(), kind);
-        } else if advised {
+        if advised {
             state.advised.insert(target, Protection::default(), kind);
+        }
+        if is_fit {
+            self.follow_on(&mut state, target, from.len());
         } else {
-            self.follow(&mut state, target);
+            state.unfit.insert(target, Protection::default(), kind);
         }
         Ok(target.start())
     }

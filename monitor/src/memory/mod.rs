@@ -94,10 +94,12 @@ struct State {
     promises: Promises,
     streams: Streams,
     habits: Habits,
-    /// What was advised to get huge pages for the monitor's own reasons.
+    /// What was advised to get huge pages, or not to, for the monitor's own reasons.
     advised: Map,
-    /// What shall not: by `MADV_NOHUGEPAGE`, or as a stack.
+    /// What is the program's to decide: by `MADV_HUGEPAGE` or `MADV_NOHUGEPAGE`, or as a stack.
     unfit: Map,
+    /// Whether Linux gives huge pages to all memory.
+    huge_for_all: bool,
 }
 
 impl AddressSpace {
@@ -116,6 +118,7 @@ impl AddressSpace {
             habits: Habits::default(),
             advised: Map::default(),
             unfit: Map::default(),
+            huge_for_all: streams::are_huge_pages_for_all(),
         };
         let (has_growing, contexts) = (AtomicBool::new(false), Contexts::default());
         Self { memory, machine, state: Mutex::new(state), has_growing, contexts }

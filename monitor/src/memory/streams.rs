@@ -46,6 +46,11 @@ const MISSES_MAX: u32 = 6;
 
 /// `MADV_HUGEPAGE`.
 pub(super) const HUGEPAGE: i32 = 14;
+/// `MADV_NOHUGEPAGE`.
+const NO_HUGEPAGE: i32 = 15;
+
+/// Linux's setting, the chosen word of it in brackets.
+const SETTING: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
 
 /// The mappings that may turn out to be written in order.
 #[derive(Clone, Debug, Default)]
@@ -127,6 +132,11 @@ impl Streams {
     }
 }
 
+/// Whether Linux gives huge pages to all memory, asked for or not. Where that cannot be seen, it is not so.
+pub(super) fn are_huge_pages_for_all() -> bool {
+    std::fs::read_to_string(SETTING).is_ok_and(|setting| setting.contains("[always]"))
+}
+
 impl AddressSpace {
     /// Looks out for writes in order, where that is worth it.
     pub(super) fn follow(&self, state: &mut State, span: GuestSpan) {
@@ -170,11 +180,27 @@ impl AddressSpace {
         }
     }
 
-    /// Advises all of `span` where part of it is, since `mremap(2)` takes only what is one mapping for
-    /// Linux. Says whether it did.
-    pub(super) fn make_one_mapping(&self, state: &State, span: GuestSpan) -> bool {
-        let is_advised = state.advised.within(span).next().is_some();
-        is_advised && state.unfit.is_free(span) && self.memory.advise(span, HUGEPAGE).is_ok()
+    /// Gives all of `span` the same advice where part of it has some, since `mremap(2)` takes only what is
+    /// one mapping for Linux. Says whether it did.
+    ///
+    /// What the mapping grows by has that advice, too, and must come to what it would without any.
+    pub(super) fn make_one_mapping(&self, state: &mut State, span: GuestSpan) -> bool {
+        let advice = if state.huge_for_all { HUGEPAGE } else { NO_HUGEPAGE };
+        let is_ours = state.advised.within(span).next().is_some() && state.unfit.is_free(span);
+        let is_one = is_ours && self.memory.advise(span, advice).is_ok();
+        if is_one {
+            state.advised.insert(span, Protection::default(), Kind::Anonymous);
+        }
+        is_one
+    }
+
+    /// Looks out for writes in order behind what was in a mapping before it grew or moved.
+    pub(super) fn follow_on(&self, state: &mut State, span: GuestSpan, old_len: u64) {
+        let old_end = span.start() + old_len.min(span.len());
+        let last = old_end.next_multiple_of(REGION).saturating_sub(REGION).max(span.start());
+        if let Some(rest) = GuestSpan::new(last, span.end() - last) {
+            self.follow(state, rest);
+        }
     }
 
     fn watch(&self, state: &mut State, region: u64) {

@@ -36,6 +36,18 @@ static void touch(char *at, size_t size, size_t step)
         at[i] = 1;
 }
 
+/* Writes the first bytes of a mapping and makes it longer. */
+static char *grow(char *at, size_t size, size_t to, size_t written)
+{
+    touch(at, written, PAGE);
+    at = mremap(at, size, to, MREMAP_MAYMOVE);
+    if (at == MAP_FAILED) {
+        perror("mremap");
+        exit(1);
+    }
+    return at;
+}
+
 static void returned(void)
 {
     char *all = map(64 * MIB);
@@ -75,6 +87,13 @@ static void sparse(void)
     done("32 MiB written, and a page of each 2 MiB behind them");
     munmap(all, 256 * MIB);
     done("and unmapped");
+    all = grow(map(64 * MIB), 64 * MIB, 256 * MIB, 4 * MIB);
+    touch(all, 256 * MIB, 2 * MIB);
+    done("4 MiB of 64 written, grown to 256, and a page of each 2 MiB");
+    all = grow(all, 256 * MIB, 384 * MIB, 0);
+    touch(all, 384 * MIB, 2 * MIB);
+    done("grown to 384, and a page of each 2 MiB");
+    munmap(all, 384 * MIB);
     for (int i = 0; i < 100; i++) {
         touch(all = map(MIB), MIB, PAGE);
         munmap(all, MIB);
