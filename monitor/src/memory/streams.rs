@@ -29,7 +29,10 @@ use monitor_sys::{
     host_call::to_u64,
 };
 
-use super::{AddressSpace, Protection, State, map::Kind};
+use super::{
+    AddressSpace, Protection, State,
+    map::{Kind, Mapped},
+};
 use crate::arch::x86_64::{exceptions::Access, paging::LARGE_PAGE};
 
 /// A huge page, in bytes.
@@ -93,7 +96,8 @@ impl Streams {
         if let Some((_, below)) = self.ahead.range_mut(..span.start()).next_back() {
             below.end = below.end.min(span.start());
         }
-        let inside = self.ahead.range(span.start()..span.end());
+        // And what would reach into it: advice begins a region before the one that is watched.
+        let inside = self.ahead.range(span.start()..span.end() + REGION);
         for at in inside.map(|(&at, _)| at).collect::<Vec<_>>() {
             self.ahead.remove(&at);
         }
@@ -132,6 +136,16 @@ impl Streams {
     }
 }
 
+impl State {
+    /// Whether all of `span` is data, and the program has not said what pages it wants there.
+    fn may_be_huge(&self, span: GuestSpan) -> bool {
+        let is_data = |mapped: Mapped| {
+            mapped.kind == Kind::Anonymous && mapped.protection == Protection::READ_WRITE
+        };
+        self.map.is_covered(span) && self.map.within(span).all(is_data) && self.unfit.is_free(span)
+    }
+}
+
 /// Whether Linux gives huge pages to all memory, asked for or not. Where that cannot be seen, it is not so.
 pub(super) fn are_huge_pages_for_all() -> bool {
     std::fs::read_to_string(SETTING).is_ok_and(|setting| setting.contains("[always]"))
@@ -140,13 +154,7 @@ pub(super) fn are_huge_pages_for_all() -> bool {
 impl AddressSpace {
     /// Looks out for writes in order, where that is worth it.
     pub(super) fn follow(&self, state: &mut State, span: GuestSpan) {
-        let data = Protection::READ_WRITE;
-        let is_data = state.map.mapped_at(span.start()).is_some_and(|mapped| {
-            mapped.span.end() >= span.end()
-                && mapped.kind == Kind::Anonymous
-                && mapped.protection == data
-        });
-        if span.len() < 2 * REGION || !is_data || !state.unfit.is_free(span) {
+        if span.len() < 2 * REGION || !state.may_be_huge(span) {
             return;
         }
         if let Some(region) = state.streams.begin(span) {
@@ -170,9 +178,13 @@ impl AddressSpace {
             resident.is_ok_and(|pages| to_u64(pages) * PAGE >= REGION / 4 * 3)
         };
         let Some(next) = state.streams.touch(region, in_order, is_filled) else { return };
-        if let Some(huge) = next.huge
-            && self.memory.advise(huge, HUGEPAGE).is_ok()
-        {
+        let is_taken = |huge| state.may_be_huge(huge) && self.memory.advise(huge, HUGEPAGE).is_ok();
+        if !next.huge.is_none_or(is_taken) {
+            // Something else lies there, or the program has said what it wants.
+            next.watch.and_then(|region| state.streams.ahead.remove(&region));
+            return;
+        }
+        if let Some(huge) = next.huge {
             state.advised.insert(huge, Protection::default(), Kind::Anonymous);
         }
         if let Some(region) = next.watch {
@@ -272,6 +284,20 @@ mod tests {
         let touched = streams.touch(watch, true, |_| true);
 
         assert_eq!(touched.map(|next| (next.huge, next.watch)), Some((None, None)));
+    }
+
+    #[test]
+    fn what_changes_below_the_watched_region_gets_no_advice_with_it() {
+        for (changed, ends) in [(9, false), (10, true), (11, true), (12, false)] {
+            let mut streams = Streams::default();
+            let watch = streams.begin(regions(10, 16)).unwrap();
+            assert_eq!(number(watch), 11);
+            streams.forget(regions(changed, 1));
+
+            let touched = streams.touch(watch, true, |_| true);
+
+            assert_eq!(touched.is_none(), ends, "{changed}");
+        }
     }
 
     #[test]

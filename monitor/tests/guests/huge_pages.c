@@ -79,6 +79,15 @@ static int are_for_all(void)
     return strstr(line, "[always]") != NULL;
 }
 
+/* Fills 20 MiB, and then the first 2 anew. KiB of huge pages in these. */
+static long huge_again(char *at)
+{
+    fill(at, 20 * MIB, 13);
+    madvise(at, 2 * MIB, MADV_DONTNEED);
+    fill(at, 2 * MIB, 14);
+    return huge(at, 2 * MIB);
+}
+
 static void moves(void)
 {
     char *at = map(24 * MIB, 0);
@@ -181,6 +190,15 @@ static void refused(void)
     char *to = mremap(at, 16 * MIB, 24 * MIB, MREMAP_MAYMOVE);
     fill(to, 24 * MIB, 10);
     printf("and when it has grown: %ld\n", huge(to, 24 * MIB));
+    /* No mapping of this length has come and gone. */
+    at = map(20 * MIB, 0);
+    madvise(at, 2 * MIB, MADV_NOHUGEPAGE);
+    printf("where it wants none at the beginning: %ld\n", huge_again(at));
+    at = map(20 * MIB, 0);
+    munmap(at, 2 * MIB);
+    mmap(at, 2 * MIB, PROT_READ | PROT_WRITE,
+         MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_FIXED, -1, 0);
+    printf("in a stack before it: %ld\n", are_for_all() ? 0 : huge_again(at));
     at = map(16 * MIB, MAP_STACK);
     fill(at, 16 * MIB, 11);
     printf("in a stack: %ld\n", are_for_all() ? 0 : huge(at, 16 * MIB));
