@@ -22,6 +22,12 @@ const EXPECTED_KIB: u64 = 33 << 10;
 /// What a thread takes of the monitor's own memory, beside its stack.
 const THREAD_KIB: u64 = 48;
 
+/// What a process has.
+const OWN: &str = "/proc/PID/smaps_rollup";
+
+/// Linux's setting, the chosen word of it in brackets.
+const SETTING: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+
 /// The tables that KVM makes of the guest's, system-wide.
 const TABLES: &str = "SecPageTables:";
 
@@ -76,8 +82,7 @@ fn own(arguments: &[&str]) -> Result<[Steps; 2]> {
     let case = program(arguments)?;
     let native = Command::new(guests::c("memory_steps.c", Link::GlibcStatic)?);
     let commands = [with(native, arguments), case.km_command()?];
-    let [native, km] =
-        commands.map(|command| steps(command, "/proc/PID/smaps_rollup", "Anonymous:"));
+    let [native, km] = commands.map(|command| steps(command, OWN, "Anonymous:"));
     Ok([native?, km?])
 }
 
@@ -111,6 +116,20 @@ fn what_is_touched_here_and_there_takes_single_pages() {
         "64 mappings of 1 MiB begun, when 100 had been written" => EXPECTED_KIB,
         _ => NOISE_KIB,
     });
+}
+
+/// Nothing else would tell that writes in order are no longer noticed.
+#[test]
+fn what_is_written_in_order_gets_huge_pages_unless_the_host_has_none() {
+    let setting = fs::read_to_string(SETTING).expect("the kernel knows huge pages");
+    let has_huge = !setting.contains("[never]");
+    let command = program(&["ordered"]).and_then(|case| case.km_command());
+
+    let huge = steps(command.expect("the guest compiles"), OWN, "AnonHugePages:");
+
+    let huge: Vec<_> = huge.expect("it runs").into_iter().map(|(_, kib)| kib).collect();
+    let [begun, written, grown] = huge[..] else { unreachable!("three steps, not {huge:?}") };
+    assert_eq!([begun < written, written < grown], [has_huge; 2], "{huge:?} KiB");
 }
 
 #[test]

@@ -48,6 +48,16 @@ static char *grow(char *at, size_t size, size_t to, size_t written)
     return at;
 }
 
+static void ordered(void)
+{
+    char *all = map(64 * MIB);
+    touch(all, 64 * MIB, PAGE);
+    done("64 MiB written");
+    all = grow(all, 64 * MIB, 128 * MIB, 0);
+    touch(all + 64 * MIB, 64 * MIB, PAGE);
+    done("grown to 128 MiB and written");
+}
+
 static void returned(void)
 {
     char *all = map(64 * MIB);
@@ -141,6 +151,8 @@ int main(int argc, char **argv)
         returned();
     else if (strcmp(argv[1], "sparse") == 0)
         sparse();
+    else if (strcmp(argv[1], "ordered") == 0)
+        ordered();
     else if (strcmp(argv[1], "moving") == 0)
         moving(argc > 2 ? atol(argv[2]) : 1);
     else
