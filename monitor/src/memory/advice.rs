@@ -46,6 +46,11 @@ impl AddressSpace {
         Ok(answer)
     }
 
+    /// The program says on which nodes pages belong, or will.
+    pub fn note_policy(&self) {
+        self.state().has_policy = true;
+    }
+
     /// Whether a page is inaccessible by advice, whatever its protection says.
     pub fn is_guard(&self, address: u64) -> bool {
         self.state().guards.mapped_at(address).is_some()

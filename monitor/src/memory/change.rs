@@ -83,7 +83,7 @@ impl AddressSpace {
         let grows = if kind == Kind::GrowsDown { GROWS_DOWN } else { 0 };
         self.has_growing.fetch_or(grows != 0, Ordering::Relaxed);
         let flags = request.flags & !grows | no_replace | state.promises.flags();
-        let is_apt = flags & (STACK | PRESENT) == 0;
+        let is_apt = flags & (STACK | NO_RESERVE | PRESENT) == 0;
         let is_open = is_apt && matches!(request.place, Place::Hint(_));
         let expected = is_open && state.expect_use(len, kind, request.protection);
         let bring = if expected && len < REGION { POPULATE } else { 0 };
@@ -101,7 +101,7 @@ impl AddressSpace {
         state.note(span, request.protection, kind);
         self.lock_new(&mut state, span, Flags::Applied)?;
         self.show(span, request.protection)?;
-        if flags & STACK != 0 {
+        if flags & (STACK | NO_RESERVE) != 0 {
             state.unfit.insert(span, Protection::default(), kind);
         }
         if is_open {
@@ -293,6 +293,8 @@ const GROWS_DOWN: u64 = 0x100;
 const HUGE_TLB: u64 = 0x4_0000;
 /// `MAP_STACK`.
 const STACK: u64 = 0x2_0000;
+/// `MAP_NORESERVE`: more than the program means to use.
+const NO_RESERVE: u64 = 0x4000;
 /// `MAP_LOCKED` and `MAP_POPULATE`: nothing of the mapping is left for a first touch.
 const PRESENT: u64 = 0x2000 | POPULATE;
 /// `MAP_TYPE`, of which `MAP_PRIVATE` is 2.

@@ -81,7 +81,7 @@ impl Habits {
 impl State {
     /// Whether a new mapping is to be brought in as it is made.
     pub(super) fn expect_use(&mut self, len: u64, kind: Kind, protection: Protection) -> bool {
-        is_eligible(len, kind, protection) && self.habits.expect_use(len)
+        !self.has_policy && is_eligible(len, kind, protection) && self.habits.expect_use(len)
     }
 }
 

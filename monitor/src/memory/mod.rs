@@ -96,8 +96,10 @@ struct State {
     habits: Habits,
     /// What was advised to get huge pages, or not to, for the monitor's own reasons.
     advised: Map,
-    /// What is the program's to decide: by `MADV_HUGEPAGE` or `MADV_NOHUGEPAGE`, or as a stack.
+    /// What is the program's to decide: by `MADV_HUGEPAGE` or `MADV_NOHUGEPAGE`, as a stack, or by `MAP_NORESERVE`.
     unfit: Map,
+    /// Whether it has ever said on which nodes pages belong: it may yet for what it has just mapped.
+    has_policy: bool,
     /// Whether Linux gives huge pages to all memory.
     huge_for_all: bool,
 }
@@ -118,6 +120,7 @@ impl AddressSpace {
             habits: Habits::default(),
             advised: Map::default(),
             unfit: Map::default(),
+            has_policy: false,
             huge_for_all: streams::are_huge_pages_for_all(),
         };
         let (has_growing, contexts) = (AtomicBool::new(false), Contexts::default());

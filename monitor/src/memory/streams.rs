@@ -20,7 +20,8 @@
 //!
 //! Linux decides as always: where its setting is `never`, or the program has switched huge pages off for
 //! the process, the advice does nothing; where the program says `MADV_NOHUGEPAGE` or maps a stack
-//! (`MAP_STACK`), none is given.
+//! (`MAP_STACK`) or without reserve (`MAP_NORESERVE`), none is given, and none once it has said on which
+//! nodes pages belong.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -142,7 +143,10 @@ impl State {
         let is_data = |mapped: Mapped| {
             mapped.kind == Kind::Anonymous && mapped.protection == Protection::READ_WRITE
         };
-        self.map.is_covered(span) && self.map.within(span).all(is_data) && self.unfit.is_free(span)
+        !self.has_policy
+            && self.map.is_covered(span)
+            && self.map.within(span).all(is_data)
+            && self.unfit.is_free(span)
     }
 }
 

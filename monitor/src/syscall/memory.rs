@@ -127,6 +127,16 @@ pub(super) fn mremap(thread: &mut Thread, args: Args) -> Answer {
     thread.process.memory.remap(start, old_len, new_len, moves, to, keep).map(Reply::Value)
 }
 
+pub(super) fn mbind(thread: &mut Thread, args: Args) -> Answer {
+    thread.process.memory.note_policy();
+    super::forward(thread, Forwardable::MBIND, args)
+}
+
+pub(super) fn set_mempolicy(thread: &mut Thread, args: Args) -> Answer {
+    thread.process.memory.note_policy();
+    super::forward(thread, Forwardable::SET_MEMPOLICY, args)
+}
+
 pub(super) fn madvise(thread: &mut Thread, args: Args) -> Answer {
     let [start, len, advice, ..] = args;
     let end = whole_pages(len).and_then(|len| start.checked_add(len));

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -202,6 +203,13 @@ static void refused(void)
     at = map(16 * MIB, MAP_STACK);
     fill(at, 16 * MIB, 11);
     printf("in a stack: %ld\n", are_for_all() ? 0 : huge(at, 16 * MIB));
+    at = map(20 * MIB, MAP_NORESERVE);
+    fill(at, 20 * MIB, 15);
+    printf("without reserve: %ld\n", are_for_all() ? 0 : huge(at, 20 * MIB));
+    at = map(20 * MIB, 0);
+    syscall(SYS_mbind, at, 20 * MIB, 0 /* MPOL_DEFAULT */, NULL, 0, 0);
+    fill(at, 20 * MIB, 16);
+    printf("where it says whose node's pages: %ld\n", are_for_all() ? 0 : huge(at, 20 * MIB));
     printf("switched off: %d\n", prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0));
     at = map(16 * MIB, 0);
     fill(at, 16 * MIB, 12);
