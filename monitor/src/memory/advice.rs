@@ -4,8 +4,10 @@ use monitor_sys::{Errno, guest_memory::GuestSpan};
 
 use super::{AddressSpace, Protection, map::Kind, whole_pages};
 
-const HUGE_PAGE: u32 = 14;
-const NO_HUGE_PAGE: u32 = 15;
+/// `MADV_HUGEPAGE`.
+pub(super) const HUGE_PAGE: u32 = 14;
+/// `MADV_NOHUGEPAGE`.
+pub(super) const NO_HUGE_PAGE: u32 = 15;
 const DONT_FORK: u32 = 10;
 const DO_FORK: u32 = 11;
 const GUARD_INSTALL: u32 = 102;

@@ -312,7 +312,7 @@ fn kind(request: &Request<'_>) -> Kind {
 }
 
 /// `MADV_NORMAL`: does nothing, but answers `ENOMEM` where something is unmapped.
-const ADVICE_NONE: i32 = 0;
+const ADVICE_NONE: u32 = 0;
 
 /// `MAP_FIXED_NOREPLACE`.
 const NO_REPLACE: u64 = 0x10_0000;

@@ -14,11 +14,7 @@ use monitor_sys::{
     host_call::to_u64,
 };
 
-use super::{
-    AddressSpace, Protection, State,
-    map::Kind,
-    streams::{HUGEPAGE, REGION},
-};
+use super::{AddressSpace, Protection, State, advice::HUGE_PAGE, map::Kind, streams::REGION};
 
 /// Shorter ones are touched as quickly as brought in.
 const SHORTEST: u64 = 64 << 10;
@@ -95,7 +91,7 @@ impl AddressSpace {
                 state.habits.leave_alone(span);
             }
             self.follow(state, span);
-        } else if span.len() >= REGION && self.memory.advise(span, HUGEPAGE).is_ok() {
+        } else if span.len() >= REGION && self.memory.advise(span, HUGE_PAGE).is_ok() {
             state.advised.insert(span, Protection::default(), Kind::Anonymous);
         }
     }

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! * If the touch is a write near its beginning, and three quarters of the region before are in memory,
-//!   this and up to 16 more regions are advised to be huge, twice as many each time. The region behind
+//!   this and up to 15 more regions are advised to be huge, twice as many each time. The region behind
 //!   them keeps small pages, so that the next look finds what the program does, and the one after it is
 //!   watched.
 //! * Otherwise a region further on is watched, twice as far each time, and six times at most.
@@ -32,6 +32,7 @@ use monitor_sys::{
 
 use super::{
     AddressSpace, Protection, State,
+    advice::{HUGE_PAGE, NO_HUGE_PAGE},
     map::{Kind, Mapped},
 };
 use crate::arch::x86_64::{exceptions::Access, paging::LARGE_PAGE};
@@ -47,11 +48,6 @@ const STEP_MAX: u64 = 16;
 
 /// How often a touch may be no reason.
 const MISSES_MAX: u32 = 6;
-
-/// `MADV_HUGEPAGE`.
-pub(super) const HUGEPAGE: i32 = 14;
-/// `MADV_NOHUGEPAGE`.
-const NO_HUGEPAGE: i32 = 15;
 
 /// Linux's setting, the chosen word of it in brackets.
 const SETTING: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
@@ -182,7 +178,8 @@ impl AddressSpace {
             resident.is_ok_and(|pages| to_u64(pages) * PAGE >= REGION / 4 * 3)
         };
         let Some(next) = state.streams.touch(region, in_order, is_filled) else { return };
-        let is_taken = |huge| state.may_be_huge(huge) && self.memory.advise(huge, HUGEPAGE).is_ok();
+        let is_taken =
+            |huge| state.may_be_huge(huge) && self.memory.advise(huge, HUGE_PAGE).is_ok();
         if !next.huge.is_none_or(is_taken) {
             // Something else lies there, or the program has said what it wants.
             next.watch.and_then(|region| state.streams.ahead.remove(&region));
@@ -201,7 +198,7 @@ impl AddressSpace {
     ///
     /// What the mapping grows by has that advice, too, and must come to what it would without any.
     pub(super) fn make_one_mapping(&self, state: &mut State, span: GuestSpan) -> bool {
-        let advice = if state.huge_for_all { HUGEPAGE } else { NO_HUGEPAGE };
+        let advice = if state.huge_for_all { HUGE_PAGE } else { NO_HUGE_PAGE };
         let is_ours = state.advised.within(span).next().is_some() && state.unfit.is_free(span);
         let is_one = is_ours && self.memory.advise(span, advice).is_ok();
         if is_one {

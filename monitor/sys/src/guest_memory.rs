@@ -192,10 +192,12 @@ impl GuestMemory {
     }
 
     /// `madvise(2)`, for advice the monitor gives on its own account.
-    pub fn advise(&self, span: GuestSpan, advice: i32) -> Result<(), Errno> {
+    pub fn advise(&self, span: GuestSpan, advice: u32) -> Result<(), Errno> {
         // SAFETY: advice about guest memory can only change guest memory.
-        unsafe { host_call::raw(libc::SYS_madvise, [span.start, span.len, bits(advice), 0, 0, 0]) }
-            .map(|_| ())
+        unsafe {
+            host_call::raw(libc::SYS_madvise, [span.start, span.len, u64::from(advice), 0, 0, 0])
+        }
+        .map(|_| ())
     }
 }
 
