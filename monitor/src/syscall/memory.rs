@@ -3,7 +3,11 @@
 use std::os::fd::BorrowedFd;
 
 use monitor_sys::{
-    Errno, abi::Forwardable, descriptors, forward, guest_memory::PAGE, locking::When,
+    Errno,
+    abi::{Forwardable, number},
+    descriptors, forward,
+    guest_memory::PAGE,
+    locking::When,
 };
 use rustix::fs::fstatfs;
 
@@ -127,14 +131,9 @@ pub(super) fn mremap(thread: &mut Thread, args: Args) -> Answer {
     thread.process.memory.remap(start, old_len, new_len, moves, to, keep).map(Reply::Value)
 }
 
-pub(super) fn mbind(thread: &mut Thread, args: Args) -> Answer {
-    thread.process.memory.note_policy();
-    super::forward(thread, Forwardable::MBIND, args)
-}
-
-pub(super) fn set_mempolicy(thread: &mut Thread, args: Args) -> Answer {
-    thread.process.memory.note_policy();
-    super::forward(thread, Forwardable::SET_MEMPOLICY, args)
+/// Whether a call says on which nodes pages belong.
+pub(super) fn is_policy(number: u64) -> bool {
+    matches!(usize::try_from(number), Ok(number::MBIND | number::SET_MEMPOLICY))
 }
 
 pub(super) fn madvise(thread: &mut Thread, args: Args) -> Answer {

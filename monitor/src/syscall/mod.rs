@@ -116,7 +116,12 @@ fn closes(number: u64) -> bool {
 
 fn by_table(thread: &mut Thread, number: u64, args: Args) -> Answer {
     match table::policy(number) {
-        Some(Policy::Forward(call)) => forward(thread, *call, args),
+        Some(Policy::Forward(call)) => {
+            if memory::is_policy(number) {
+                thread.process.memory.note_policy();
+            }
+            forward(thread, *call, args)
+        }
         Some(Policy::Handle(handler)) => handler(thread, args),
         Some(Policy::Refuse(errno, _)) => Err(*errno),
         None => {

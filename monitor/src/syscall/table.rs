@@ -302,8 +302,8 @@ table! {
     TGKILL => forward;
     UTIMES => forward;
     VSERVER => refuse(Errno::ENOSYS, "not in kernels of today");
-    MBIND => handle(memory::mbind);
-    SET_MEMPOLICY => handle(memory::set_mempolicy);
+    MBIND => forward;
+    SET_MEMPOLICY => forward;
     GET_MEMPOLICY => forward;
     MQ_OPEN => forward;
     MQ_UNLINK => forward;
