@@ -33,9 +33,10 @@ pub(super) fn set(config: &Config, cgroups: &[PathBuf]) -> Result<(), CreateErro
 /// Sets all limits in cgroups of version 1 that krun made, but for the number of processes.
 pub(super) fn set_first(config: &Config, cgroups: &[PathBuf]) -> Result<(), CreateError> {
     demand_controllers(config, cgroups, &[])?;
+    let wanted = of(config)?;
     // systemd has set it already, and a cgroup that was there may have another's.
-    let pids = limits::given(of(config)?.pids.limit).map(|_| -1);
-    limits::change(cgroups, &Limits { pids: Pids { limit: pids }, ..of(config)? })?;
+    let pids = Pids { limit: limits::given(wanted.pids.limit).map(|_| -1) };
+    limits::change(cgroups, &Limits { pids, ..wanted })?;
     let resources = config.spec().linux().as_ref().and_then(|linux| linux.resources().as_ref());
     Ok(resources.map_or(Ok(()), |resources| limits::new_cgroup::set(cgroups, resources))?)
 }
