@@ -25,6 +25,15 @@ static char *map(size_t size, int flags)
     return at;
 }
 
+/* So much that no neighbour becomes one mapping with it, whose huge pages would be counted, too. */
+static char *map_apart(size_t size)
+{
+    char *at = map(size + 2 * PAGE, 0);
+    mprotect(at, PAGE, PROT_NONE);
+    mprotect(at + PAGE + size, PAGE, PROT_NONE);
+    return at + PAGE;
+}
+
 static void fill(char *at, size_t size, uint64_t seed)
 {
     for (size_t i = 0; i < size; i += PAGE)
@@ -211,7 +220,7 @@ static void refused(void)
     fill(at, 20 * MIB, 16);
     printf("where it says whose node's pages: %ld\n", are_for_all() ? 0 : huge(at, 20 * MIB));
     printf("switched off: %d\n", prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0));
-    at = map(16 * MIB, 0);
+    at = map_apart(16 * MIB);
     fill(at, 16 * MIB, 12);
     printf("huge pages then: %ld\n", huge(at, 16 * MIB));
 }
