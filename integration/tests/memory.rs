@@ -121,6 +121,11 @@ fn what_is_touched_here_and_there_takes_single_pages() {
     });
 }
 
+#[test]
+fn what_was_only_read_is_no_reason_for_huge_pages() {
+    assert_like_native(&["read-mostly"], |_| NOISE_KIB);
+}
+
 /// Nothing else would tell that writes in order are no longer noticed.
 #[test]
 fn what_is_written_in_order_gets_huge_pages_unless_the_host_has_none() {

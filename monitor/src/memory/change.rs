@@ -120,7 +120,7 @@ impl AddressSpace {
         let mut state = self.state();
         state.promises.check_unsealed(span)?;
         self.forbid_executing(&state, span, Protection::default())?;
-        self.learn(&mut state, span);
+        state.learn(span);
         self.memory.unmap(span)?;
         state.forget(span);
         Ok(())

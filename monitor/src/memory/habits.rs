@@ -1,7 +1,7 @@
 //! Mappings of one length that come and go: what a program has done with the last tells what it will do
 //! with the next.
 //!
-//! Where one that was left alone was found in memory nearly as a whole when it was unmapped, those that
+//! Where one that was left alone was found written nearly as a whole when it was unmapped, those that
 //! follow are brought in as they are made: with huge pages if they are long enough, else page by page,
 //! which is half as dear as the guest's own touch of each. In between, and ever more rarely, one is left
 //! alone again, as what was brought in tells nothing. So a program that changes its mind pays with a few
@@ -9,17 +9,20 @@
 
 use std::collections::BTreeMap;
 
-use monitor_sys::{
-    guest_memory::{GuestSpan, PAGE},
-    host_call::to_u64,
-};
+use monitor_sys::guest_memory::GuestSpan;
 
-use super::{AddressSpace, Protection, State, advice::HUGE_PAGE, map::Kind, streams::REGION};
+use super::{
+    AddressSpace, Protection, State, advice::HUGE_PAGE, map::Kind, presence::is_filled,
+    streams::REGION,
+};
 
 /// Shorter ones are touched as quickly as brought in.
 const SHORTEST: u64 = 64 << 10;
 /// In longer ones, writes in order are noticed (see [`super::streams`]).
 const LONGEST: u64 = 64 << 20;
+
+/// The eighths of a mapping that make it as good as full.
+const FILLED: u64 = 7;
 
 /// So many lengths are kept in mind.
 const LENGTHS: usize = 16;
@@ -79,6 +82,15 @@ impl State {
     pub(super) fn expect_use(&mut self, len: u64, kind: Kind, protection: Protection) -> bool {
         !self.has_policy && is_eligible(len, kind, protection) && self.habits.expect_use(len)
     }
+
+    /// Learns from what is about to be unmapped.
+    pub(super) fn learn(&mut self, span: GuestSpan) {
+        let is_whole = self.map.mapped_at(span.start()).is_some_and(|mapped| mapped.span == span);
+        if !is_whole {
+            return;
+        }
+        self.habits.learn(span, || is_filled(span, FILLED));
+    }
 }
 
 impl AddressSpace {
@@ -94,18 +106,6 @@ impl AddressSpace {
         } else if span.len() >= REGION && self.memory.advise(span, HUGE_PAGE).is_ok() {
             state.advised.insert(span, Protection::default(), Kind::Anonymous);
         }
-    }
-
-    /// Learns from what is about to be unmapped.
-    pub(super) fn learn(&self, state: &mut State, span: GuestSpan) {
-        let is_whole = state.map.mapped_at(span.start()).is_some_and(|mapped| mapped.span == span);
-        if !is_whole {
-            return;
-        }
-        state.habits.learn(span, || {
-            let pages = self.memory.resident_pages(span);
-            pages.is_ok_and(|pages| to_u64(pages) * PAGE >= span.len() / 8 * 7)
-        });
     }
 }
 

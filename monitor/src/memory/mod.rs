@@ -9,6 +9,7 @@ mod habits;
 pub mod limits;
 mod locking;
 pub mod map;
+mod presence;
 pub mod program_break;
 pub mod stack;
 mod streams;

@@ -6,13 +6,13 @@
 //! first touch of a *watched* region of 2 MiB is a page fault, and then:
 //!
 //! ```text
-//!          most of it is there    watched, touched
+//!        most of it is written    watched, touched
 //!   ┌─────────────────────────┬──────────┬─────────────────────┬─────────┬─────────
 //!   │ region before           │ step regions get huge pages    │ region  │ watched
 //!   └─────────────────────────┴────────────────────────────────┴─────────┴─────────
 //! ```
 //!
-//! * If the touch is a write near its beginning, and three quarters of the region before are in memory,
+//! * If the touch is a write near its beginning, and three quarters of the region before have been written,
 //!   this and up to 15 more regions are advised to be huge, twice as many each time. The region behind
 //!   them keeps small pages, so that the next look finds what the program does, and the one after it is
 //!   watched.
@@ -25,15 +25,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use monitor_sys::{
-    guest_memory::{GuestSpan, PAGE},
-    host_call::to_u64,
-};
+use monitor_sys::guest_memory::GuestSpan;
 
 use super::{
     AddressSpace, Protection, State,
     advice::{HUGE_PAGE, NO_HUGE_PAGE},
     map::{Kind, Mapped},
+    presence::is_filled,
 };
 use crate::arch::x86_64::{exceptions::Access, paging::LARGE_PAGE};
 
@@ -45,6 +43,9 @@ const NEAR: u64 = 256 << 10;
 
 /// The regions that are advised at once.
 const STEP_MAX: u64 = 16;
+
+/// The eighths of a region that make it as good as full.
+const FILLED: u64 = 6;
 
 /// How often a touch may be no reason.
 const MISSES_MAX: u32 = 6;
@@ -172,11 +173,8 @@ impl AddressSpace {
             self.machine.let_through(span);
         }
         let in_order = access == Access::Write && address - region < NEAR;
-        let is_filled = |before| {
-            let span = GuestSpan::new(before, REGION);
-            let resident = span.map_or(Ok(0), |span| self.memory.resident_pages(span));
-            resident.is_ok_and(|pages| to_u64(pages) * PAGE >= REGION / 4 * 3)
-        };
+        let is_filled =
+            |before| GuestSpan::new(before, REGION).is_some_and(|span| is_filled(span, FILLED));
         let Some(next) = state.streams.touch(region, in_order, is_filled) else { return };
         let is_taken =
             |huge| state.may_be_huge(huge) && self.memory.advise(huge, HUGE_PAGE).is_ok();

@@ -181,16 +181,6 @@ impl GuestMemory {
         unsafe { host_call::raw(libc::SYS_shmdt, [span.start, 0, 0, 0, 0, 0]) }.map(|_| ())
     }
 
-    /// How many pages of `span` are in memory: `mincore(2)`.
-    pub fn resident_pages(&self, span: GuestSpan) -> Result<usize, Errno> {
-        let pages = usize::try_from(span.len.div_ceil(PAGE)).expect("x86-64 has 64-bit addresses");
-        let mut states = vec![0_u8; pages];
-        let states_at = host_call::to_u64(states.as_mut_ptr().expose_provenance());
-        // SAFETY: the kernel writes a byte for each page of the span, for which there is room.
-        unsafe { host_call::raw(libc::SYS_mincore, [span.start, span.len, states_at, 0, 0, 0]) }?;
-        Ok(states.iter().filter(|&&state| state & 1 != 0).count())
-    }
-
     /// `madvise(2)`, for advice the monitor gives on its own account.
     pub fn advise(&self, span: GuestSpan, advice: u32) -> Result<(), Errno> {
         // SAFETY: advice about guest memory can only change guest memory.

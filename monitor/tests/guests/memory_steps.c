@@ -113,6 +113,33 @@ static void sparse(void)
     done("64 mappings of 1 MiB begun, when 100 had been written");
 }
 
+static char look(const char *at, size_t size)
+{
+    char all = 0;
+    for (size_t i = 0; i < size; i += PAGE)
+        all |= ((const volatile char *)at)[i];
+    return all;
+}
+
+/* What is read and not written is the one page of zeros, however often. */
+static void read_mostly(void)
+{
+    char *all = map(256 * MIB);
+    for (size_t i = 0; i < 256 * MIB; i += 2 * MIB) {
+        all[i] = 1;
+        look(all + i, 2 * MIB);
+    }
+    done("256 MiB read in order, and a page of each 2 MiB written");
+    munmap(all, 256 * MIB);
+    for (int i = 0; i < 100; i++) {
+        look(all = map(MIB), MIB);
+        munmap(all, MIB);
+    }
+    for (int i = 0; i < 64; i++)
+        map(MIB)[0] = 1;
+    done("64 mappings of 1 MiB begun, when 100 had been read");
+}
+
 static void moving(long times)
 {
     char *base = (char *)(257L << 30);
@@ -151,6 +178,8 @@ int main(int argc, char **argv)
         returned();
     else if (strcmp(argv[1], "sparse") == 0)
         sparse();
+    else if (strcmp(argv[1], "read-mostly") == 0)
+        read_mostly();
     else if (strcmp(argv[1], "ordered") == 0)
         ordered();
     else if (strcmp(argv[1], "moving") == 0)
