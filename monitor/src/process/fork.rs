@@ -71,6 +71,8 @@ fn fork_blocked(thread: &mut Thread, birth: &Birth, snapshot: &Snapshot) -> Resu
         }
         Fork::Child => {
             let kept = awaited.map(Awaited::keep);
+            // Its machine shall close itself before what is left of it is closed.
+            drop(process);
             if let Err(error) = become_child(thread, birth, snapshot, kept) {
                 thread.process.log(&format!("a forked child has no machine: {error}"));
                 process::exit_group(super::MONITOR_FAILED);
