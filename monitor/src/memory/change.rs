@@ -135,6 +135,12 @@ impl AddressSpace {
         if len == 0 {
             return Ok(());
         }
+        let end = whole_pages(len).and_then(|len| start.checked_add(len)).ok_or(Errno::ENOMEM)?;
+        if start < GUEST_END && end > GUEST_END {
+            // Linux changes what is mapped before it finds something that is not.
+            self.protect(start, GUEST_END - start, bits)?;
+            return Err(Errno::ENOMEM);
+        }
         let whole = page_span(start, len).ok_or(Errno::ENOMEM)?;
         let mut state = self.state();
         // Linux goes on up to the first seal.
@@ -278,8 +284,14 @@ impl AddressSpace {
     /// A failed `MAP_FIXED` may have unmapped what was there. Asking costs
     /// nothing: where a page is gone, the next fault finds it unmapped.
     fn forget_if_replaced(&self, state: &mut State, span: GuestSpan, place: Place) {
-        if matches!(place, Place::Fixed(_)) && self.memory.advise(span, ADVICE_NONE).is_err() {
-            state.forget(span);
+        if !matches!(place, Place::Fixed(_)) {
+            return;
+        }
+        // There may have been nothing between the mappings before.
+        let parts = state.map.within(span).map(|mapped| mapped.span).collect::<Vec<_>>();
+        for part in parts.into_iter().filter(|&part| self.memory.advise(part, ADVICE_NONE).is_err())
+        {
+            state.forget(part);
         }
     }
 }

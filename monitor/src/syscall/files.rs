@@ -43,6 +43,9 @@ const WRITING: u64 = 0o1003;
 const NO_FOLLOW: u64 = 0o40_0000;
 /// `AT_SYMLINK_NOFOLLOW`.
 const AT_SYMLINK_NOFOLLOW: u64 = 0x100;
+/// `F_GETFD`.
+const F_GETFD: u64 = 1;
+
 /// `PATH_MAX`.
 const PATH_MAX: usize = 4096;
 
@@ -63,7 +66,10 @@ pub(super) fn openat2(thread: &mut Thread, args: Args) -> Answer {
 }
 
 fn open_path(thread: &mut Thread, number: usize, args: Args, at: usize) -> Answer {
-    let mut path = copy_path(thread, args[at])?;
+    let mut path = match copy_path(thread, args[at]) {
+        Ok(path) => path,
+        Err(reason) => return reply(files::without_path(number, args, reason)?),
+    };
     let memory = thread.process.memory.guest_memory();
     let flags = open_flags(number, args);
     if flags & NO_FOLLOW == 0 && !path.is_empty() {
@@ -224,7 +230,10 @@ pub(super) fn readlinkat(thread: &mut Thread, args: Args) -> Answer {
 /// The kernel's name of the guest's program is as true as that of any other:
 /// with ` (deleted)` behind it if it is.
 fn read_link(thread: &mut Thread, call: Forwardable, args: Args, at: usize) -> Answer {
-    let path = copy_path(thread, args[at])?;
+    let path = match copy_path(thread, args[at]) {
+        Ok(path) => path,
+        Err(reason) => return reply(files::without_path(call.call().number, args, reason)?),
+    };
     match look(thread, args, at, &path)? {
         Leads::Hidden => Err(Errno::ENOENT),
         Leads::Program(program) => reply(files::with_path(call, args, &program)?),
@@ -284,8 +293,12 @@ pub(crate) fn about_descriptor(args: Args) -> Answer {
 }
 
 pub(super) fn fcntl(thread: &mut Thread, args: Args) -> Answer {
-    let call = variants::fcntl(args[1]).ok_or(Errno::EINVAL)?;
-    super::forward(thread, call, args)
+    if let Some(call) = variants::fcntl(args[1]) {
+        return super::forward(thread, call, args);
+    }
+    // Linux looks at the descriptor before it looks at the command: as it does for one that nobody knows.
+    let call = variants::fcntl(F_GETFD).ok_or(Errno::EINVAL)?;
+    super::forward(thread, call, [args[0], u64::MAX, 0, 0, 0, 0])
 }
 
 /// An unknown request is refused as by a file that does not know it.
@@ -295,8 +308,10 @@ pub(super) fn ioctl(thread: &mut Thread, args: Args) -> Answer {
         let memory = thread.process.memory.guest_memory();
         return reply(nested::interface_addresses(memory, args[0], args[2])?);
     }
-    let call = variants::ioctl(args[1]).ok_or(Errno::ENOTTY)?;
-    super::forward(thread, call, args)
+    match variants::ioctl(args[1]) {
+        Some(call) => super::forward(thread, call, args),
+        None => Err(forward::check_open(args[0]).err().unwrap_or(Errno::ENOTTY)),
+    }
 }
 
 pub(super) fn close_range(thread: &mut Thread, args: Args) -> Answer {

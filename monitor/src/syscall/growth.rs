@@ -44,7 +44,9 @@ pub(super) fn reach(memory: &AddressSpace, number: u64, args: Args) {
         return;
     };
     // A register that a call does not read as a pointer can hold anything.
-    let is_pointer = |kind: &Arg| !matches!(kind, Arg::Int | Arg::Hex | Arg::Fd | Arg::Span(_));
+    let is_pointer = |kind: &Arg| {
+        !matches!(kind, Arg::Int | Arg::Word | Arg::Most | Arg::Hex | Arg::Fd | Arg::Span(_))
+    };
     for (address, _) in args.into_iter().zip(call.args).filter(|(_, kind)| is_pointer(kind)) {
         memory.reach(address);
     }

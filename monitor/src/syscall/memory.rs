@@ -58,6 +58,10 @@ pub(super) fn mmap(thread: &mut Thread, args: Args) -> Answer {
         _ => Place::Hint(address),
     };
     let file = if flags & MAP_ANONYMOUS == 0 { Some(borrow(thread, descriptor)?) } else { None };
+    if file.is_some() && len == 0 {
+        // Linux looks at the descriptor first.
+        forward::check_open(descriptor)?;
+    }
     let alignment = file.map_or_else(|| alignment(flags), alignment_of);
     let request = Request {
         place,
@@ -123,8 +127,12 @@ pub(super) fn mremap(thread: &mut Thread, args: Args) -> Answer {
     if flags & !known != 0 || (!moves && (fixed || keep != 0)) || !start.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
-    let end = to.checked_add(new_len).filter(|&end| end <= TASK_SIZE);
-    if (fixed || keep != 0) && (!to.is_multiple_of(PAGE) || end.is_none()) {
+    let lens = [old_len, new_len].map(whole_pages);
+    let [old, Some(new @ 1..=TASK_SIZE)] = lens else { return Err(Errno::EINVAL) };
+    let end = to.checked_add(new).filter(|&end| end <= TASK_SIZE);
+    let overlaps = old.and_then(|old| start.checked_add(old)).is_none_or(|old_end| to < old_end)
+        && end.is_some_and(|end| start < end);
+    if (fixed || keep != 0) && (!to.is_multiple_of(PAGE) || end.is_none() || overlaps) {
         return Err(Errno::EINVAL);
     }
     let to = fixed.then_some(to);

@@ -7,23 +7,25 @@ use super::{Answer, Args, reply};
 use crate::thread::Thread;
 
 pub(super) fn rt_sigsuspend(thread: &mut Thread, args: Args) -> Answer {
-    let mask = guest_copy::read(args[0])?;
-    waiting(thread, Some(mask), |thread| super::forward(thread, Forwardable::RT_SIGSUSPEND, args))
+    waiting(thread, mask_of(args[0]), |thread| {
+        super::forward(thread, Forwardable::RT_SIGSUSPEND, args)
+    })
 }
 
 pub(super) fn ppoll(thread: &mut Thread, args: Args) -> Answer {
-    let mask = mask_at(args[3])?;
-    waiting(thread, mask, |thread| super::forward(thread, Forwardable::PPOLL, args))
+    waiting(thread, mask_of(args[3]), |thread| super::forward(thread, Forwardable::PPOLL, args))
 }
 
 pub(super) fn epoll_pwait(thread: &mut Thread, args: Args) -> Answer {
-    let mask = mask_at(args[4])?;
-    waiting(thread, mask, |thread| super::forward(thread, Forwardable::EPOLL_PWAIT, args))
+    waiting(thread, mask_of(args[4]), |thread| {
+        super::forward(thread, Forwardable::EPOLL_PWAIT, args)
+    })
 }
 
 pub(super) fn epoll_pwait2(thread: &mut Thread, args: Args) -> Answer {
-    let mask = mask_at(args[4])?;
-    waiting(thread, mask, |thread| super::forward(thread, Forwardable::EPOLL_PWAIT2, args))
+    waiting(thread, mask_of(args[4]), |thread| {
+        super::forward(thread, Forwardable::EPOLL_PWAIT2, args)
+    })
 }
 
 pub(super) fn pselect6(thread: &mut Thread, args: Args) -> Answer {
@@ -47,6 +49,11 @@ pub(super) fn masked_at(address: u64) -> Result<Option<u64>, Errno> {
 
 fn mask_at(address: u64) -> Result<Option<u64>, Errno> {
     if address == 0 { Ok(None) } else { guest_copy::read(address).map(Some) }
+}
+
+/// The same where the host says what is wrong with the address.
+fn mask_of(address: u64) -> Option<u64> {
+    mask_at(address).ok().flatten()
 }
 
 /// Makes the call; if a signal ended it, its handler runs with `mask`. One that came

@@ -11,6 +11,7 @@ use crate::{
 };
 
 const PR_GET_DUMPABLE: u32 = 3;
+const PR_GET_TID_ADDRESS: u32 = 40;
 const PR_SET_DUMPABLE: u32 = 4;
 const PR_GET_SECCOMP: u32 = 21;
 const PR_SET_SECCOMP: u32 = 22;
@@ -41,6 +42,7 @@ pub(super) fn prctl(thread: &mut Thread, args: Args) -> Answer {
             process.dumpable.store(args[1], Ordering::Relaxed);
             Ok(Reply::Value(0))
         }
+        PR_GET_TID_ADDRESS => tell(args[1], thread.clear_at_exit),
         PR_GET_SECCOMP => Ok(Reply::Value(filtering::mode(thread))),
         PR_SET_SECCOMP => filtering::set_mode(thread, args[1], args[2]),
         PR_SET_SYSCALL_USER_DISPATCH => dispatch::set(thread, args),

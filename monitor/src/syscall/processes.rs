@@ -25,9 +25,9 @@ pub(super) fn process_vm_writev(thread: &mut Thread, args: Args) -> Answer {
 }
 
 fn copy_within(thread: &Thread, number: usize, args: Args) -> Answer {
-    own_only(args[0])?;
+    let whose = own_only(args[0]).map(|()| process::thread_id());
     let memory = thread.process.memory.guest_memory();
-    reply(nested::copy_within(memory, number, process::thread_id(), args)?)
+    reply(nested::copy_within(memory, number, whose, args)?)
 }
 
 /// Process 0 is the caller.

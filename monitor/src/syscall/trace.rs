@@ -51,7 +51,7 @@ pub fn describe(number: u64, args: Args, answer: Answer) -> String {
 fn argument(kind: Arg, at: usize, args: Args, answer: Answer) -> String {
     let value = args[at];
     match kind {
-        Arg::Int => signed(value),
+        Arg::Int | Arg::Word | Arg::Most => signed(value),
         Arg::Fd => descriptor(value),
         Arg::Str => string(value),
         Arg::In(count) => buffer(value, args[count]),

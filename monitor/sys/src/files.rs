@@ -97,7 +97,9 @@ pub fn open(
     }
     let wish = Wish::read(number, args, path)?;
     let leads_nowhere = wish.flags & (PATH_ONLY | TEMPORARY) != 0;
-    if leads_nowhere || wish.flags & (CREATE | EXCLUSIVE) == CREATE | EXCLUSIVE {
+    // What creates and wants a directory is refused since Linux 6.4, and opens what is none before.
+    let is_new = wish.flags & CREATE != 0 && wish.flags & (EXCLUSIVE | DIRECTORY) != 0;
+    if leads_nowhere || is_new {
         let opened = examine(wish.open(0))?;
         if caution == Caution::NotWaiting && opened.on_proc.is_some() {
             discard(memory, &opened);
@@ -279,17 +281,25 @@ impl Wish {
 pub fn with_path(call: Forwardable, args: [u64; 6], path: &Path) -> Result<Outcome, Errno> {
     let row = call.call();
     let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::ENOENT)?;
-    let mut host = args;
-    let first = row.args.iter().position(|kind| *kind == Arg::Str);
-    for (at, kind) in row.args.iter().enumerate() {
-        if Some(at) == first {
-            host[at] = to_u64(path.as_ptr().addr());
-        } else {
-            forward::check(*kind, at, &args)?;
-        }
-    }
+    let first = row.args.iter().position(|kind| *kind == Arg::Str).ok_or(Errno::EFAULT)?;
+    let (mut host, _vector) = forward::for_host(row.args, args, Some(first))?;
+    host[first] = to_u64(path.as_ptr().addr());
     // SAFETY: the first string is ours and lives until the call returns; the other
-    // arguments were checked against the row, as in `forward`.
+    // arguments are what the row allows, as in `forward`.
+    Ok(unsafe { host_call::interruptible(row.number, &host) })
+}
+
+/// What the host says of a call whose first string could not be copied, for this reason: the string may not be
+/// the first of its faults.
+pub fn without_path(number: usize, args: [u64; 6], reason: Errno) -> Result<Outcome, Errno> {
+    let row = u64::try_from(number).ok().and_then(lookup).ok_or(reason)?;
+    let first = row.args.iter().position(|kind| *kind == Arg::Str).ok_or(reason)?;
+    let (mut host, _vector) = forward::for_host(row.args, args, Some(first))?;
+    let too_long = [b'x'; libc::PATH_MAX as usize + 1];
+    let is_long = reason == Errno::ENAMETOOLONG;
+    host[first] = if is_long { to_u64(too_long.as_ptr().addr()) } else { forward::stand_in(0) };
+    // SAFETY: there is nothing at the string's address, or bytes of ours, of which
+    // the kernel reads `PATH_MAX`; the other arguments are what the row allows.
     Ok(unsafe { host_call::interruptible(row.number, &host) })
 }
 

@@ -3,9 +3,11 @@
 //!
 //! Guest addresses are host addresses, so there is nothing to translate: a
 //! pointer is good if all it names lies below the end of guest memory. Null and
-//! unmapped addresses pass, and get the kernel's own `EFAULT`. Vectors of
-//! pointers are copied first, and the copy is checked and passed on, since the
-//! guest could change the original in between.
+//! unmapped addresses pass, and get the kernel's own `EFAULT`. In place of a
+//! pointer that is not good the kernel is given one at which nobody has anything:
+//! so it is the kernel that says which of a call's faults counts, as for every
+//! program. Vectors of pointers are copied first, and the copy is checked and
+//! passed on, since the guest could change the original in between.
 
 use nix::errno::Errno;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -19,6 +21,15 @@ use crate::{
 
 /// The end of a program's addresses on Linux.
 const TASK_SIZE: u64 = (1 << 47) - PAGE;
+
+/// What the kernel reads or writes at once, at most: `INT_MAX`, or `MAX_RW_COUNT`, which is less.
+const MOST: u64 = 0x7fff_ffff;
+
+/// An address that no program can have.
+const NOWHERE: u64 = 1 << 63;
+
+/// A descriptor that no process can have, as [`RLIMIT_NOFILE`](libc::RLIMIT_NOFILE) is less.
+pub(crate) const NO_DESCRIPTOR: i32 = i32::MAX;
 
 /// `UIO_MAXIOV`: the most elements a vector may have.
 const VECTOR_MAX: u64 = 1024;
@@ -35,56 +46,74 @@ pub struct IoVec {
 
 /// Makes `call` on the host for the guest.
 ///
-/// An error means that the call was not made: an argument is not the guest's to
-/// use. The memory is a token: with it, nothing of ours lies below its end.
-pub fn forward(memory: &GuestMemory, call: Forwardable, args: [u64; 6]) -> Result<Outcome, Errno> {
-    let result = check_and_make(memory, call, args);
-    if result.is_err() && call.call().args.first() == Some(&Arg::Fd) {
-        // Linux looks at the descriptor before it looks at a pointer.
-        check_open(args[0])?;
-    }
-    result
-}
-
-fn check_and_make(
-    _memory: &GuestMemory,
-    call: Forwardable,
-    args: [u64; 6],
-) -> Result<Outcome, Errno> {
+/// The memory is a token: with it, nothing of ours lies below its end.
+pub fn forward(_memory: &GuestMemory, call: Forwardable, args: [u64; 6]) -> Result<Outcome, Errno> {
     let row = call.call();
-    let mut host = args;
-    let mut vector = Vec::new();
-    for (at, kind) in row.args.iter().enumerate() {
-        if let Arg::IovIn(count) | Arg::IovOut(count) = *kind {
-            vector = copy_vector(args[at], args[count])?;
-            if !vector.is_empty() {
-                host[at] = to_u64(vector.as_ptr().addr());
-            }
-        } else {
-            check(*kind, at, &args)?;
-        }
-    }
+    let (host, vector) = for_host(row.args, args, None)?;
     // SAFETY: every pointer the call follows is declared in its row (that is what
-    // `Forwardable` claims), and was found above to name guest memory, where
-    // nothing of Rust's lies, or is the checked copy of a vector, which lives
-    // until this function returns. The row also claims that the kernel has
+    // `Forwardable` claims), and names guest memory now, where nothing of Rust's
+    // lies, or nothing that is mapped, or is the checked copy of a vector, which
+    // lives until this function returns. The row also claims that the kernel has
     // forgotten the pointers by then, and that no number disturbs the monitor.
     let outcome = unsafe { host_call::interruptible(row.number, &host) };
     drop(vector);
     Ok(outcome)
 }
 
+/// The arguments that the host gets in place of a guest's, and the copy of a vector that one of
+/// them may point to. The argument `ours`, if there is one, is the caller's affair.
+///
+/// `EFAULT` for a pointer that the row does not explain.
+pub(crate) fn for_host(
+    kinds: &[Arg],
+    args: [u64; 6],
+    ours: Option<usize>,
+) -> Result<([u64; 6], Vec<IoVec>), Errno> {
+    let mut host = args;
+    let mut vector = Vec::new();
+    for (at, kind) in kinds.iter().enumerate().filter(|&(at, _)| Some(at) != ours) {
+        let count = |k: usize| match kinds.get(k) {
+            Some(Arg::Word) => args[k] & 0xffff_ffff,
+            Some(Arg::Most) => args[k].min(MOST),
+            _ => args[k],
+        };
+        let length = match *kind {
+            Arg::Int | Arg::Word | Arg::Most | Arg::Hex => continue,
+            Arg::Fd => {
+                host[at] = check_descriptor(args[at])
+                    .map_or(u64::from(NO_DESCRIPTOR.unsigned_abs()), |()| args[at]);
+                continue;
+            }
+            Arg::Span(k) => {
+                [host[at], host[k]] = own_span(args[at], args[k]);
+                continue;
+            }
+            Arg::IovIn(k) | Arg::IovOut(k) => {
+                vector = own_elements(args[at], args[k]).unwrap_or_default();
+                let copy = to_u64(vector.as_ptr().addr());
+                host[at] = if vector.is_empty() { stand_in(args[at]) } else { copy };
+                continue;
+            }
+            Arg::Str => 1,
+            Arg::Struct(bytes) => bytes,
+            Arg::In(k) | Arg::Out(k) => count(k),
+            Arg::Array(k, size) => truncate_to_int(args[k]).saturating_mul(size),
+            Arg::Bits(k) => truncate_to_int(args[k]).div_ceil(64).saturating_mul(8),
+            Arg::Opaque => return Err(Errno::EFAULT),
+        };
+        host[at] = own_or_nowhere(args[at], length);
+    }
+    Ok((host, vector))
+}
+
 /// `pselect6(2)`, whose last argument points to a pointer to a mask.
 pub fn pselect(_memory: &GuestMemory, args: [u64; 6], mask: Option<u64>) -> Result<Outcome, Errno> {
     const SETS: [Arg; 5] = [Arg::Int, Arg::Bits(0), Arg::Bits(0), Arg::Bits(0), Arg::Struct(16)];
-    for (at, kind) in SETS.into_iter().enumerate() {
-        check(kind, at, &args)?;
-    }
+    let (mut host, _) = for_host(&SETS, args, None)?;
     let mask_at = mask.as_ref().map_or(0, |mask| to_u64((&raw const *mask).addr()));
     let masked = [mask_at, 8];
-    let mut host = args;
     host[5] = to_u64(masked.as_ptr().addr());
-    // SAFETY: the sets and the time were checked to be the guest's; the mask and
+    // SAFETY: the sets and the time are the guest's, or nobody's; the mask and
     // what points to it live on this stack until the call returns.
     Ok(unsafe { host_call::interruptible(crate::abi::number::PSELECT6, &host) })
 }
@@ -106,21 +135,6 @@ pub fn close_range(first: u32, last: u32, flags: u64) -> Result<u64, Errno> {
     if from <= last { close(from, last) } else { Ok(0) }
 }
 
-/// Checks one argument that is not a vector.
-pub(crate) fn check(kind: Arg, at: usize, args: &[u64; 6]) -> Result<(), Errno> {
-    let length = match kind {
-        Arg::Int | Arg::Hex => return Ok(()),
-        Arg::Fd => return check_descriptor(args[at]),
-        Arg::Str => 1,
-        Arg::Struct(bytes) => bytes,
-        Arg::In(count) | Arg::Out(count) | Arg::Span(count) => args[count],
-        Arg::Array(count, size) => truncate_to_int(args[count]).saturating_mul(size),
-        Arg::Bits(count) => truncate_to_int(args[count]).div_ceil(64).saturating_mul(8),
-        Arg::IovIn(_) | Arg::IovOut(_) | Arg::Opaque => return Err(Errno::EFAULT),
-    };
-    check_pointer(args[at], length)
-}
-
 /// A descriptor of the monitor's is not open as far as the guest can tell.
 pub fn check_descriptor(argument: u64) -> Result<(), Errno> {
     // The kernel takes descriptors as 32-bit numbers and ignores the rest.
@@ -128,8 +142,8 @@ pub fn check_descriptor(argument: u64) -> Result<(), Errno> {
     if descriptors::is_ours(low.cast_signed()) { Err(Errno::EBADF) } else { Ok(()) }
 }
 
-/// `EBADF` if a descriptor is not open, or not the guest's; `AT_FDCWD` is.
-pub(crate) fn check_open(argument: u64) -> Result<(), Errno> {
+/// `EBADF` if a descriptor is not open, or not the guest's; for calls that take it, `AT_FDCWD` is.
+pub fn check_open(argument: u64) -> Result<(), Errno> {
     check_descriptor(argument)?;
     let low = u32::try_from(argument & 0xffff_ffff).expect("masked to 32 bits").cast_signed();
     // SAFETY: `F_GETFD` takes no pointer and changes nothing.
@@ -156,6 +170,42 @@ pub(crate) fn own_or_unmapped(address: u64, length: u64) -> Result<u64, Errno> {
     }
     let end = address.checked_add(length).filter(|&end| end <= TASK_SIZE);
     end.map(|_| address % PAGE).ok_or(Errno::EFAULT)
+}
+
+/// The same where the host says what is wrong with a bad one.
+pub(crate) fn own_or_nowhere(address: u64, length: u64) -> u64 {
+    if check_pointer(address, length).is_ok() {
+        return address;
+    }
+    let is_a_programs = address.checked_add(length).is_some_and(|end| end <= TASK_SIZE);
+    // The host reads and writes what is short without seeing first that it is not mapped.
+    if is_a_programs && length <= PAGE { address % PAGE } else { stand_in(address) }
+}
+
+/// An address that no program can have, aligned as this one is.
+pub(crate) fn stand_in(address: u64) -> u64 {
+    NOWHERE + address % PAGE
+}
+
+/// A range of the guest's addresses for a call that acts on what is mapped there, or one in which nothing is,
+/// as long as it can be without beginning anew at zero.
+fn own_span(address: u64, length: u64) -> [u64; 2] {
+    if check_pointer(address, length).is_ok() {
+        return [address, length];
+    }
+    let overflows = address.checked_add(length).is_none();
+    [stand_in(address), if overflows { length } else { length.min(TASK_SIZE) }]
+}
+
+/// A copy of a guest's vector with such addresses in it. `None` where the kernel would not get as far.
+pub(crate) fn own_elements(address: u64, count: u64) -> Option<Vec<IoVec>> {
+    let count = usize::try_from(count).ok().filter(|_| count <= VECTOR_MAX)?;
+    let mut vector = guest_copy::read_array::<IoVec>(address, count).ok()?;
+    for element in &mut vector {
+        element.base =
+            own_or_unmapped(element.base, element.len).unwrap_or_else(|_| stand_in(element.base));
+    }
+    Some(vector)
 }
 
 /// Copies a guest's vector and checks each of its elements.
@@ -185,13 +235,11 @@ fn truncate_to_int(argument: u64) -> u64 {
 mod tests {
     use std::{fs::File, os::fd::AsRawFd};
 
-    use nix::errno::Errno;
-
-    use super::forward;
+    use super::{NO_DESCRIPTOR, NOWHERE, for_host, forward};
     use crate::{
         abi::{Arg, CALLS, Forwardable},
         descriptors,
-        guest_memory::{GUEST_END, GuestMemory},
+        guest_memory::{GUEST_END, GuestMemory, PAGE},
         host_call::Outcome,
     };
 
@@ -203,37 +251,47 @@ mod tests {
     }
 
     #[test]
-    fn a_pointer_that_leaves_guest_memory_is_efault_for_every_call() {
-        let memory = GuestMemory::claim().unwrap();
+    fn no_pointer_that_leaves_guest_memory_reaches_the_host() {
         for call in CALLS.iter().filter(|call| call.forwardable) {
-            let pointers = call.args.iter().enumerate();
-            let pointers =
-                pointers.filter(|(_, kind)| !matches!(kind, Arg::Int | Arg::Hex | Arg::Fd));
-            for (at, _) in pointers {
-                for outside in [GUEST_END, 1 << 46, 0x5555_5555_0000, u64::MAX - 4] {
-                    let got = forward(&memory, Forwardable(call), args_with(at, outside));
+            let is_pointer =
+                |kind: &Arg| !matches!(kind, Arg::Int | Arg::Word | Arg::Most | Arg::Hex | Arg::Fd);
+            for (at, _) in call.args.iter().enumerate().filter(|(_, kind)| is_pointer(kind)) {
+                for outside in [GUEST_END, GUEST_END - 1, 1 << 46, 0x5555_5555_0001, u64::MAX - 4] {
+                    let mut args = args_with(at, outside);
+                    for length in args.iter_mut().filter(|length| **length == 16) {
+                        *length = 64;
+                    }
 
-                    assert_eq!(got, Err(Errno::EFAULT), "{} argument {at}", call.name);
+                    let (host, _) = for_host(call.args, args, None).unwrap();
+
+                    let is_harmless = host[at] < 2 * PAGE || host[at].wrapping_sub(NOWHERE) < PAGE;
+                    // The last byte may be a string's.
+                    let is_own = call.args[at] == Arg::Str || call.args[at] == Arg::Struct(1);
+                    let is_own = is_own && outside == GUEST_END - 1;
+                    assert!(is_harmless || is_own, "{} argument {at}: {:#x}", call.name, host[at]);
+                    assert_eq!(host[at] % 16, outside % 16, "{} is aligned as before", call.name);
                 }
             }
         }
     }
 
     #[test]
-    fn the_monitors_descriptors_are_ebadf_for_every_call() {
-        let memory = GuestMemory::claim().unwrap();
+    fn no_descriptor_of_the_monitors_reaches_the_host() {
         let hidden = descriptors::hide(File::open("/dev/null").unwrap()).unwrap();
         let number = u64::try_from(hidden.as_raw_fd()).unwrap();
+        let nobodys = u64::from(NO_DESCRIPTOR.unsigned_abs());
         for call in CALLS.iter().filter(|call| call.forwardable) {
             for (at, _) in call.args.iter().enumerate().filter(|(_, kind)| **kind == Arg::Fd) {
-                let mut args = args_with(at, number | 0xff_0000_0000);
-                args.iter_mut().skip(at + 1).for_each(|argument| *argument = 0);
+                let args = args_with(at, number | 0xff_0000_0000);
 
-                let got = forward(&memory, Forwardable(call), args);
+                let (host, _) = for_host(call.args, args, None).unwrap();
 
-                assert_eq!(got, Err(Errno::EBADF), "{} argument {at}", call.name);
+                assert_eq!(host[at], nobodys, "{} argument {at}", call.name);
             }
         }
+        let memory = GuestMemory::claim().unwrap();
+        let closed = forward(&memory, Forwardable::FSYNC, [number, 0, 0, 0, 0, 0]);
+        assert_eq!(closed, Ok(Outcome::Returned(-i64::from(libc::EBADF))));
     }
 
     #[test]

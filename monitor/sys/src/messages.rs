@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::{
     abi::number,
-    forward::{IoVec, check_descriptor, check_pointer, copy_vector},
+    forward::{IoVec, NO_DESCRIPTOR, check_descriptor, own_elements, own_or_nowhere, stand_in},
     guest_copy,
     guest_memory::GuestMemory,
     host_call::{self, Outcome, to_u64},
@@ -52,17 +52,24 @@ pub fn send(
     flags: u64,
 ) -> Result<Outcome, Errno> {
     check_descriptor(socket)?;
-    let mut message = check(guest_copy::read(address)?)?;
-    let control = copy_control(&message.header)?;
-    if !control.is_empty() {
-        message.header.control = to_u64(control.as_ptr().addr());
+    let Ok(header) = guest_copy::read(address) else {
+        return Ok(without_header(number::SENDMSG, socket, flags));
+    };
+    let mut message = check(header);
+    match copy_control(&message.header) {
+        Ok(control) if control.is_empty() => {}
+        Ok(control) => {
+            message.header.control = to_u64(control.as_ptr().addr());
+            message.control = control;
+        }
+        // The host says so, once it has looked at all that comes before.
+        Err(_) => message.header.control = stand_in(message.header.control),
     }
-    message.control = control;
     let header = to_u64((&raw const message.header).addr());
     let args = [socket, header, flags, 0, 0, 0];
-    // SAFETY: the header is our copy. Its name is guest memory of at most 4 GiB,
-    // its vector and control data are copies that live in `message`, and the
-    // vector's elements were found to lie in guest memory.
+    // SAFETY: the header is our copy. Its name is guest memory of at most 4 GiB, or
+    // nobody's; its vector and control data are copies that live in `message`, or
+    // nobody's, and so are the vector's elements, or they lie in guest memory.
     Ok(unsafe { host_call::interruptible(number::SENDMSG, &args) })
 }
 
@@ -74,13 +81,16 @@ pub fn receive(
     flags: u64,
 ) -> Result<Outcome, Errno> {
     check_descriptor(socket)?;
-    let message = check(guest_copy::read(address)?)?;
-    check_pointer(message.header.control, message.header.control_len)?;
+    let Ok(header) = guest_copy::read(address) else {
+        return Ok(without_header(number::RECVMSG, socket, flags));
+    };
+    let message = check(header);
     let mut header = message.header;
+    header.control = own_or_nowhere(header.control, header.control_len);
     let args = [socket, to_u64((&raw mut header).addr()), flags, 0, 0, 0];
     // SAFETY: the header is our copy, on this stack. Name and control data go to
-    // guest memory, checked with their lengths; the vector is a copy that lives
-    // in `message`, with elements in guest memory.
+    // guest memory, checked with their lengths, or nowhere; the vector is a copy
+    // that lives in `message`, whose elements do, too.
     let outcome = unsafe { host_call::interruptible(number::RECVMSG, &args) };
     if matches!(outcome, Outcome::Returned(0..)) {
         // The kernel writes these three fields back.
@@ -91,17 +101,22 @@ pub fn receive(
     Ok(outcome)
 }
 
-/// Checks the name and replaces the vector by a checked copy.
-fn check(mut header: Header) -> Result<Checked, Errno> {
+/// What the host says of a header that cannot be read.
+fn without_header(call: usize, socket: u64, flags: u64) -> Outcome {
+    // SAFETY: there is nothing at the header's address, and the socket is not the
+    // monitor's.
+    unsafe { host_call::interruptible(call, &[socket, stand_in(0), flags, 0, 0, 0]) }
+}
+
+/// Replaces the vector by a checked copy, and what is not the guest's by what is nobody's.
+fn check(mut header: Header) -> Checked {
     if header.name != 0 {
-        check_pointer(header.name, u64::from(header.name_len))?;
+        header.name = own_or_nowhere(header.name, u64::from(header.name_len));
     }
-    if header.vector_len > 1024 {
-        return Err(Errno::EMSGSIZE);
-    }
-    let vector = copy_vector(header.vector, header.vector_len)?;
-    header.vector = if vector.is_empty() { 0 } else { to_u64(vector.as_ptr().addr()) };
-    Ok(Checked { header, _vector: vector, control: Vec::new() })
+    let vector = own_elements(header.vector, header.vector_len).unwrap_or_default();
+    let copy = to_u64(vector.as_ptr().addr());
+    header.vector = if vector.is_empty() { stand_in(header.vector) } else { copy };
+    Checked { header, _vector: vector, control: Vec::new() }
 }
 
 /// Copies control data to be sent, aligned as its headers are, and looks for
@@ -117,37 +132,36 @@ fn copy_control(header: &Header) -> Result<Vec<u64>, Errno> {
     let mut words = vec![0_u64; len.div_ceil(8)];
     let bytes = &mut words.as_mut_bytes()[..len];
     guest_copy::read_bytes(header.control, bytes)?;
-    check_rights(bytes)?;
+    take_out_ours(bytes);
     Ok(words)
 }
 
-fn check_rights(mut bytes: &[u8]) -> Result<(), Errno> {
-    while let Some((head, _)) = bytes.split_at_checked(CONTROL_HEADER) {
+/// Puts a number that no process can have in place of each descriptor of the monitor's that is to be passed on.
+fn take_out_ours(mut bytes: &mut [u8]) {
+    while bytes.len() >= CONTROL_HEADER {
         let field =
-            |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes"));
-        let len = u64::from_le_bytes(head[..8].try_into().expect("eight bytes"));
+            |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        let len = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"));
         let len = usize::try_from(len).unwrap_or(usize::MAX).min(bytes.len());
         if len < CONTROL_HEADER {
-            return Ok(());
+            return;
         }
         if field(8) == SOL_SOCKET && field(12) == SCM_RIGHTS {
-            for descriptor in bytes[CONTROL_HEADER..len].chunks_exact(4) {
-                let descriptor = descriptor.try_into().expect("four bytes");
-                check_descriptor(u64::from(u32::from_le_bytes(descriptor)))?;
+            for descriptor in bytes[CONTROL_HEADER..len].as_chunks_mut().0 {
+                if check_descriptor(u64::from(u32::from_le_bytes(*descriptor))).is_err() {
+                    *descriptor = NO_DESCRIPTOR.to_le_bytes();
+                }
             }
         }
-        bytes = bytes.get(len.next_multiple_of(8)..).unwrap_or_default();
+        bytes = bytes.get_mut(len.next_multiple_of(8)..).unwrap_or_default();
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use std::{fs::File, os::fd::AsRawFd};
 
-    use nix::errno::Errno;
-
-    use super::check_rights;
+    use super::{NO_DESCRIPTOR, take_out_ours};
     use crate::descriptors;
 
     fn rights(descriptors: &[i32]) -> Vec<u8> {
@@ -162,18 +176,28 @@ mod tests {
     #[test]
     fn the_monitors_descriptors_do_not_travel() {
         let hidden = descriptors::hide(File::open("/dev/null").unwrap()).unwrap();
-        let mut second = rights(&[0]);
-        second.extend(rights(&[1, hidden.as_raw_fd()]));
+        let of_two = |first: &[i32], second: &[i32]| [rights(first), rights(second)].concat();
+        let cases = [
+            (rights(&[0, 1, 2]), rights(&[0, 1, 2])),
+            (rights(&[hidden.as_raw_fd()]), rights(&[NO_DESCRIPTOR])),
+            (of_two(&[0], &[1, hidden.as_raw_fd(), 2]), of_two(&[0], &[1, NO_DESCRIPTOR, 2])),
+        ];
 
-        assert_eq!(check_rights(&rights(&[0, 1, 2])), Ok(()));
-        assert_eq!(check_rights(&rights(&[hidden.as_raw_fd()])), Err(Errno::EBADF));
-        assert_eq!(check_rights(&second), Err(Errno::EBADF));
+        for (mut data, expected) in cases {
+            take_out_ours(&mut data);
+
+            assert_eq!(data, expected);
+        }
     }
 
     #[test]
     fn damaged_control_data_is_the_kernels_to_refuse() {
-        assert_eq!(check_rights(&[0; 16]), Ok(()));
-        assert_eq!(check_rights(&[0xff; 40]), Ok(()));
-        assert_eq!(check_rights(&[1; 7]), Ok(()));
+        for data in [&[0; 16][..], &[0xff; 40], &[1; 7]] {
+            let mut copy = data.to_vec();
+
+            take_out_ours(&mut copy);
+
+            assert_eq!(copy, data);
+        }
     }
 }

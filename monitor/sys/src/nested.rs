@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::{
     abi::number,
-    forward::{IoVec, check_descriptor, check_pointer, copy_vector, own_or_unmapped},
+    forward::{IoVec, check_descriptor, check_pointer, own_elements, own_or_unmapped, stand_in},
     guest_copy,
     guest_memory::GuestMemory,
     host_call::{self, Outcome, to_u64},
@@ -18,8 +18,10 @@ use crate::{
 const NOTIFY_BY_SOCKET: u64 = 2;
 /// `FUTEX_WAITV_MAX`: the most futexes of one wait.
 const WAITERS_MAX: u64 = 128;
-/// `UIO_MAXIOV`.
-const VECTOR_MAX: u64 = 1024;
+/// -1, which is no process.
+const NO_PROCESS: u64 = 0xffff_ffff;
+/// `ESRCH`, as the host returns it.
+const NOT_FOUND: i64 = -(libc::ESRCH as i64);
 /// How many pages one call on the host is asked about.
 const PAGES_AT_ONCE: u64 = 512;
 /// `SIOCGIFCONF`.
@@ -160,40 +162,31 @@ pub fn move_pages(_memory: &GuestMemory, args: [u64; 6]) -> Result<Outcome, Errn
     }
 }
 
-/// `process_vm_readv(2)` or `process_vm_writev(2)` on the caller's own memory.
+/// `process_vm_readv(2)` or `process_vm_writev(2)` on the caller's own memory, by the number of one of its
+/// threads; or else what the host says before it looks for a process, and this error if it finds nothing wrong.
 pub fn copy_within(
     _memory: &GuestMemory,
     number: usize,
-    thread: u32,
+    thread: Result<u32, Errno>,
     args: [u64; 6],
 ) -> Result<Outcome, Errno> {
     let [_, local, local_count, remote, remote_count, flags] = args;
-    if flags != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let local = copy_vector(local, local_count)?;
-    let remote = copy_remote(remote, remote_count)?;
-    let place = |vector: &Vec<IoVec>| to_u64(vector.as_ptr().addr());
-    let host = [u64::from(thread), place(&local), local_count, place(&remote), remote_count, flags];
-    // SAFETY: both vectors are our copies, which live until the call returns, and
-    // all of their elements are the guest's memory.
+    let vectors = [(local, local_count), (remote, remote_count)]
+        .map(|(address, count)| own_elements(address, count).unwrap_or_default());
+    let place = |vector: &Vec<IoVec>| {
+        if vector.is_empty() { stand_in(0) } else { to_u64(vector.as_ptr().addr()) }
+    };
+    let [local, remote] = vectors.each_ref().map(place);
+    let whose = thread.map_or(NO_PROCESS, u64::from);
+    let host = [whose, local, local_count, remote, remote_count, flags];
+    // SAFETY: both vectors are our copies, which live until the call returns, or
+    // nobody's, and all of their elements are the guest's memory, or nobody's.
     let outcome = unsafe { host_call::interruptible(number, &host) };
-    drop((local, remote));
-    Ok(outcome)
-}
-
-fn copy_remote(address: u64, count: u64) -> Result<Vec<IoVec>, Errno> {
-    if count > VECTOR_MAX {
-        return Err(Errno::EINVAL);
+    drop(vectors);
+    match (outcome, thread) {
+        (Outcome::Returned(NOT_FOUND), Err(errno)) => Err(errno),
+        _ => Ok(outcome),
     }
-    let mut vector = guest_copy::read_array::<IoVec>(address, count_of(count))?;
-    for element in &mut vector {
-        if i64::try_from(element.len).is_err() {
-            return Err(Errno::EINVAL);
-        }
-        element.base = own_or_unmapped(element.base, element.len).unwrap_or(0);
-    }
-    Ok(vector)
 }
 
 fn count_of(small: u64) -> usize {

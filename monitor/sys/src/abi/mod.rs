@@ -27,6 +27,10 @@ pub use table::{CALLS, number};
 pub enum Arg {
     /// A number, signed where it is printed.
     Int,
+    /// A number of which the kernel takes the lower 32 bits, where it is a length of other arguments.
+    Word,
+    /// A number of bytes of which the kernel transfers `INT_MAX` at most, and looks at no others.
+    Most,
     /// A number that is a set of flags, a mode or an address-sized value.
     Hex,
     /// A file descriptor, or a negative number such as `AT_FDCWD`.
@@ -97,7 +101,7 @@ const fn holds(args: &[Arg]) -> bool {
             | Arg::IovOut(k)
             | Arg::Bits(k)
             | Arg::Span(k) => k,
-            Arg::Int | Arg::Hex | Arg::Fd | Arg::Str | Arg::Struct(_) => 0,
+            Arg::Int | Arg::Word | Arg::Most | Arg::Hex | Arg::Fd | Arg::Str | Arg::Struct(_) => 0,
         };
         if length >= args.len() {
             return false;

@@ -4,7 +4,7 @@
 //! obligations as in the main table; what has no row cannot be forwarded.
 
 use super::{
-    Arg::{self, Fd, Hex, In, Int, IovIn, Out, Span, Str, Struct},
+    Arg::{self, Fd, Hex, In, Int, IovIn, Out, Span, Str, Struct, Word},
     Call, Forwardable, holds,
 };
 
@@ -63,8 +63,8 @@ variants! { IOCTL 16 "ioctl" [Fd, Hex]:
     0x4004_5431 (Struct(4)); 0x8004_5432 (Struct(4)); 0x5437 (); 0x8004_5438 (Struct(4));
     0x8004_5439 (Struct(4)); 0x8004_5440 (Struct(4)); 0x5441 (Hex);
     0x5456 (Struct(36)); 0x5457 (Struct(36));
-    // Any file: close-on-exec, asynchronous input, size.
-    0x5450 (); 0x5451 (); 0x5452 (Struct(4)); 0x5460 (Struct(8));
+    // Any file: block size, close-on-exec, asynchronous input, size.
+    2 (Struct(4)); 0x5450 (); 0x5451 (); 0x5452 (Struct(4)); 0x5460 (Struct(8));
     // Sockets: marks, times, owners; interfaces by name, without nested pointers.
     0x8901 (Struct(4)); 0x8902 (Struct(4)); 0x8903 (Struct(4)); 0x8904 (Struct(4));
     0x8905 (Struct(4)); 0x8906 (Struct(16)); 0x8907 (Struct(16));
@@ -182,7 +182,7 @@ static GETSOCKOPT: Call = Call {
 };
 
 static SETSOCKOPT: Call =
-    Call { number: 54, name: "setsockopt", args: &[Fd, Int, Int, In(4), Int], forwardable: true };
+    Call { number: 54, name: "setsockopt", args: &[Fd, Int, Int, In(4), Word], forwardable: true };
 
 /// `getsockopt(2)` of an option whose value holds no pointer.
 pub fn getsockopt(level: u64, option: u64) -> Option<Forwardable> {
