@@ -34,8 +34,11 @@ const SLEEP: Duration = Duration::from_millis(200);
 /// How long a CPU waits for a posted call to be taken up and made: an exit's time, within these.
 const LEAST_PATIENCE: Duration = Duration::from_micros(10);
 const MOST_PATIENCE: Duration = Duration::from_micros(50);
-/// After looking so often in vain it lets others have the CPU.
-const YIELD: u32 = 64;
+/// After looking so often in vain, one after the other, it lets others have the CPU, and each [`AGAIN`] from there on.
+/// Each look takes some 25 ns: a program that does nothing but calls posts the next one before, and would else find
+/// nobody looking for the half microsecond that this takes.
+const YIELD: u32 = 256;
+const AGAIN: u32 = 64;
 /// After looking so often it asks for the time, and for new gates.
 const ROUNDS: u32 = 128;
 
@@ -178,15 +181,16 @@ fn look(shared: &Shared, task: &Task) {
     };
     board.announce(true);
     let mut watch = Watch::new(shared);
-    let mut round = 0;
+    let (mut round, mut vain) = (0, 0_u32);
     while board.is_looked_for() && may_look() {
         let taken = serve(&gates);
         watch.served += taken;
         round += 1;
-        if taken == 0 && round % YIELD == 0 {
+        vain = if taken == 0 { vain.saturating_add(1) } else { 0 };
+        if vain >= YIELD && vain % AGAIN == 0 {
             // Who has work to do goes first.
             yield_now();
-        } else if taken == 0 {
+        } else if vain > 0 {
             spin_loop();
         }
         if round < ROUNDS {
