@@ -41,6 +41,12 @@ fn a_child_that_borrows_memory_learns_of_its_signals_as_on_linux() {
 }
 
 #[test]
+fn paths_are_read_where_and_while_linux_can_read_them() {
+    same_in_all_ways("exitless_paths.c", &[]);
+    same_in_all_ways("exitless_paths.c", &["advice"]);
+}
+
+#[test]
 fn pipes_sockets_and_fifos_wait_and_break_as_on_linux() {
     same_in_all_ways("exitless_channels.c", &[]);
 }

@@ -187,7 +187,7 @@ fn open(worker: &mut Thread, call: usize, args: Args, path: u64) -> Option<Made>
 /// Whether a path of the guest's begins where the calling thread may be meant. What was looked at is what the call
 /// is made with.
 fn is_on_proc(worker: &mut Thread, address: u64) -> Option<bool> {
-    let path = guest_copy::read_string(address, PATH_MAX).ok()?;
+    let path = worker.process.memory.read_string(address, PATH_MAX).ok()?;
     let found = path.starts_with(b"/proc") || path.windows(11).any(|part| part == b"thread-self");
     worker.copied_path = Some((address, path));
     Some(found)

@@ -12,6 +12,8 @@ const DONT_FORK: u32 = 10;
 const DO_FORK: u32 = 11;
 const GUARD_INSTALL: u32 = 102;
 const GUARD_REMOVE: u32 = 103;
+/// `MADV_HWPOISON`, `MADV_SOFT_OFFLINE`: for administrators.
+const POISONING: [u32; 2] = [100, 101];
 
 impl AddressSpace {
     /// Notes advice that `call` gives to the host, if that takes it.
@@ -26,12 +28,19 @@ impl AddressSpace {
             advice,
             HUGE_PAGE | NO_HUGE_PAGE | DONT_FORK | DO_FORK | GUARD_INSTALL | GUARD_REMOVE
         );
+        if POISONING.contains(&advice) {
+            self.doubt();
+        }
         let span = whole_pages(len).and_then(|len| GuestSpan::new(start, len));
         let Some(span) = span.filter(|_| noted) else {
             return call();
         };
         let mut state = self.state();
-        let answer = call()?;
+        let answer = match advice {
+            // Some of it may be done where the rest fails.
+            GUARD_INSTALL => state.sure(call())?,
+            _ => call()?,
+        };
         let nothing = Protection::default();
         match advice {
             // From now on Linux does what the program says.

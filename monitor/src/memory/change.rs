@@ -121,7 +121,7 @@ impl AddressSpace {
         state.promises.check_unsealed(span)?;
         self.forbid_executing(&state, span, Protection::default())?;
         state.learn(span);
-        self.memory.unmap(span)?;
+        state.sure(self.memory.unmap(span))?;
         state.forget(span);
         Ok(())
     }
@@ -153,7 +153,7 @@ impl AddressSpace {
         let protection = Protection(bits & 7);
         state.admit_data(span, protection)?;
         self.forbid_executing(&state, span, protection)?;
-        let result = self.memory.protect(span, Protection::on_host(bits));
+        let result = state.sure(self.memory.protect(span, Protection::on_host(bits)));
         if matches!(result, Ok(()) | Err(Errno::ENOMEM)) {
             state.map.protect(span, protection);
         }
@@ -177,7 +177,8 @@ impl AddressSpace {
         let new_len = whole_pages(new_len).filter(|len| (1..=PROGRAM_END).contains(len));
         let new_len = new_len.ok_or(Errno::EINVAL)?;
         let mut state = self.state();
-        let Mapped { protection, kind, .. } = state.map.mapped_at(start).ok_or(Errno::EFAULT)?;
+        let Mapped { span, protection, kind } = state.map.mapped_at(start).ok_or(Errno::EFAULT)?;
+        let is_one = from.end() <= span.end();
         let more = if keep == 0 { new_len.saturating_sub(from.len()) } else { new_len };
         if more != 0 {
             state.admit(more, 0, kind, protection)?;
@@ -194,7 +195,8 @@ impl AddressSpace {
         self.forbid_executing(&state, target, protection)?;
         let is_fit = state.unfit.is_free(from);
         let advised = self.make_one_mapping(&mut state, from);
-        self.memory.remap(from, target, keep)?;
+        state.is_in_doubt |= !is_one;
+        state.sure(self.memory.remap(from, target, keep))?;
         if keep == 0 {
             state.forget(from);
         }
@@ -233,7 +235,7 @@ impl AddressSpace {
         state.promises.check_unsealed(span)?;
         state.admit(len, state.len_within(span), Kind::Shared, protection)?;
         self.forbid_executing(&state, span, protection)?;
-        self.memory.attach(segment, span, flags)?;
+        state.sure(self.memory.attach(segment, span, flags))?;
         state.note(span, protection, Kind::Shared);
         self.lock_new(&mut state, span, Flags::None)?;
         self.show(span, protection)?;
@@ -287,6 +289,7 @@ impl AddressSpace {
         if !matches!(place, Place::Fixed(_)) {
             return;
         }
+        state.is_in_doubt = true;
         // There may have been nothing between the mappings before.
         let parts = state.map.within(span).map(|mapped| mapped.span).collect::<Vec<_>>();
         for part in parts.into_iter().filter(|&part| self.memory.advise(part, ADVICE_NONE).is_err())

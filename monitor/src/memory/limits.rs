@@ -58,7 +58,7 @@ fn current(resource: Resource) -> u64 {
 
 /// Whether a mapping is counted as data.
 fn is_data(kind: Kind, protection: Protection) -> bool {
-    matches!(kind, Kind::Private | Kind::Anonymous) && protection.writes()
+    matches!(kind, Kind::Private | Kind::Anonymous | Kind::Heap) && protection.writes()
 }
 
 impl State {
@@ -110,7 +110,9 @@ impl State {
         let counted = self.map.all().filter(counted);
         let len = |mapped: Mapped| match mapped.kind {
             Kind::Stack => mapped.span.len().min(STACK_AT_START),
-            Kind::Private | Kind::Anonymous | Kind::Shared | Kind::GrowsDown => mapped.span.len(),
+            Kind::Private | Kind::Anonymous | Kind::Heap | Kind::Shared | Kind::GrowsDown => {
+                mapped.span.len()
+            }
         };
         counted.map(len).sum()
     }

@@ -79,7 +79,7 @@ impl AddressSpace {
         if self.memory.lock(span, when).is_ok() {
             return Ok(());
         }
-        self.memory.unmap(span)?;
+        state.sure(self.memory.unmap(span))?;
         state.forget(span);
         Err(Errno::EAGAIN)
     }

@@ -17,6 +17,8 @@ pub enum Kind {
     Private,
     /// The same without a file.
     Anonymous,
+    /// The same, which `brk(2)` has made.
+    Heap,
     /// A mapping that others may have in common.
     Shared,
     /// `MAP_GROWSDOWN`: an access below it makes it longer.

@@ -2,6 +2,7 @@
 //! the memory calls do to them.
 
 pub mod advice;
+mod certain;
 pub mod change;
 mod contexts;
 pub mod fault;
@@ -103,6 +104,8 @@ struct State {
     has_policy: bool,
     /// Whether Linux gives huge pages to all memory.
     huge_for_all: bool,
+    /// Whether the host may have changed more than is noted here.
+    is_in_doubt: bool,
 }
 
 impl AddressSpace {
@@ -123,6 +126,7 @@ impl AddressSpace {
             unfit: Map::default(),
             has_policy: false,
             huge_for_all: streams::are_huge_pages_for_all(),
+            is_in_doubt: false,
         };
         let (has_growing, contexts) = (AtomicBool::new(false), Contexts::default());
         Self { memory, machine, state: Mutex::new(state), has_growing, contexts }

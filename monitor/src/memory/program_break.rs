@@ -56,14 +56,14 @@ impl AddressSpace {
         }
         let protection = Protection::READ_WRITE;
         let heap = new - state.program_break.start;
-        if heap > limits::data() || state.admit(new - old, 0, Kind::Private, protection).is_err() {
+        if heap > limits::data() || state.admit(new - old, 0, Kind::Heap, protection).is_err() {
             return false;
         }
         let flags = ANONYMOUS | state.promises.flags();
         if self.memory.map(span, protection.0, flags, None, 0).is_err() {
             return false;
         }
-        state.note(span, protection, Kind::Private);
+        state.note(span, protection, Kind::Heap);
         self.lock_new(state, span, Flags::Applied).is_ok()
     }
 
@@ -72,7 +72,7 @@ impl AddressSpace {
             return false;
         };
         let unsealed = state.promises.check_unsealed(span).is_ok();
-        let unmapped = unsealed && self.memory.unmap(span).is_ok();
+        let unmapped = unsealed && state.sure(self.memory.unmap(span)).is_ok();
         if unmapped {
             state.forget(span);
         }

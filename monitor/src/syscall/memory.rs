@@ -139,9 +139,14 @@ pub(super) fn mremap(thread: &mut Thread, args: Args) -> Answer {
     thread.process.memory.remap(start, old_len, new_len, moves, to, keep).map(Reply::Value)
 }
 
-/// Whether a call says on which nodes pages belong.
-pub(super) fn is_policy(number: u64) -> bool {
-    matches!(usize::try_from(number), Ok(number::MBIND | number::SET_MEMPOLICY))
+/// Notes what a call that is forwarded does to memory: it says on which nodes pages belong, or gives advice of any
+/// kind, of which nothing else is noted.
+pub(super) fn note(thread: &Thread, number: u64) {
+    match usize::try_from(number) {
+        Ok(number::MBIND | number::SET_MEMPOLICY) => thread.process.memory.note_policy(),
+        Ok(number::PROCESS_MADVISE) => thread.process.memory.doubt(),
+        _ => {}
+    }
 }
 
 pub(super) fn madvise(thread: &mut Thread, args: Args) -> Answer {

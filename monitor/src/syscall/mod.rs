@@ -117,9 +117,7 @@ fn closes(number: u64) -> bool {
 fn by_table(thread: &mut Thread, number: u64, args: Args) -> Answer {
     match table::policy(number) {
         Some(Policy::Forward(call)) => {
-            if memory::is_policy(number) {
-                thread.process.memory.note_policy();
-            }
+            memory::note(thread, number);
             forward(thread, *call, args)
         }
         Some(Policy::Handle(handler)) => handler(thread, args),

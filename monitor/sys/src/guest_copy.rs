@@ -5,7 +5,7 @@
 //! answers `EFAULT` where a plain access would end the monitor. What was copied
 //! once is the monitor's own and can be checked in peace.
 
-use std::cell::Cell;
+use std::{arch::asm, cell::Cell};
 
 use nix::errno::Errno;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -108,6 +108,46 @@ pub fn read_string(address: u64, limit: usize) -> Result<Vec<u8>, Errno> {
     Err(Errno::ENAMETOOLONG)
 }
 
+/// Reads a string as [`read_string`] does, without asking the kernel: from memory of which the caller knows that
+/// `len` bytes can be read, and that they can until this returns. `None` if no NUL is among them.
+///
+/// The monitor ends by a signal where that is not so.
+pub fn read_certain_string(address: u64, len: u64) -> Option<Vec<u8>> {
+    // A cache line each: what lies behind the string may be another CPU's to write.
+    const PIECE: u64 = 64;
+    let end = address.checked_add(len).filter(|&end| end <= GUEST_END)?;
+    let (mut string, mut at) = (Vec::new(), address);
+    while at < end {
+        let next = (at / PIECE + 1) * PIECE;
+        let mut bytes = [0_u8; 64];
+        let piece = &mut bytes[..usize::try_from(next.min(end) - at).expect("at most a line")];
+        copy_certain(at, piece);
+        if let Some(nul) = piece.iter().position(|&byte| byte == 0) {
+            string.extend_from_slice(&piece[..nul]);
+            return Some(string);
+        }
+        string.extend_from_slice(piece);
+        at = next;
+    }
+    None
+}
+
+/// Copies guest memory that can be read.
+fn copy_certain(address: u64, into: &mut [u8]) {
+    // SAFETY: the destination is a slice of ours. The source lies below the end of guest memory, where nothing of
+    // Rust's is, and is read by an instruction, whatever the guest writes meanwhile; if it cannot be read, the
+    // process ends.
+    unsafe {
+        asm!(
+            "rep movsb",
+            inout("rcx") into.len() => _,
+            inout("rsi") address => _,
+            inout("rdi") into.as_mut_ptr() => _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
 /// One copy by the kernel; the number of bytes that were copied.
 ///
 /// The caller's slice is borrowed for the call's length, mutably where the
@@ -135,7 +175,7 @@ fn transfer(call: i64, ours: *mut u8, guests: u64, len: u64) -> Result<u64, Errn
 mod tests {
     use nix::errno::Errno;
 
-    use super::{read, read_bytes, read_string, write};
+    use super::{read, read_bytes, read_certain_string, read_string, write};
     use crate::guest_memory::{GUEST_END, GuestMemory, GuestSpan, PAGE};
 
     fn two_pages(at: u64) -> (GuestMemory, GuestSpan) {
@@ -183,6 +223,22 @@ mod tests {
         write(span.start() + PAGE - 3, b"ab\0").unwrap();
 
         assert_eq!(read_string(span.start() + PAGE - 3, 4096), Ok(b"ab".to_vec()));
+    }
+
+    #[test]
+    fn memory_that_is_certain_is_read_up_to_its_end_and_no_further() {
+        let (memory, span) = two_pages(0x50_0000);
+        memory.unmap(GuestSpan::new(span.start() + PAGE, PAGE).unwrap()).unwrap();
+        let long = vec![b'x'; 200];
+        let at = span.start() + PAGE - 201;
+        super::write_bytes(at, &long).unwrap();
+
+        assert_eq!(read_certain_string(at, 201), Some(long));
+        assert_eq!(read_certain_string(at, 200), None, "the NUL is not among them");
+        assert_eq!(read_certain_string(at + 200, 1), Some(Vec::new()));
+        assert_eq!(read_certain_string(at, 0), None);
+        assert_eq!(read_certain_string(GUEST_END - 1, 2), None);
+        assert_eq!(read_certain_string(u64::MAX, 2), None);
     }
 
     #[test]

@@ -1,0 +1,54 @@
+//! Memory that can be read as the monitor's own can, without asking the kernel to: private, without a file, and so
+//! that the map of the guest's memory tells all that the host has done to it. Another process can cut a file short
+//! under a mapping; a call that fails may have done half of what was asked for. What comes of either is read by the
+//! kernel, which answers `EFAULT` where the monitor would get a signal.
+
+use monitor_sys::{Errno, guest_copy, guest_memory::GuestSpan, host_call::to_u64};
+
+use super::{AddressSpace, State, map::Kind};
+
+impl AddressSpace {
+    /// Reads a string of the guest's as [`guest_copy::read_string`] does.
+    pub fn read_string(&self, address: u64, limit: usize) -> Result<Vec<u8>, Errno> {
+        match self.certain_string(address, to_u64(limit)) {
+            Some(string) => Ok(string),
+            None => guest_copy::read_string(address, limit),
+        }
+    }
+
+    /// The same from memory that nobody can change while it is read, but for what stands there.
+    fn certain_string(&self, address: u64, limit: u64) -> Option<Vec<u8>> {
+        let state = self.state.try_lock().ok()?;
+        let len = state.certain_from(address).min(limit);
+        guest_copy::read_certain_string(address, len)
+    }
+
+    /// From now on the host may do to memory what is not noted.
+    pub fn doubt(&self) {
+        self.state().is_in_doubt = true;
+    }
+}
+
+impl State {
+    /// How many bytes from `address` on can be read without the kernel.
+    fn certain_from(&self, address: u64) -> u64 {
+        let Some(mapped) = self.map.mapped_at(address).filter(|_| !self.is_in_doubt) else {
+            return 0;
+        };
+        let is_plain = matches!(mapped.kind, Kind::Anonymous | Kind::Heap | Kind::Stack);
+        let span = GuestSpan::new(address, mapped.span.end() - address);
+        let is_open = span.is_some_and(|span| self.guards.is_free(span));
+        if is_plain && is_open && mapped.protection.reads() {
+            mapped.span.end() - address
+        } else {
+            0
+        }
+    }
+
+    /// Passes on what the host answers to a change of memory. If that is an error, some of it may be done all the
+    /// same.
+    pub(super) fn sure<T>(&mut self, answer: Result<T, Errno>) -> Result<T, Errno> {
+        self.is_in_doubt |= answer.is_err();
+        answer
+    }
+}
