@@ -272,10 +272,11 @@ impl Helper {
     /// A posted call was not taken up in time.
     pub fn was_late(&self) {
         let mut state = self.shared.state();
-        if !self.is_forced
-            && state.worth.was_late(Instant::now())
-            && let Some(gate) = state.gates.first()
-        {
+        if !self.is_forced && state.worth.was_late(Instant::now()) {
+            self.shared.is_over.store(true, Ordering::SeqCst);
+        }
+        // Others have its processor. It says so itself when it is back.
+        if let Some(gate) = state.gates.first() {
             gate.announce(false);
         }
     }

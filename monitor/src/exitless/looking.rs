@@ -52,6 +52,8 @@ pub(super) struct Shared {
     pub(super) burst: Mutex<()>,
     /// How many want it to stop looking.
     pub(super) stops: AtomicU32,
+    /// Whether it shall stop looking since calls are late.
+    pub(super) is_over: AtomicBool,
     /// Whether a descriptor may be there that tells each thread of its own signals.
     pub(super) has_signal_files: AtomicBool,
     /// How often a gate looks before an exit would be over; 0 before it was measured.
@@ -179,10 +181,14 @@ fn look(shared: &Shared, task: &Task) {
         let served = gates.iter().filter(|gate| gate.serve(make)).count();
         u64::try_from(served).unwrap_or(0)
     };
+    shared.is_over.store(false, Ordering::SeqCst);
     board.announce(true);
     let mut watch = Watch::new(shared);
     let (mut round, mut vain) = (0, 0_u32);
-    while board.is_looked_for() && may_look() {
+    while may_look() && !shared.is_over.load(Ordering::Relaxed) {
+        if !board.is_looked_for() {
+            board.announce(true);
+        }
         let taken = serve(&gates);
         watch.served += taken;
         round += 1;

@@ -98,7 +98,7 @@ impl Worth {
             self.is_used = false;
             return false;
         }
-        if self.served > FRUITFUL {
+        if self.served > FRUITFUL || self.spared(exit) > self.looked {
             self.pause = Duration::ZERO;
         }
         self.served = 0;
@@ -114,9 +114,13 @@ impl Worth {
     }
 
     fn was_barren(&self, now: Instant, exit: Duration) -> bool {
+        self.served < BARREN || self.is_scarce(now) && self.spared(exit) < self.looked
+    }
+
+    /// The processor time that the calls would have taken more without it.
+    fn spared(&self, exit: Duration) -> Duration {
         let calls = u32::try_from(self.served).unwrap_or(u32::MAX);
-        let spared = exit.saturating_sub(HELPED).saturating_mul(calls);
-        self.served < BARREN || self.is_scarce(now) && spared < self.looked
+        exit.saturating_sub(HELPED).saturating_mul(calls)
     }
 
     /// It looked for so long, and made so many calls.
@@ -197,6 +201,22 @@ mod tests {
         assert!(worth.pays(second + Duration::from_millis(3), EXIT));
         worth.looked(Duration::ZERO, 1000);
         assert!(worth.pays(second + Duration::from_millis(4), EXIT), "now it did");
+    }
+
+    #[test]
+    fn a_wake_that_spared_more_than_it_took_ends_a_long_pause() {
+        let (mut worth, mut now) = (Worth::default(), Instant::now());
+        let later = Duration::from_secs(2);
+        assert!(worth.pays(now, EXIT));
+        for _ in 0..5 {
+            assert!(!worth.pays(now, EXIT), "in vain");
+            now += later;
+            assert!(worth.pays(now, EXIT));
+        }
+        worth.looked(Duration::from_micros(150), 10);
+        assert!(worth.pays(now, EXIT), "200 µs were spared");
+        assert!(!worth.pays(now, EXIT), "in vain");
+        assert!(worth.pays(now + Duration::from_millis(2), EXIT), "the pause is a short one");
     }
 
     #[test]
