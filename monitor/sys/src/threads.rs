@@ -33,10 +33,10 @@ pub fn spawn(stack_len: usize, run: impl FnOnce() + Send + 'static) -> Result<()
         let detached = libc::PTHREAD_CREATE_DETACHED;
         // SAFETY: as above.
         check(unsafe { libc::pthread_attr_setdetachstate(attributes, detached) })?;
-        let mut thread = 0;
+        let mut thread = MaybeUninit::<libc::pthread_t>::uninit();
         // SAFETY: the number's place and the attributes live until the call returns; `begin` gets the
         // box, which may be sent to another thread.
-        check(unsafe { libc::pthread_create(&raw mut thread, attributes, begin, data.cast()) })
+        check(unsafe { libc::pthread_create(thread.as_mut_ptr(), attributes, begin, data.cast()) })
     };
     let created = create();
     // SAFETY: they are not used after this.
