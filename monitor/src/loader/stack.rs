@@ -9,7 +9,7 @@
 //!  rsp ─▶ argument count
 //! ```
 
-use monitor_sys::{Errno, auxiliary, guest_copy, guest_memory::GuestSpan, host_call::to_u64};
+use monitor_sys::{Errno, auxiliary, guest_copy, host_call::to_u64};
 use rustix::rand::{GetRandomFlags, getrandom};
 use zerocopy::IntoBytes;
 
@@ -74,10 +74,7 @@ pub fn build(
         offset: 0,
         alignment: monitor_sys::guest_memory::PAGE,
     };
-    let start = memory.map(&request).map_err(LoadError::Memory)?;
-    if let Some(span) = GuestSpan::new(start, len) {
-        memory.note_stack(span, protection);
-    }
+    let start = memory.map_stack(&request).map_err(LoadError::Memory)?;
     let content = Content::lay_out(start + len, strings, image, identity)?;
     let pointer = start + len - to_u64(content.bytes.len());
     guest_copy::write_bytes(pointer, &content.bytes).map_err(LoadError::Memory)?;

@@ -67,6 +67,11 @@ pub struct Request<'a> {
 impl AddressSpace {
     /// `mmap(2)`. Returns the address.
     pub fn map(&self, request: &Request<'_>) -> Result<u64, Errno> {
+        self.map_as(kind(request), request)
+    }
+
+    /// Maps what will be a `kind` of mapping.
+    pub(super) fn map_as(&self, kind: Kind, request: &Request<'_>) -> Result<u64, Errno> {
         let len = whole_pages(request.len).filter(|&len| len != 0).ok_or(match request.len {
             0 => Errno::EINVAL,
             _ => Errno::ENOMEM,
@@ -76,7 +81,6 @@ impl AddressSpace {
         if no_replace == 0 {
             state.promises.check_unsealed(span)?;
         }
-        let kind = kind(request);
         state.admit(len, state.len_within(span), kind, request.protection)?;
         self.forbid_executing(&state, span, request.protection)?;
         // The host would let it grow behind our back.

@@ -76,7 +76,7 @@ impl State {
         kind: Kind,
         protection: Protection,
     ) -> Result<(), Errno> {
-        let more = len - replaced.min(len);
+        let more = counted(kind, len - replaced.min(len));
         if more != 0 && exceeds(Resource::As, more, || self.sum(|_| true)) {
             return Err(Errno::ENOMEM);
         }
@@ -106,15 +106,20 @@ impl State {
         self.sum(|mapped| is_data(mapped.kind, mapped.protection))
     }
 
-    fn sum(&self, counted: impl Fn(&Mapped) -> bool) -> u64 {
-        let counted = self.map.all().filter(counted);
-        let len = |mapped: Mapped| match mapped.kind {
-            Kind::Stack => mapped.span.len().min(STACK_AT_START),
-            Kind::Private | Kind::Anonymous | Kind::Heap | Kind::Shared | Kind::GrowsDown => {
-                mapped.span.len()
-            }
-        };
-        counted.map(len).sum()
+    fn sum(&self, is_counted: impl Fn(&Mapped) -> bool) -> u64 {
+        self.map
+            .all()
+            .filter(is_counted)
+            .map(|mapped| counted(mapped.kind, mapped.span.len()))
+            .sum()
+    }
+}
+
+/// How much of `len` bytes counts: a stack is mapped as far as it may grow, and counts as one that has not.
+fn counted(kind: Kind, len: u64) -> u64 {
+    match kind {
+        Kind::Stack => len.min(STACK_AT_START),
+        Kind::Private | Kind::Anonymous | Kind::Heap | Kind::Shared | Kind::GrowsDown => len,
     }
 }
 

@@ -7,11 +7,15 @@
 
 use std::sync::atomic::Ordering;
 
-use monitor_sys::guest_memory::{GuestSpan, PAGE};
+use monitor_sys::{
+    Errno,
+    guest_memory::{GuestSpan, PAGE},
+};
 use rustix::process::{Resource, getrlimit};
 
 use super::{
     AddressSpace, Protection, State,
+    change::Request,
     map::{GUARD_GAP, Kind, Mapped},
     whole_pages,
 };
@@ -24,12 +28,12 @@ const ANONYMOUS: u64 = 0x4022;
 pub const LONGEST: u64 = GIB;
 
 impl AddressSpace {
-    /// Says which mapping is the first thread's stack. Nothing is put where it could
-    /// grow to, as long as there is room elsewhere.
-    pub fn note_stack(&self, span: GuestSpan, protection: Protection) {
-        let mut state = self.state();
-        state.note(span, protection, Kind::Stack);
-        state.ceiling = span.end().saturating_sub(LONGEST + GUARD_GAP);
+    /// Maps the first thread's stack. Nothing is put where it could grow to, as long as there is room
+    /// elsewhere. Returns where it begins.
+    pub fn map_stack(&self, request: &Request<'_>) -> Result<u64, Errno> {
+        let start = self.map_as(Kind::Stack, request)?;
+        self.state().ceiling = (start + request.len).saturating_sub(LONGEST + GUARD_GAP);
+        Ok(start)
     }
 
     /// Maps the stack as far down as a limit of `len` bytes lets it grow, or as far as

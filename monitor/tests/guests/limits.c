@@ -268,6 +268,16 @@ static void raised(void)
     goes_on();
 }
 
+static void stack_beyond_others(void)
+{
+    struct rlimit stack;
+    getrlimit(RLIMIT_STACK, &stack);
+    printf("  stack: %d\n", set(RLIMIT_STACK, 1024 * MIB, stack.rlim_max));
+    printf("  data: %d\n", set(RLIMIT_DATA, 64 * MIB, 64 * MIB));
+    printf("  address space: %d\n", set(RLIMIT_AS, 512 * MIB, 512 * MIB));
+    goes_on();
+}
+
 static const struct {
     const char *name;
     void (*test)(void);
@@ -278,7 +288,7 @@ static const struct {
     { "pending", pending },             { "processor", processor },
     { "core", core },                   { "others", others },
     { "number", number_of_processes },  { "of another", of_another },
-    { "raised", raised },
+    { "raised", raised },               { "stack", stack_beyond_others },
 };
 
 int main(int argc, char **argv)
