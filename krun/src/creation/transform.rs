@@ -14,6 +14,7 @@
 //! * `process.env` has a `HOME`, or libcontainer would ask the C library, which loads
 //!   libraries, here out of the container. The workload's environment is made elsewhere;
 //! * `process.user.umask` is always there, or it would be the caller's;
+//! * mounts of file systems have a source, even where it says nothing;
 //! * mounts lose `tmpcopyup` and `nosymfollow`, which libcontainer does not know, and mappings of
 //!   owners, which it refuses;
 //! * `linux.namespaces` is without what krun is in already, and names those that krun has made;
@@ -107,6 +108,7 @@ pub(super) fn for_libcontainer(inputs: &Inputs<'_>) -> Value {
     replace_hooks(&mut document, inputs);
     for mount in document.get_mut("mounts").and_then(Value::as_array_mut).into_iter().flatten() {
         make_source_absolute(mount, inputs.bundle);
+        give_source(mount);
         mount_changes::remove_options(mount);
         copy_up::remove_option(mount);
         owner_mappings::remove(mount);
@@ -182,6 +184,15 @@ fn replace_hooks(document: &mut Value, inputs: &Inputs<'_>) {
         if !stand_ins.is_empty() {
             members.insert("hooks".into(), stand_ins.into());
         }
+    }
+}
+
+/// File systems such as `proc` need no source, but libcontainer wants one. It is what Linux calls none.
+fn give_source(mount: &mut Value) {
+    let kind = mount.get("type").and_then(Value::as_str);
+    let needs_none = kind.is_some_and(|kind| !["", "bind", "none"].contains(&kind));
+    if needs_none && mount.get("source").is_none_or(Value::is_null) {
+        mount["source"] = json!("none");
     }
 }
 
