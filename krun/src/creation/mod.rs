@@ -50,7 +50,9 @@ use self::owner_mappings::MappedMount;
 pub(crate) use self::owner_mappings::{MappingError, ReplaceError, carry_out as map_owners};
 use self::place::Place;
 use self::stay::{Stay, Wish};
-pub(crate) use self::transform::{leave_out_user_namespace, process_for_libcontainer};
+pub(crate) use self::transform::{
+    leave_out_user_namespace, leave_room_for_monitor, process_for_libcontainer,
+};
 use self::unfinished::Unfinished;
 pub(crate) use self::unfinished::reap_children;
 use self::unfinished::reap_children_but;
@@ -380,6 +382,9 @@ impl<'a> Plan<'a> {
             mapped: &self.mapped,
             namespaces: &transform::Namespaces { has_user: self.has_user_namespace, ready },
         });
+        if self.decision.mode == Mode::Vm {
+            leave_room_for_monitor(&mut document["process"]);
+        }
         tmpfs_mode::complete(&mut document["mounts"], &self.bundle.rootfs);
         if !cgroups::is_version_2() {
             cgroup_mount::spell_out(&mut document["mounts"], parts);

@@ -14,6 +14,7 @@
 //! * `process.env` has a `HOME`, or libcontainer would ask the C library, which loads
 //!   libraries, here out of the container. The workload's environment is made elsewhere;
 //! * `process.user.umask` is always there, or it would be the caller's;
+//! * limits of address space and data are those of the program and of its monitor;
 //! * mounts of file systems have a source, even where it says nothing;
 //! * mounts lose `tmpcopyup` and `nosymfollow`, which libcontainer does not know, and mappings of
 //!   owners, which it refuses;
@@ -25,6 +26,8 @@
 use std::path::Path;
 
 use hooks::Point;
+use monitor_launch::MONITORS_SHARE;
+use rustix::process::{Resource, getrlimit};
 use serde_json::{Map, Value, json};
 use spec_compat::Config;
 
@@ -127,6 +130,30 @@ pub(crate) fn process_for_libcontainer(config: &Config, process: &mut Value) {
     give_home(process);
     give_umask(process);
     profile::lend_rights(config, process);
+}
+
+/// Adds the monitor's share to limits that would count its memory, too: it has no right to raise them in
+/// the container. What krun itself may not have stays as it is.
+pub(crate) fn leave_room_for_monitor(process: &mut Value) {
+    let limits = process.get_mut("rlimits").and_then(Value::as_array_mut);
+    for limit in limits.into_iter().flatten() {
+        let resource = match limit["type"].as_str() {
+            Some("RLIMIT_AS") => Resource::As,
+            Some("RLIMIT_DATA") => Resource::Data,
+            _ => continue,
+        };
+        let highest = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+        let [soft, hard] = ["soft", "hard"].map(|which| {
+            let given = limit[which].as_u64()?;
+            Some(given.checked_add(MONITORS_SHARE).unwrap_or(u64::MAX))
+        });
+        if let (Some(soft), Some(hard)) = (soft, hard)
+            && hard <= highest
+        {
+            limit["soft"] = json!(soft);
+            limit["hard"] = json!(hard);
+        }
+    }
 }
 
 fn change_linux(linux: &mut Value, cgroup: &Path) {

@@ -37,11 +37,12 @@ use crate::container::record::Record;
 use crate::container::start_gate::{self, Reports};
 use crate::container::store::{Entry, replace_file};
 use crate::creation::{
-    Console, demand_open, init_words, leave_out_user_namespace, process_for_libcontainer,
-    reap_children,
+    Console, demand_open, init_words, leave_out_user_namespace, leave_room_for_monitor,
+    process_for_libcontainer, reap_children,
 };
 use crate::error_chain;
 use crate::log::Log;
+use crate::policy::Mode;
 use crate::rootless::HiddenCgroups;
 use crate::selinux::Label;
 use crate::signals::SignalNumber;
@@ -188,6 +189,9 @@ impl Plan<'_> {
     fn write_process(&self, path: &Path) -> Result<(), ExecError> {
         let mut section = self.config.document()["process"].clone();
         process_for_libcontainer(&self.config, &mut section);
+        if self.record.mode == Mode::Vm {
+            leave_room_for_monitor(&mut section);
+        }
         replace_file(path, section.to_string().as_bytes()).map_err(ExecError::Place)
     }
 

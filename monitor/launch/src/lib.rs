@@ -18,6 +18,10 @@ pub use version::{DecodeError, VERSION};
 /// (`SECCOMP_RET_USER_NOTIF`). The kernel's filter knows them by it. A multiple of 4 GiB.
 pub const ASKING_PAGE: u64 = 1 << 45;
 
+/// What the host's limits of address space and data have more than the guest's, in bytes: more than a
+/// guest can map.
+pub const MONITORS_SHARE: u64 = 1 << 40;
+
 /// The calls that km handles itself and no agent can be asked about, in the order of their numbers:
 /// should it have them go on, the kernel would make them in km's own process.
 pub const NEVER_ASKED: &[&str] = &[

@@ -5,6 +5,7 @@
 //! and `fork(2)`, decides who may raise it, and lets others set it, and what the
 //! guest has mapped is compared with it here.
 
+use monitor_launch::MONITORS_SHARE;
 use monitor_sys::{Errno, guest_memory::GuestSpan};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -15,9 +16,6 @@ use super::{
 
 /// `RLIM_INFINITY`.
 pub const NO_LIMIT: u64 = u64::MAX;
-
-/// What the host's limits have more than the guest's: more than a guest can map.
-const MONITORS_SHARE: u64 = 1 << 40;
 
 /// What a stack takes before it grows, as Linux counts it, in bytes.
 const STACK_AT_START: u64 = 132 << 10;
@@ -33,7 +31,8 @@ pub fn to_guest(limit: u64) -> u64 {
     if limit == NO_LIMIT { limit } else { limit.checked_sub(MONITORS_SHARE).unwrap_or(limit) }
 }
 
-/// Takes over the limits that the monitor was started with.
+/// Takes over the limits that the monitor was started with. krun has added the share already: whoever runs
+/// the monitor in a container has no right to.
 pub fn adopt() {
     for resource in [Resource::As, Resource::Data] {
         let given = getrlimit(resource);

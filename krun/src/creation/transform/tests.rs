@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use spec_compat::Config;
 
-use super::{Inputs, Namespaces, for_libcontainer};
+use super::{Inputs, Namespaces, for_libcontainer, leave_room_for_monitor};
 use crate::container::devices;
 
 /// A minimal document with `changes` put at the top, transformed.
@@ -61,6 +61,25 @@ fn a_file_system_needs_no_source() {
 
     assert_eq!(document["mounts"][0]["source"], "none");
     assert_eq!(document["mounts"][1].get("source"), None);
+}
+
+#[test]
+fn limits_that_count_the_monitors_memory_leave_room_for_it() {
+    let mut process = json!({ "rlimits": [
+        { "type": "RLIMIT_AS", "soft": 1 << 30, "hard": 2_u64 << 30 },
+        { "type": "RLIMIT_NOFILE", "soft": 7, "hard": 8 },
+        { "type": "RLIMIT_DATA", "soft": 5, "hard": u64::MAX },
+    ]});
+
+    leave_room_for_monitor(&mut process);
+
+    let share = 1_u64 << 40;
+    let expected = json!([
+        { "type": "RLIMIT_AS", "soft": share + (1 << 30), "hard": share + (2_u64 << 30) },
+        { "type": "RLIMIT_NOFILE", "soft": 7, "hard": 8 },
+        { "type": "RLIMIT_DATA", "soft": share + 5, "hard": u64::MAX },
+    ]);
+    assert_eq!(process["rlimits"], expected);
 }
 
 #[test]
