@@ -1,5 +1,5 @@
 # One line each, calling cargo or a script: the logic is there.
-.PHONY: build test test-hardware test-systemd test-systemd-hybrid test-selinux demo lint install soak suites bench
+.PHONY: build test test-hardware test-systemd test-systemd-hybrid test-selinux demo lint install soak suites conformance bench
 
 # Release binaries, in target/x86_64-unknown-linux-gnu/release.
 build: ; integration/prepare && cargo build --release --locked --bins
@@ -19,6 +19,9 @@ test-selinux: ; integration/selinux
 
 # All tests of other people's programs, of which `make test` runs a third.
 suites: build ; integration/suites
+
+# Test suites of other runtimes, for runc, crun and krun: writes conformance/RESULTS.md.
+conformance: build ; conformance/run
 
 # Programs of many threads under km, 200 runs each, where `make test` makes 40.
 soak: build ; integration/soak

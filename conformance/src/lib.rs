@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod suites;
+
 use std::fmt::Debug;
 
 use anyhow::{Context, Result};

@@ -1,0 +1,173 @@
+//! What is run: each suite's programs, which lie where `conformance/fetch` has put them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use integration::{built, outcome};
+
+/// How much of the suites is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// All of them, in half an hour.
+    Everything,
+    /// What takes a few minutes.
+    Quick,
+}
+
+/// Other people's suites.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Suite {
+    /// The OCI runtime-tools' validation.
+    RuntimeTools,
+    /// runc's integration tests.
+    Runc,
+    /// crun's tests.
+    Crun,
+}
+
+impl Suite {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::RuntimeTools, Self::Runc, Self::Crun];
+
+    /// Its name in `known-gaps.toml` and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::RuntimeTools => "runtime-tools",
+            Self::Runc => "runc",
+            Self::Crun => "crun",
+        }
+    }
+
+    /// Its programs, in a fixed order.
+    pub(super) fn groups(self, scope: Scope) -> Result<Vec<Group>> {
+        let source = directory()?.join("source").join(self.name());
+        let mut groups = match self {
+            Self::RuntimeTools => runtime_tools(&source)?,
+            Self::Runc => runc(&source)?,
+            Self::Crun => crun(&source)?,
+        };
+        if scope == Scope::Quick {
+            groups.retain(|group| !SLOW.contains(&(self, group.name.as_str())));
+        }
+        ensure!(!groups.is_empty(), "{} has no tests", source.display());
+        Ok(groups)
+    }
+}
+
+/// Where the suites lie, and what they say goes.
+pub(super) fn directory() -> Result<PathBuf> {
+    Ok(built::target_dir()?.join("conformance"))
+}
+
+/// Fails when the suites are not there, or not as `conformance/fetch` now wants them.
+pub(super) fn check() -> Result<()> {
+    let mut check = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("fetch"));
+    check.arg("check").env("CARGO_TARGET_DIR", built::target_dir()?);
+    let outcome = outcome::run(&mut check, None)?;
+    ensure!(outcome.is_success(), "{}", outcome.stderr().trim_end());
+    Ok(())
+}
+
+/// A program that reports tests: the least that can be run alone.
+#[derive(Debug, Clone)]
+pub(super) struct Group {
+    /// The suite.
+    pub(super) suite: Suite,
+    /// The program's name.
+    pub(super) name: String,
+    /// The program and its words.
+    pub(super) command: Vec<PathBuf>,
+    /// Where it is started.
+    pub(super) directory: PathBuf,
+    /// How long it may take.
+    pub(super) limit: Duration,
+}
+
+/// Programs that wait more than they do.
+const SLOW: [(Suite, &str); 3] =
+    [(Suite::RuntimeTools, "delete"), (Suite::RuntimeTools, "kill"), (Suite::Runc, "update")];
+
+/// Programs that cannot say anything here: what they need no host of this kind has, or they are not
+/// about runtimes.
+const LEFT_OUT: [(Suite, &str); 4] = [
+    // CRIU cannot dump a process of this kernel, nor a virtual machine.
+    (Suite::Runc, "checkpoint"),
+    (Suite::Crun, "checkpoint_restore"),
+    // Needs a server of ssh for root.
+    (Suite::Runc, "mounts_sshfs"),
+    // Its words are those of runc's manual page.
+    (Suite::Runc, "help"),
+];
+
+fn runtime_tools(source: &Path) -> Result<Vec<Group>> {
+    let group = |name: &str| Group {
+        suite: Suite::RuntimeTools,
+        name: name.to_owned(),
+        command: vec![source.join("programs").join(name)],
+        directory: source.to_owned(),
+        limit: Duration::from_mins(1),
+    };
+    Ok(names(&source.join("programs"), "", "")?.iter().map(|name| group(name)).collect())
+}
+
+fn runc(source: &Path) -> Result<Vec<Group>> {
+    let tests = source.join("tests/integration");
+    let bats = "bats --formatter tap";
+    // These tests want a terminal.
+    let group = |name: &str| Group {
+        suite: Suite::Runc,
+        name: name.to_owned(),
+        command: vec![
+            "script".into(),
+            "--quiet".into(),
+            "--return".into(),
+            "--command".into(),
+            // Waits for all children, of which the watch that bats keeps on a test's time is one.
+            match name {
+                "events" => format!("env --unset=BATS_TEST_TIMEOUT {bats} events.bats"),
+                _ => format!("{bats} {name}.bats"),
+            }
+            .into(),
+            "/dev/null".into(),
+        ],
+        directory: tests.clone(),
+        limit: Duration::from_mins(4),
+    };
+    let all = names(&tests, "", ".bats")?;
+    Ok(all.iter().map(|name| group(name)).filter(is_run).collect())
+}
+
+fn crun(source: &Path) -> Result<Vec<Group>> {
+    let tests = source.join("tests");
+    let group = |name: &str| Group {
+        suite: Suite::Crun,
+        name: name.to_owned(),
+        command: vec!["python3".into(), tests.join(format!("test_{name}.py"))],
+        // Where they put what they make: it goes with the world.
+        directory: "/tmp".into(),
+        limit: Duration::from_mins(2),
+    };
+    let all = names(&tests, "test_", ".py")?;
+    Ok(all.iter().map(|name| group(name)).filter(is_run).collect())
+}
+
+fn is_run(group: &Group) -> bool {
+    !LEFT_OUT.contains(&(group.suite, group.name.as_str()))
+}
+
+/// Names of files, without what they begin and end with.
+fn names(directory: &Path, begin: &str, end: &str) -> Result<Vec<String>> {
+    let entries =
+        fs::read_dir(directory).with_context(|| format!("read {}", directory.display()))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let name = name.strip_prefix(begin).and_then(|name| name.strip_suffix(end));
+        names.extend(name.map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
+}

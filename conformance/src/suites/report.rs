@@ -1,0 +1,189 @@
+//! What a run found: what is wrong with it, and `RESULTS.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write};
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use integration::outcome;
+
+use super::Row;
+use super::groups::Suite;
+use super::known_gaps::KnownGaps;
+use super::tap::Verdict;
+use super::world::{self, Mode};
+
+/// The tests of all suites.
+#[derive(Debug)]
+pub struct Report {
+    pub(super) rows: Vec<Row>,
+    pub(super) gaps: KnownGaps,
+    /// All programs of these suites were run.
+    pub(super) is_whole: bool,
+    pub(super) suites: Vec<Suite>,
+}
+
+impl Report {
+    /// Fails with every test that is not as `known-gaps.toml` says.
+    pub fn judge(&self) -> Result<()> {
+        let offences = self.offences();
+        ensure!(offences.is_empty(), "\n{}", offences.join("\n"));
+        Ok(())
+    }
+
+    fn offences(&self) -> Vec<String> {
+        let mut offences = Vec::new();
+        for row in self.rows.iter().filter(|row| row.judges()) {
+            for mode in Mode::OURS {
+                let gap = self.gaps.get(&(row.suite, row.test(), mode));
+                let (suite, test, mode_name) = (row.suite.name(), row.test(), mode.name());
+                match (row.passed(mode), gap) {
+                    (false, None) => offences.push(format!(
+                        "{suite}: runc passes {test:?}, krun ({mode_name}) does not"
+                    )),
+                    (true, Some(gap)) if !gap.sometimes => offences.push(format!(
+                        "{suite}: krun ({mode_name}) passes {test:?}: take it out of known-gaps.toml"
+                    )),
+                    (false, Some(_)) | (true, _) => {}
+                }
+            }
+        }
+        offences.extend(self.unheard_of());
+        offences
+    }
+
+    /// Gaps of tests that runc does not pass, if there are such tests at all.
+    fn unheard_of(&self) -> Vec<String> {
+        let judging = self.rows.iter().filter(|row| row.judges());
+        let judging: BTreeSet<_> = judging.map(|row| (row.suite, row.test())).collect();
+        let groups: BTreeSet<_> = self.rows.iter().map(|row| (row.suite, &row.group)).collect();
+        let ran = |suite: Suite, test: &str| {
+            groups.iter().any(|(other, group)| {
+                *other == suite
+                    && test.strip_prefix(group.as_str()).is_some_and(|rest| rest.starts_with(": "))
+            })
+        };
+        let places = self.gaps.places().filter(|(suite, test, _)| {
+            let due = self.is_whole && self.suites.contains(suite);
+            (due || ran(*suite, test)) && !judging.contains(&(*suite, test.clone()))
+        });
+        let tests: BTreeSet<_> = places.map(|(suite, test, _)| (suite.name(), test)).collect();
+        let line =
+            |(suite, test)| format!("{suite}: runc does not pass {test:?} of known-gaps.toml");
+        tests.into_iter().map(line).collect()
+    }
+
+    /// One line for each suite.
+    pub fn summary(&self) -> String {
+        let line = |suite: &Suite| {
+            let [judging, crun, vm, native] = self.passed(*suite);
+            format!(
+                "{}: of {judging} tests that runc passes, krun passes {vm} with virtual machines and {native} \
+                 natively, crun {crun}\n",
+                suite.name()
+            )
+        };
+        self.suites.iter().map(line).collect()
+    }
+
+    /// How many tests runc passes, and how many of these the others.
+    fn passed(&self, suite: Suite) -> [usize; 4] {
+        Mode::ALL.map(|mode| self.count(suite, |row| row.judges() && row.passed(mode)))
+    }
+
+    fn count(&self, suite: Suite, is_counted: impl Fn(&Row) -> bool) -> usize {
+        self.rows.iter().filter(|row| row.suite == suite && is_counted(row)).count()
+    }
+
+    /// The text of `RESULTS.md`.
+    pub fn text(&self) -> Result<String> {
+        let mut text = String::new();
+        self.head(&mut text)?;
+        for suite in &self.suites {
+            self.suite(&mut text, *suite)?;
+        }
+        Ok(text)
+    }
+
+    fn head(&self, text: &mut String) -> Result<()> {
+        let line = |program: &str, words: &[&str]| -> Result<String> {
+            let outcome = outcome::run(Command::new(program).args(words), None)?;
+            Ok(outcome.stdout().trim().to_owned())
+        };
+        let date = line("date", &["-u", "+%F"])?;
+        let kernel = line("uname", &["-r"])?;
+        let mut versions = Vec::new();
+        for mode in [Mode::Runc, Mode::Crun, Mode::Vm] {
+            versions.push(world::version(mode)?);
+        }
+        let versions = versions.join(", ");
+        writeln!(text, "# Other people's suites\n")?;
+        writeln!(
+            text,
+            "Written by `make conformance` on {date}: {versions}; Linux {kernel}, cgroups of version 1.\n"
+        )?;
+        writeln!(
+            text,
+            "A test that runc passes here judges krun. What is not passed is in `known-gaps.toml`.\n"
+        )?;
+        writeln!(
+            text,
+            "| suite | tests | runc passes | of these: crun | krun, virtual machines | krun, natively |"
+        )?;
+        writeln!(text, "|---|--:|--:|--:|--:|--:|")?;
+        for suite in &self.suites {
+            let [judging, crun, vm, native] = self.passed(*suite);
+            let (name, all) = (suite.name(), self.count(*suite, |_| true));
+            writeln!(text, "| {name} | {all} | {judging} | {crun} | {vm} | {native} |")?;
+        }
+        let gained = self
+            .rows
+            .iter()
+            .filter(|row| !row.judges() && row.passed(Mode::Vm) && row.passed(Mode::Native));
+        writeln!(
+            text,
+            "\nkrun passes {} tests, both ways, that runc does not pass here.",
+            gained.count()
+        )?;
+        Ok(())
+    }
+
+    /// Tests of a program on which all runtimes agree are one line, as are many of one pattern.
+    fn suite(&self, text: &mut String, suite: Suite) -> fmt::Result {
+        writeln!(text, "\n## {}\n\n| test | runc | crun | krun vm | krun native |", suite.name())?;
+        writeln!(text, "|---|---|---|---|---|")?;
+        let rows: Vec<_> = self.rows.iter().filter(|row| row.suite == suite).collect();
+        for group in rows.chunk_by(|one, other| one.group == other.group) {
+            let mut patterns: BTreeMap<[&str; 4], Vec<String>> = BTreeMap::new();
+            for row in group {
+                let cells = Mode::ALL.map(|mode| word(row.verdicts.get(&mode).copied()));
+                patterns.entry(cells).or_default().push(row.test().replace('|', "\\|"));
+            }
+            for (cells, tests) in patterns {
+                let agree = cells.iter().all(|cell| *cell == cells[0]);
+                let cells = cells.join(" | ");
+                if agree || tests.len() > MANY {
+                    let tests = format!("{}: {} tests", group[0].group, tests.len());
+                    writeln!(text, "| {tests} | {cells} |")?;
+                } else {
+                    for test in tests {
+                        writeln!(text, "| {test} | {cells} |")?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// So many tests of a program with the same results need no lines of their own.
+const MANY: usize = 8;
+
+fn word(verdict: Option<Verdict>) -> &'static str {
+    match verdict {
+        Some(Verdict::Passed) => "ok",
+        Some(Verdict::Failed) => "**failed**",
+        Some(Verdict::Skipped) => "skipped",
+        None => "–",
+    }
+}

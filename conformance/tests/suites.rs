@@ -1,0 +1,17 @@
+//! The quick part of other people's suites: see `conformance::suites`.
+
+#![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
+
+use conformance::suites::{self, Scope, Suite};
+
+/// All of it passes, but for what `known-gaps.toml` says.
+#[track_caller]
+fn assert_as_known(suite: Suite) {
+    let report = suites::run(&[suite], None, Scope::Quick).expect("the suite can be run");
+    report.judge().expect("krun passes what runc passes, or known-gaps.toml says why not");
+}
+
+#[test]
+fn the_oci_runtime_tools() {
+    assert_as_known(Suite::RuntimeTools);
+}
