@@ -122,6 +122,8 @@ impl Workload {
         let _ = rustix::thread::set_name(c"krun:[2:INIT]");
         // Other programs of the container shall not find this one's binary behind /proc/<pid>/exe.
         nix::sys::prctl::set_dumpable(false).map_err(|errno| errno.desc().to_owned())?;
+        // Process 1 would outlive what asks it to end, and `stop` of a container that waits would take long.
+        krun_sys::end_when_asked().map_err(|errno| errno.desc().to_owned())?;
         // `create` blocked them; a program must not inherit that.
         SigSet::all().thread_unblock().map_err(|errno| errno.desc().to_owned())?;
         self.leave_keyring()?;

@@ -17,7 +17,7 @@ mod signal;
 pub use bpf::{attach_device_program, load_device_program};
 pub use child::spawn;
 pub use device::{kkm_identity, kvm_api_version};
-pub use disposition::reset_sigpipe;
+pub use disposition::{end_when_asked, reset_sigpipe};
 pub use filter::{load_seccomp_filter, load_seccomp_listener};
 pub use fork::{fork_for_status, fork_into, fork_to};
 pub use keyring::join_session_keyring;
