@@ -1,11 +1,17 @@
 //! `krun list`: the containers below `--root`.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use spec_compat::State;
 
 use super::VerbError;
 use crate::cli::{Global, List, Table};
+use crate::container::store::Entry;
+
+/// The host's users.
+const PASSWD: &str = "/etc/passwd";
 
 /// runc's columns, as wide as there where the values allow it, and two of krun's own behind them.
 const HEADER: [&str; 8] = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER", "MODE", "RULE"];
@@ -17,7 +23,8 @@ pub(super) fn list(global: &Global, arguments: &List) -> Result<(), VerbError> {
     for entry in super::store(global).entries()? {
         // One that is being made or removed has no record; runc leaves it out, too.
         let Ok(record) = entry.load() else { continue };
-        states.push(record.state(entry.status(&record)));
+        let state = record.state(entry.status(&record));
+        states.push(State { owner: owner(&entry), ..state });
     }
     if arguments.quiet {
         return super::print(
@@ -28,6 +35,23 @@ pub(super) fn list(global: &Global, arguments: &List) -> Result<(), VerbError> {
         Table::Json => super::print(&json(&states)),
         Table::Table => super::print(&table(&states)),
     }
+}
+
+/// Who made the container: his name on the host, or his number where it has none there.
+fn owner(entry: &Entry) -> String {
+    let Ok(directory) = fs::metadata(entry.directory()) else { return String::new() };
+    let users = fs::read(PASSWD).unwrap_or_default();
+    name_of(directory.uid(), &String::from_utf8_lossy(&users))
+}
+
+/// Not getpwuid(3): in a static binary it loads libraries.
+fn name_of(uid: u32, users: &str) -> String {
+    let named = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    named.unwrap_or_else(|| format!("#{uid}"))
 }
 
 /// As Go writes it: no list at all is `null`.
@@ -71,7 +95,7 @@ mod tests {
 
     use spec_compat::{State, Status};
 
-    use super::{json, table};
+    use super::{json, name_of, table};
 
     fn state(id: &str) -> State {
         State {
@@ -97,6 +121,15 @@ web                 7           running     /b          2026-01-02T03:04:05Z   r
 a-name-of-letters   7           running     /b          2026-01-02T03:04:05Z   root        vm          default
 ";
         assert_eq!(table(&[state("web"), state("a-name-of-letters")]), expected);
+    }
+
+    #[test]
+    fn an_owner_is_a_name_of_the_hosts_or_a_number() {
+        let users = "root:x:0:0:root:/root:/bin/sh\n:x:8:8::/:/bin/sh\nbroken\nweb:x:7:7::/:\n";
+
+        for (uid, expected) in [(0, "root"), (7, "web"), (8, "#8"), (9, "#9")] {
+            assert_eq!(name_of(uid, users), expected);
+        }
     }
 
     #[test]
