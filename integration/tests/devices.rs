@@ -203,7 +203,7 @@ fn rules_that_cannot_be_enforced_let_no_container_come_to_be() {
     assert_eq!(refused.end, End::Exited(1), "{refused:?}");
     let words = "device rules: load a BPF program of ";
     assert!(refused.stderr().contains(words), "{refused:?}");
-    assert!(refused.stderr().contains("Operation not permitted"), "{refused:?}");
+    assert!(refused.stderr().contains("operation not permitted"), "{refused:?}");
     assert_eq!(runtime.state_entries(), Vec::<String>::new());
     bundle.footprint.ensure_nothing_is_left().unwrap();
 }

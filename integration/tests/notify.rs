@@ -168,7 +168,7 @@ fn what_no_agent_can_be_asked_about_is_refused_by_name() {
     let cases = [
         (json!({"listenerPath": null}), "seccomp listenerPath is not set"),
         (json!({"defaultAction": "SCMP_ACT_NOTIFY"}), "cannot be used as default action"),
-        (json!({"listenerPath": "/nowhere"}), "connect to /nowhere: No such file or directory"),
+        (json!({"listenerPath": "/nowhere"}), "connect to /nowhere: no such file or directory"),
         (
             json!({"syscalls": [{"names": ["mmap"], "action": "SCMP_ACT_NOTIFY"}]}),
             "cannot be used for the mmap syscall in a virtual machine",

@@ -10,6 +10,9 @@ use crate::container::record::Record;
 use crate::container::{cgroups, freezer};
 use crate::signals::{SignalNumber, UnknownSignal};
 
+/// What runc takes an empty name for.
+const DEFAULT: &str = "TERM";
+
 /// Why a signal was not sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KillError {
@@ -25,7 +28,8 @@ pub(crate) enum KillError {
 }
 
 pub(super) fn kill(global: &Global, arguments: &Kill) -> Result<(), VerbError> {
-    let signal = SignalNumber::parse(&arguments.signal).map_err(KillError::from)?;
+    let signal = if arguments.signal.is_empty() { DEFAULT } else { &arguments.signal };
+    let signal = SignalNumber::parse(signal).map_err(KillError::from)?;
     let entry = super::store(global).find(&arguments.id)?;
     let record = entry.load()?;
     if arguments.all {

@@ -76,14 +76,14 @@ mod tests {
         let config = bundle.path().join("config.json");
 
         let missing = fault(&bundle.path().join("nowhere"));
-        assert!(missing.contains("nowhere: No such file or directory"), "{missing}");
+        assert!(missing.contains("nowhere: no such file or directory"), "{missing}");
 
         let empty = fault(bundle.path());
-        assert!(empty.contains("config.json: No such file or directory"), "{empty}");
+        assert!(empty.contains("config.json: no such file or directory"), "{empty}");
 
         fs::write(&config, "{}").unwrap();
         let file = fault(&config);
-        assert!(file.contains("config.json: Not a directory"), "{file}");
+        assert!(file.contains("config.json: not a directory"), "{file}");
         let faults = fault(bundle.path());
         assert!(
             faults.contains("config.json: 3 faults: (1) ociVersion: found nothing"),

@@ -189,7 +189,10 @@ pub(crate) enum CreateError {
 /// made of what there is: the last and most precise words of the error, and the complaint.
 pub(crate) fn init_words(error: &str, complaint: Option<&str>, cwd: &str) -> String {
     const PREAMBLE: &str = "error in executing process : ";
+    const AFTERMATH: &str = ". error during cleanup";
     let error = error.split_once(PREAMBLE).map_or(error, |(_, precise)| precise);
+    // Whatever libcontainer could not clean up, krun does.
+    let error = error.split_once(AFTERMATH).map_or(error, |(first, _)| first);
     match complaint {
         None => error.to_owned(),
         Some(complaint) if complaint.starts_with("failed to chdir") => {
@@ -231,6 +234,7 @@ mod tests {
             "failed to prepare rootfs: failed to mount: err=Nix(ENODEV): no such device"
         );
         assert_eq!(init_words("plain", None, "/"), "plain");
+        assert_eq!(init_words("plain. error during cleanup: busy", None, "/"), "plain");
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod own_limits;
 mod owner_mappings;
 mod place;
 mod stay;
+mod suspects;
 mod tmpfs_mode;
 mod transform;
 mod unfinished;
@@ -50,6 +51,7 @@ use self::owner_mappings::MappedMount;
 pub(crate) use self::owner_mappings::{MappingError, ReplaceError, carry_out as map_owners};
 use self::place::Place;
 use self::stay::{Stay, Wish};
+use self::suspects::Suspects;
 pub(crate) use self::transform::{
     leave_out_user_namespace, leave_room_for_monitor, process_for_libcontainer,
 };
@@ -65,7 +67,7 @@ use crate::container::memberships;
 use crate::container::pidfd_socket::{self, PidfdSocket};
 use crate::container::process::{self, ProcessName};
 use crate::container::record::Record;
-use crate::container::start_gate::{self, Reports};
+use crate::container::start_gate;
 use crate::container::store::{Entry, Lock, Store, replace_file};
 use crate::error_chain;
 use crate::foreground::ConsoleSocket;
@@ -281,7 +283,7 @@ impl<'a> Plan<'a> {
         let (messenger, listening) =
             agent::await_listener(self.agent.take(), &record.state(Status::Creating))
                 .map_err(CreateError::Agent)?;
-        let is_born_there = self.is_born_there;
+        let (is_born_there, suspects) = (self.is_born_there, Suspects::of(&self.bundle));
         let console = console.path(&config, &directory).map_err(CreateError::Console)?;
         let result = stay.build(|| {
             let made = self.build(id, &directory, console, &gate, &record, listening);
@@ -291,7 +293,7 @@ impl<'a> Plan<'a> {
         drop(stay);
         log.send_causes_to(None);
         let reports = start_gate::drain(&gate);
-        let pid = result.map_err(|text| init_error(&text, &reports, config.process().cwd()))?;
+        let pid = result.map_err(|text| suspects.error(&text, &reports))?;
         unfinished.note_process(pid);
         told.map_err(CreateError::Agent)?;
         if is_born_there {
@@ -468,13 +470,4 @@ fn settle(pid: i32, config: &Config, record: &Record) -> Result<(), CreateError>
 fn write_config(directory: &Path, document: &Value) -> Result<(), CreateError> {
     replace_file(&directory.join("config.json"), document.to_string().as_bytes())
         .map_err(CreateError::WriteConfig)
-}
-
-/// libcontainer's failure, in the best words there are for it.
-fn init_error(text: &str, reports: &Reports, cwd: &Path) -> CreateError {
-    CreateError::Init(
-        reports.fault.clone().unwrap_or_else(|| {
-            init_words(text, reports.cause.as_deref(), &cwd.display().to_string())
-        }),
-    )
 }

@@ -28,6 +28,9 @@ pub(super) enum ProgramError {
         /// Why.
         errno: Errno,
     },
+    /// It is a directory: the words of newer and of older runcs, of which podman knows the latter only.
+    #[error("is a directory: permission denied")]
+    Directory,
     /// It is there and cannot be run.
     #[error("{}", words(*.0))]
     Refused(Errno),
@@ -54,7 +57,7 @@ fn demand_executable(program: &Path) -> Result<(), ProgramError> {
     let shown = || program.display().to_string();
     let status = stat(program).map_err(|errno| ProgramError::Stat { path: shown(), errno })?;
     if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
-        return Err(ProgramError::Refused(Errno::ISDIR));
+        return Err(ProgramError::Directory);
     }
     // By effective IDs, which are what execve(2) goes by. root passes this for a file
     // without any execute permission, but only on kernels before 2.2.
@@ -63,11 +66,7 @@ fn demand_executable(program: &Path) -> Result<(), ProgramError> {
 
 /// Linux's text for an error in the case that Go writes it in.
 fn words(errno: Errno) -> String {
-    let text = io::Error::from(errno).to_string();
-    let mut characters = error_chain::without_number(&text).chars();
-    characters
-        .next()
-        .map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
+    error_chain::as_go_writes(&io::Error::from(errno).to_string()).into_owned()
 }
 
 #[cfg(test)]
@@ -112,7 +111,7 @@ mod tests {
             ("/nosuch".to_owned(), None, "stat /nosuch: no such file or directory".to_owned()),
             (inside("run/x"), None, format!("stat {path}/run/x: not a directory")),
             (inside("text"), None, "permission denied".to_owned()),
-            (inside("sub"), None, "is a directory".to_owned()),
+            (inside("sub"), None, "is a directory: permission denied".to_owned()),
         ] {
             let error = find(&name, search.map(String::as_str)).unwrap_err();
 

@@ -1,0 +1,134 @@
+//! What of a bundle libcontainer could not do, found out afterwards.
+//!
+//! Its errors name neither what they are about nor their cause. So each part that may be at fault
+//! is looked at once more, from the host, and the first that cannot be done is told in runc's words:
+//! dockerd turns some of them into exit codes, and adds advice.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, OFlags, statat};
+use serde_json::Value;
+use spec_compat::Config;
+
+use super::bundle::Bundle;
+use super::{CreateError, in_container, init_words};
+use crate::container::start_gate::Reports;
+
+/// The file systems of this kernel, one a line.
+const FILE_SYSTEMS: &str = "/proc/filesystems";
+
+/// Whether the kernel has AppArmor.
+const APPARMOR: &str = "/sys/module/apparmor/parameters/enabled";
+
+/// A bundle that something is wrong with.
+#[derive(Debug)]
+pub(super) struct Suspects {
+    config: Config,
+    rootfs: PathBuf,
+    bundle: PathBuf,
+}
+
+impl Suspects {
+    pub(super) fn of(bundle: &Bundle) -> Self {
+        let (config, rootfs) = (bundle.config.clone(), bundle.rootfs.clone());
+        Self { config, rootfs, bundle: bundle.directory.clone() }
+    }
+
+    /// libcontainer's failure, in the best words there are for it.
+    pub(super) fn error(&self, failure: &str, reports: &Reports) -> CreateError {
+        let words = || {
+            let cwd = self.config.process().cwd().display().to_string();
+            let told = init_words(failure, reports.cause.as_deref(), &cwd);
+            self.culprit(&told).unwrap_or(told)
+        };
+        CreateError::Init(reports.fault.clone().unwrap_or_else(words))
+    }
+
+    fn culprit(&self, told: &str) -> Option<String> {
+        if told.contains("apparmor") {
+            return Some(apparmor());
+        }
+        if told.contains("procfs failed") {
+            return self.sysctl();
+        }
+        if told.contains("failed to prepare rootfs") {
+            return self.mount();
+        }
+        told.contains("makes another died").then(|| self.memory()).flatten()
+    }
+
+    /// A parameter that this kernel does not have.
+    fn sysctl(&self) -> Option<String> {
+        let named = self.config.document().pointer("/linux/sysctl")?.as_object()?;
+        let paths = named.keys().map(|name| format!("/proc/sys/{}", name.replace('.', "/")));
+        let missing = paths.into_iter().find(|path| !Path::new(path).exists())?;
+        Some(format!("linux.sysctl: open {missing}: no such file or directory"))
+    }
+
+    /// A mount whose source and destination do not fit, or whose file system is none.
+    fn mount(&self) -> Option<String> {
+        let mounts = self.config.document().get("mounts")?.as_array()?;
+        (0..mounts.len()).find_map(|index| {
+            let (earlier, mount) = mounts.split_at(index);
+            let mount = mount.first()?;
+            let fault = if is_bind(mount) { self.bind(earlier, mount) } else { unknown(mount) }?;
+            let (source, destination) = (text(mount, "source"), text(mount, "destination"));
+            let what = format!("error mounting {source:?} to rootfs at {destination:?}");
+            Some(format!("mounts[{index}]: {what}: {fault}"))
+        })
+    }
+
+    fn bind(&self, earlier: &[Value], mount: &Value) -> Option<String> {
+        let (source, destination) = (text(mount, "source"), text(mount, "destination"));
+        let place = self.bundle.join(source);
+        let Ok(found) = fs::metadata(&place) else {
+            return Some(format!("stat {}: no such file or directory", place.display()));
+        };
+        let is_hidden = |one: &Value| Path::new(destination).starts_with(text(one, "destination"));
+        if earlier.iter().any(is_hidden) {
+            return None;
+        }
+        let path = Path::new(destination);
+        let target = in_container::open_below(&self.rootfs, path, OFlags::PATH).ok()?;
+        let status = statat(target, c"", AtFlags::EMPTY_PATH).ok()?;
+        let is_directory = FileType::from_raw_mode(status.st_mode) == FileType::Directory;
+        let fault = format!("mount {}:{destination}: not a directory", place.display());
+        (found.is_dir() != is_directory).then_some(fault)
+    }
+
+    /// What was killed had no room.
+    fn memory(&self) -> Option<String> {
+        let limit = self.config.document().pointer("/linux/resources/memory/limit")?.as_i64()?;
+        let words = "the container's first process was killed while it was made: \
+                     linux.resources.memory.limit";
+        (limit > 0).then(|| format!("{words} is {limit} bytes, which may be too few"))
+    }
+}
+
+/// runc's words; podman looks for the file.
+fn apparmor() -> String {
+    let is_enabled = fs::read(APPARMOR).is_ok_and(|text| text.starts_with(b"Y"));
+    let why = if is_enabled { "no such file or directory" } else { "invalid argument" };
+    format!(
+        "process.apparmorProfile: unable to apply apparmor profile: apparmor failed to apply \
+         profile: write /proc/self/attr/exec: {why}"
+    )
+}
+
+/// A file system that this kernel does not have.
+fn unknown(mount: &Value) -> Option<String> {
+    let kind = text(mount, "type");
+    let known = fs::read_to_string(FILE_SYSTEMS).ok()?;
+    let is_known = known.lines().filter_map(|line| line.split('\t').nth(1)).any(|one| one == kind);
+    (!is_known).then(|| format!("file system {kind:?}: no such device"))
+}
+
+fn is_bind(mount: &Value) -> bool {
+    let mut options = mount["options"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    options.any(|option| option == "bind" || option == "rbind")
+}
+
+fn text<'a>(mount: &'a Value, name: &str) -> &'a str {
+    mount[name].as_str().unwrap_or_default()
+}
