@@ -14,7 +14,7 @@ use crate::Fault;
 const SHOWN: usize = 60;
 
 /// A value, or the absence of one, with the path that leads to it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Field<'a> {
     path: String,
     value: Option<&'a Value>,
@@ -37,6 +37,38 @@ impl<'a> Field<'a> {
 
     pub(crate) fn is_present(&self) -> bool {
         self.value.is_some()
+    }
+
+    /// Whether this is an object, and not an empty one.
+    pub(crate) fn has_members(&self) -> bool {
+        self.value.and_then(Value::as_object).is_some_and(|members| !members.is_empty())
+    }
+
+    /// Demands an object, if there is anything.
+    pub(crate) fn object(&self, faults: &mut Vec<Fault>) {
+        if self.value.is_some_and(|value| !value.is_object()) {
+            faults.push(self.fault("an object"));
+        }
+    }
+
+    /// Demands texts that can be handed to Linux, if there is a list.
+    pub(crate) fn c_strings(&self, faults: &mut Vec<Fault>) {
+        for element in self.elements(faults) {
+            element.c_string(faults);
+        }
+    }
+
+    /// Demands a text that can be handed to Linux, if there is anything.
+    pub(crate) fn c_string(&self, faults: &mut Vec<Fault>) {
+        const EXPECTED: &str = "text without a zero byte";
+        if self.text(EXPECTED, faults).is_some_and(|text| !is_c_string(text)) {
+            faults.push(self.fault(EXPECTED));
+        }
+    }
+
+    /// The number here, 0 if there is none.
+    pub(crate) fn number(&self) -> u64 {
+        self.value.and_then(Value::as_u64).unwrap_or_default()
     }
 
     pub(crate) fn is_positive_integer(&self) -> bool {

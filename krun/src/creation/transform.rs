@@ -236,5 +236,12 @@ fn make_source_absolute(mount: &mut Value, bundle: &Path) {
     }
 }
 
+/// Only what is bound needs a source; libcontainer wants one of every mount.
+fn give_source(mount: &mut Value) {
+    if let Some(members) = mount.as_object_mut() {
+        members.entry("source").or_insert(json!(""));
+    }
+}
+
 #[cfg(test)]
 mod tests;

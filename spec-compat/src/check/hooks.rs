@@ -11,6 +11,8 @@ pub(super) fn check(hooks: &Field<'_>, faults: &mut Vec<Fault>) {
     for point in POINTS {
         for hook in hooks.child(point).elements(faults) {
             hook.child("path").absolute_path(faults);
+            hook.child("args").c_strings(faults);
+            hook.child("env").c_strings(faults);
             timeout(&hook.child("timeout"), faults);
         }
     }

@@ -20,9 +20,20 @@ pub(super) fn check(linux: &Field<'_>, faults: &mut Vec<Fault>) {
     }
     for device in linux.child("devices").elements(faults) {
         device.child("path").absolute_path(faults);
+        for name in ["major", "minor"] {
+            device.child(name).integer(0..=i64::from(u32::MAX), "a device number", faults);
+        }
     }
     for rule in linux.child("resources").child("devices").elements(faults) {
         device_rule(&rule, faults);
+    }
+    for rule in linux.child("seccomp").child("syscalls").elements(faults) {
+        for name in rule.child("names").elements(faults) {
+            const EXPECTED: &str = "the name of a system call";
+            if name.text(EXPECTED, faults).is_some_and(str::is_empty) {
+                faults.push(name.fault(EXPECTED));
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod hooks;
 mod linux;
 mod mounts;
 mod process;
+mod shapes;
 
 use serde_json::Value;
 
@@ -21,12 +22,18 @@ pub(crate) fn all(document: &Value) -> Vec<Fault> {
         return vec![root.fault("an object")];
     }
     let mut faults = Vec::new();
+    shapes::check(&root, document, &mut faults);
+    if !faults.is_empty() {
+        // What is inside would be told twice.
+        return faults;
+    }
     version(&root.child("ociVersion"), &mut faults);
     root_file_system(&root.child("root"), &mut faults);
     process::check(&root.child("process"), &mut faults);
     mounts::check(&root.child("mounts"), &mut faults);
     hooks::check(&root.child("hooks"), &mut faults);
     linux::check(&root.child("linux"), &mut faults);
+    sysctl(&root, &mut faults);
     faults
 }
 
@@ -49,6 +56,20 @@ fn root_file_system(root: &Field<'_>, faults: &mut Vec<Fault>) {
         && (text.is_empty() || text.contains('\0'))
     {
         faults.push(path.fault(EXPECTED));
+    }
+}
+
+/// Parameters are files below `/proc`.
+fn sysctl(root: &Field<'_>, faults: &mut Vec<Fault>) {
+    let parameters = root.child("linux").child("sysctl");
+    let is_proc = |mount: &Field<'_>| {
+        let place = mount.child("destination").text("text", &mut Vec::new());
+        place.is_some_and(|text| text.trim_matches('/') == "proc")
+    };
+    if parameters.has_members()
+        && !root.child("mounts").elements(&mut Vec::new()).iter().any(is_proc)
+    {
+        faults.push(parameters.fault("a mount on /proc with it"));
     }
 }
 

@@ -16,11 +16,18 @@ pub(super) fn check(mounts: &Field<'_>, faults: &mut Vec<Fault>) {
         }
         let mut binds = false;
         for option in mount.child("options").elements(faults) {
-            binds |= matches!(option.text(OPTION, faults), Some("bind" | "rbind"));
+            option.c_string(faults);
+            binds |= matches!(option.text(OPTION, &mut Vec::new()), Some("bind" | "rbind"));
         }
         // By itself it is no file system of Linux's: runc fails with "no such device".
         let kind = mount.child("type");
-        if !binds && kind.text(OPTION, faults) == Some("bind") {
+        kind.c_string(faults);
+        let source = mount.child("source");
+        source.c_string(faults);
+        if binds && !source.is_present() {
+            faults.push(source.fault("the path of what is bound"));
+        }
+        if !binds && kind.text(OPTION, &mut Vec::new()) == Some("bind") {
             faults.push(kind.fault("the option bind or rbind with it"));
         }
     }

@@ -39,16 +39,13 @@ pub(super) fn check(process: &Field<'_>, faults: &mut Vec<Fault>) {
 
 fn arguments(field: &Field<'_>, faults: &mut Vec<Fault>) {
     const EXPECTED: &str = "a list with the program and its arguments";
-    const ARGUMENT: &str = "text without a zero byte";
     let before = faults.len();
     let arguments = field.elements(faults);
     if arguments.is_empty() && faults.len() == before {
         faults.push(field.fault(EXPECTED));
     }
     for argument in &arguments {
-        if argument.text(ARGUMENT, faults).is_some_and(|text| !is_c_string(text)) {
-            faults.push(argument.fault(ARGUMENT));
-        }
+        argument.c_string(faults);
     }
 }
 
@@ -96,5 +93,9 @@ fn limits(field: &Field<'_>, faults: &mut Vec<Fault>) {
             faults.push(name.fault("each resource limit once"));
         }
         seen.push(text);
+        let (soft, hard) = (limit.child("soft"), limit.child("hard"));
+        if soft.number() > hard.number() {
+            faults.push(soft.fault("no more than hard"));
+        }
     }
 }

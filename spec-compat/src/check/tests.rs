@@ -78,6 +78,47 @@ const BAD_VALUES: &[(&str, &str, &str)] = &[
         r#"mounts[0].type: found "bind", expected the option bind or rbind with it"#,
     ),
     (
+        "/process/rlimits",
+        r#"[{ "type": "RLIMIT_NOFILE", "soft": 2, "hard": 1 }]"#,
+        "process.rlimits[0].soft: found 2, expected no more than hard",
+    ),
+    ("/process/user", "[1]", "process.user: found a list, expected an object"),
+    (
+        "/linux/resources",
+        r#"{"pids": [1]}"#,
+        "linux.resources.pids: found a list, expected an object",
+    ),
+    (
+        "/linux/seccomp",
+        r#"{"syscalls": [["a"]]}"#,
+        "linux.seccomp.syscalls[0]: found a list, expected an object, text or a number",
+    ),
+    (
+        "/linux/seccomp",
+        r#"{"syscalls": [{"names": [""]}]}"#,
+        r#"linux.seccomp.syscalls[0].names[0]: found "", expected the name of a system call"#,
+    ),
+    (
+        "/linux/devices",
+        r#"[{"path": "/dev/x", "major": -1}]"#,
+        "linux.devices[0].major: found -1, expected a device number",
+    ),
+    (
+        "/mounts",
+        r#"[{"destination": "/a", "options": ["bind"]}]"#,
+        "mounts[0].source: found nothing, expected the path of what is bound",
+    ),
+    (
+        "/mounts",
+        r#"[{"destination": "/a", "type": "a\u0000b"}]"#,
+        r#"mounts[0].type: found "a\u0000b", expected text without a zero byte"#,
+    ),
+    (
+        "/hooks",
+        r#"{ "prestart": [{ "path": "/true", "env": ["a\u0000"] }] }"#,
+        r#"hooks.prestart[0].env[0]: found "a\u0000", expected text without a zero byte"#,
+    ),
+    (
         "/linux/namespaces",
         r#"[{ "type": "net" }]"#,
         r#"linux.namespaces[0].type: found "net", expected one of cgroup, ipc, mount, network, pid, time, user, uts"#,
