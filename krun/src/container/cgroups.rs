@@ -64,6 +64,14 @@ pub(crate) enum CgroupError {
     },
 }
 
+impl CgroupError {
+    /// Whether somebody is in a cgroup that was to be removed.
+    pub(super) fn is_busy(&self) -> bool {
+        let Self::Remove { source, .. } = self else { return false };
+        source.kind() == ErrorKind::ResourceBusy
+    }
+}
+
 /// The path below every hierarchy: what the bundle says, or `/<id>` as for runc.
 pub(crate) fn path_below_hierarchies(
     asked: Option<&Path>,
@@ -181,9 +189,7 @@ pub(crate) fn remove(directories: &[PathBuf]) -> Result<(), CgroupError> {
         signal_all(directories, SignalNumber::KILL);
         freezer::thaw(directories);
         match directories.iter().try_for_each(|directory| remove_tree(directory)) {
-            Err(CgroupError::Remove { source, .. })
-                if source.kind() == ErrorKind::ResourceBusy && began.elapsed() < REMOVAL_LIMIT =>
-            {
+            Err(error) if error.is_busy() && began.elapsed() < REMOVAL_LIMIT => {
                 // A killed process leaves when it is next scheduled.
                 thread::sleep(pause);
                 pause = (pause * 2).min(Duration::from_millis(50));

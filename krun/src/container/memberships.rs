@@ -9,6 +9,8 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use procfs::process::{MountInfo, Process};
 use rustix::fs::{Access, access};
@@ -33,6 +35,10 @@ const LIBCONTAINERS: [&str; 12] = [
 
 /// Where a hybrid host has version 2.
 const UNIFIED: &str = "/sys/fs/cgroup/unified";
+
+/// How long a directory that is in use is waited for, and how often it is looked at.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(1);
+const REMOVAL_PAUSE: Duration = Duration::from_millis(2);
 
 /// The directories that a cgroup at `path` has in such ones of these hierarchies, whether they exist or not.
 pub(crate) fn directories(hierarchies: &[MountInfo], path: &Path) -> Vec<PathBuf> {
@@ -65,10 +71,24 @@ pub(crate) struct Visit {
 impl Visit {
     /// Enters the directories, which are in these hierarchies, and makes them.
     pub(crate) fn begin(hierarchies: &[MountInfo], directories: &[PathBuf]) -> Self {
+        Self::with(make_and_enter, hierarchies, directories)
+    }
+
+    /// Enters those of the directories that are there: a container that is being deleted must not get
+    /// them back.
+    pub(crate) fn to_existing(hierarchies: &[MountInfo], directories: &[PathBuf]) -> Self {
+        Self::with(enter, hierarchies, directories)
+    }
+
+    fn with(
+        enter: fn(&Path) -> io::Result<()>,
+        hierarchies: &[MountInfo],
+        directories: &[PathBuf],
+    ) -> Self {
         let mut visit = Self { places: Vec::new() };
         for directory in directories {
             let home = home(hierarchies, directory).and_then(demand_return);
-            match home.and_then(|home| make_and_enter(directory).map(|()| home)) {
+            match home.and_then(|home| enter(directory).map(|()| home)) {
                 Ok(home) => visit.places.push((directory.clone(), home)),
                 Err(error) => tracing::debug!("{}: not entered: {error}", directory.display()),
             }
@@ -139,10 +159,17 @@ fn has_option(mount: &MountInfo, name: &str) -> bool {
 }
 
 /// Removes the directories, in which nobody is any more, as far as they can be.
+///
+/// An `exec` that came too late may be on its way out.
 pub(crate) fn remove(directories: &[PathBuf]) {
+    let began = Instant::now();
     for directory in directories {
-        if let Err(error) = cgroups::remove_tree(directory) {
-            tracing::debug!("{error}");
+        while let Err(error) = cgroups::remove_tree(directory) {
+            if !error.is_busy() || began.elapsed() > REMOVAL_LIMIT {
+                tracing::debug!("{error}");
+                break;
+            }
+            thread::sleep(REMOVAL_PAUSE);
         }
     }
 }

@@ -17,6 +17,8 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, fcntl_lock};
 use spec_compat::Status;
@@ -27,6 +29,11 @@ use super::{freezer, start_gate};
 
 const RECORD: &str = "state.json";
 const LOCK: &str = "lock";
+
+/// How long others may go on writing to a container's directory that is removed, and how often it is
+/// tried.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(1);
+const REMOVAL_PAUSE: Duration = Duration::from_millis(2);
 
 /// Why a container cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -204,11 +211,22 @@ impl Entry {
 
     /// Forgets the container.
     pub(crate) fn remove(&self) -> Result<(), StoreError> {
-        match fs::remove_dir_all(&self.directory) {
-            Err(source) if source.kind() != ErrorKind::NotFound => {
-                Err(StoreError::Io { path: self.directory.clone(), source })
+        let began = Instant::now();
+        loop {
+            match fs::remove_dir_all(&self.directory) {
+                // An `exec` that came too late may be writing there; with its own directory gone it
+                // soon gives up.
+                Err(source)
+                    if source.kind() == ErrorKind::DirectoryNotEmpty
+                        && began.elapsed() < REMOVAL_LIMIT =>
+                {
+                    thread::sleep(REMOVAL_PAUSE);
+                }
+                Err(source) if source.kind() != ErrorKind::NotFound => {
+                    return Err(StoreError::Io { path: self.directory.clone(), source });
+                }
+                _ => return Ok(()),
             }
-            _ => Ok(()),
         }
     }
 }

@@ -73,6 +73,20 @@ pub(crate) fn execute(
 ) -> Result<ProcessName, ExecError> {
     let record = entry.load()?;
     let init = demand_running(entry, &record, arguments)?;
+    let begun = begin(global, log, entry, arguments, console, &record, init);
+    // Whatever went wrong, it is what comes of a container that ended meanwhile.
+    begun.map_err(|error| if init.is_alive() { error } else { ExecError::Stopped })
+}
+
+fn begin(
+    global: &Global,
+    log: &Log,
+    entry: &Entry,
+    arguments: &Exec,
+    console: Console<'_>,
+    record: &Record,
+    init: ProcessName,
+) -> Result<ProcessName, ExecError> {
     let hierarchies = cgroups::hierarchies()?;
     let _forerunner = Forerunner::send(&hierarchies);
     let config = request::config(entry, arguments)?;
@@ -86,8 +100,7 @@ pub(crate) fn execute(
     if record.unit.is_some() {
         record.systemd.let_in()?;
     }
-    let plan =
-        Plan { arguments, record: &record, hierarchies, config, runs_on, label, agent, init };
+    let plan = Plan { arguments, record, hierarchies, config, runs_on, label, agent, init };
     let started = plan.carry_out(log, entry.directory(), console);
     started.and_then(|process| tell(socket, process)).inspect_err(|_| reap_children())
 }
@@ -147,7 +160,7 @@ impl Plan<'_> {
                 .map_err(ExecError::Agent)?;
         let workload = Workload { listening, ..self.workload(&gate) };
         log.send_causes_to(gate.try_clone().ok());
-        let visit = Visit::begin(&hierarchies, &memberships);
+        let visit = Visit::to_existing(&hierarchies, &memberships);
         let build = |is_beside: bool| {
             leaves_groups.then(process::leave_groups);
             let _hidden = hides_cgroups

@@ -132,3 +132,22 @@ fn looking_for_a_container_that_is_being_removed_leaves_nothing_behind() {
 
     assert!(!entry.directory().exists());
 }
+
+#[test]
+fn what_others_still_write_there_does_not_keep_a_container() {
+    let root = tempfile::tempdir().unwrap();
+    let (entry, _lock) = Store::new(root.path().into()).reserve(&id()).unwrap();
+
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            // As an `exec` does: a directory of its own, and files in it.
+            let own = entry.directory().join("exec-1");
+            std::fs::create_dir(&own)?;
+            (0..2000).try_for_each(|number| std::fs::write(own.join(number.to_string()), "x"))
+        });
+        entry.remove().unwrap();
+        drop(writer.join().unwrap());
+    });
+
+    assert!(!entry.directory().exists());
+}
