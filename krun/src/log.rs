@@ -4,6 +4,7 @@
 //! exactly one, at its end, and libcontainer none: its errors have no words for users. They
 //! are kept as causes (see `start_gate`), because libcontainer returns errors without theirs.
 
+use std::ffi::OsString;
 use std::fmt::{Debug, Write as _};
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -60,6 +61,19 @@ impl Log {
         }
     }
 
+    /// Says in the log that the command line is wrong, if one can be made out in it.
+    ///
+    /// Callers show what is there, and not standard error.
+    pub(crate) fn wrong_command_line(arguments: impl Iterator<Item = OsString>, message: &str) {
+        let arguments: Vec<_> = arguments.collect();
+        let Some(path) = value_of(&arguments, "--log") else { return };
+        let is_json = value_of(&arguments, "--log-format").is_some_and(|format| format == "json");
+        let format = if is_json { Format::Json } else { Format::Text };
+        let line = log_line::line(format, Level::Error, message, &now());
+        // The message is on standard error, too.
+        _ = open_to_append(Path::new(&path)).and_then(|mut file| file.write_all(line.as_bytes()));
+    }
+
     /// Says why there is not even a log.
     pub(crate) fn to_stderr_only(message: &str) {
         to_stderr(&log_line::line(Format::Text, Level::Error, message, &now()));
@@ -84,6 +98,18 @@ impl Log {
             start_gate::report_cause(gate, text);
         }
     }
+}
+
+/// The value of an option: the next argument, or what follows `=`.
+fn value_of(arguments: &[OsString], option: &str) -> Option<OsString> {
+    let next = arguments.iter().skip(1).map(Some).chain([None]);
+    arguments.iter().zip(next).find_map(|(argument, next)| {
+        if argument == option {
+            return next.cloned();
+        }
+        let rest = argument.to_str()?.strip_prefix(option)?;
+        rest.strip_prefix('=').map(OsString::from)
+    })
 }
 
 fn open_to_append(path: &Path) -> io::Result<File> {

@@ -22,6 +22,7 @@ mod systemd;
 mod version;
 mod workload;
 
+use std::env;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -65,5 +66,12 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 /// Help is asked for, or the command line is wrong, which is exit code 1 for runc.
 fn show_usage(usage: &clap::Error) -> ExitCode {
     let _ = usage.print();
-    if usage.use_stderr() { ExitCode::from(FAILURE) } else { ExitCode::SUCCESS }
+    if !usage.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    let text = usage.to_string();
+    let message = text.lines().next().unwrap_or_default();
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    Log::wrong_command_line(env::args_os(), message);
+    ExitCode::from(FAILURE)
 }

@@ -56,6 +56,28 @@ fn features_are_printed_as_json_without_privileges() {
 }
 
 #[test]
+fn a_wrong_command_line_is_told_in_the_log_wherever_that_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log").display().to_string();
+    let option = format!("--log={log}");
+
+    for arguments in [
+        &["--nosuch", "--log", &log, "--log-format", "json", "list"][..],
+        &[&option, "--log-format=json", "list", "--nosuch"],
+    ] {
+        let output = krun(arguments);
+
+        assert_eq!(output.status.code(), Some(1));
+        let text = fs::read_to_string(&log).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["level"], "error");
+        assert_eq!(line["msg"], "unexpected argument '--nosuch' found");
+        assert!(stderr(&output).contains("--nosuch"));
+        fs::remove_file(&log).unwrap();
+    }
+}
+
+#[test]
 fn a_container_that_is_not_there_is_told_in_runcs_words() {
     let directory = tempfile::tempdir().unwrap();
     let root = root(&directory);
