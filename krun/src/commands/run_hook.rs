@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::process::ExitCode;
 
 use hooks::Point;
+use rustix::process::{Pid, getppid};
 use serde_json::Value;
 use spec_compat::OCI_VERSION;
 
@@ -88,6 +89,11 @@ fn run(order: &HookOrder, mut state: Value) -> Result<(), RunHookError> {
     state["bundle"] = order.bundle.display().to_string().into();
     state["ociVersion"] = OCI_VERSION.into();
     let point = Point::named(&order.point).unwrap_or(Point::CreateRuntime);
+    if state["pid"].is_null() {
+        // In the container libcontainer leaves it out. It is the process whose child this is, as it sees
+        // itself.
+        state["pid"] = getppid().map_or(0, Pid::as_raw_pid).into();
+    }
     let hook = std::slice::from_ref(&order.hook);
     hooks::run(point, hook, &state.to_string(), &[]).map_err(|error| RunHookError::Failed {
         point: order.point.clone(),
