@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod failures;
 pub mod suites;
 
 use std::fmt::Debug;
@@ -43,8 +44,16 @@ pub struct Stage {
 
 impl Stage {
     /// A bundle that runs `args`.
-    fn new(runtime: Runtime, args: &[&str]) -> Result<Self> {
+    pub fn new(runtime: Runtime, args: &[&str]) -> Result<Self> {
         Ok(Self { runtime, bundle: Bundle::with_args(args)? })
+    }
+
+    /// Removes all containers. Nothing may be left: no state, cgroup, mount or process.
+    pub fn finish(self) -> Result<()> {
+        for id in self.runtime.state_entries() {
+            self.runtime.must(["delete", "--force", &id])?;
+        }
+        self.bundle.footprint.ensure_nothing_is_left().context("after the steps")
     }
 
     /// `create` of the bundle, which must succeed.
@@ -69,7 +78,6 @@ pub fn assert_same<T: PartialEq + Debug>(args: &[&str], steps: impl Fn(&mut Stag
     }
 }
 
-/// Ends with nothing left: no state, cgroup, mount or process.
 fn run<T>(
     runtime: Result<Runtime>,
     args: &[&str],
@@ -77,10 +85,7 @@ fn run<T>(
 ) -> Result<T> {
     let mut stage = Stage::new(runtime?, args)?;
     let seen = steps(&mut stage)?;
-    for id in stage.runtime.state_entries() {
-        stage.runtime.must(["delete", "--force", &id])?;
-    }
-    stage.bundle.footprint.ensure_nothing_is_left().context("after the steps")?;
+    stage.finish()?;
     Ok(seen)
 }
 
@@ -88,4 +93,35 @@ fn run<T>(
 pub fn failure(outcome: &Outcome) -> (End, Vec<&'static str>) {
     let text = outcome.stderr();
     (outcome.end, PHRASES.into_iter().filter(|phrase| text.contains(phrase)).collect())
+}
+
+/// Whether a text is a time as RFC 3339 writes it: `2026-01-02T03:04:05.678Z`, or with an offset.
+pub fn is_time(text: &str) -> bool {
+    let pattern = "dddd-dd-ddTdd:dd:dd";
+    let (Some(moment), Some(rest)) = (text.get(..pattern.len()), text.get(pattern.len()..)) else {
+        return false;
+    };
+    let fits =
+        |(one, form): (char, char)| if form == 'd' { one.is_ascii_digit() } else { one == form };
+    let zone = rest
+        .strip_prefix('.')
+        .map_or(rest, |rest| rest.trim_start_matches(|one: char| one.is_ascii_digit()));
+    let is_offset =
+        |zone: &str| zone.len() == 6 && zone.starts_with(['+', '-']) && zone.find(':') == Some(3);
+    moment.chars().zip(pattern.chars()).all(fits) && (zone == "Z" || is_offset(zone))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_time;
+
+    #[test]
+    fn a_time_has_a_date_and_a_zone() {
+        for text in ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.6+01:00"] {
+            assert!(is_time(text), "{text}");
+        }
+        for text in ["", "2026-01-02", "2026-01-02T03:04:05", "2026-01-02 03:04:05Z", "ä"] {
+            assert!(!is_time(text), "{text}");
+        }
+    }
 }
