@@ -145,7 +145,7 @@ pub(crate) fn leave_room_for_monitor(process: &mut Value) {
         let highest = getrlimit(resource).maximum.unwrap_or(u64::MAX);
         let [soft, hard] = ["soft", "hard"].map(|which| {
             let given = limit[which].as_u64()?;
-            Some(given.checked_add(MONITORS_SHARE).unwrap_or(u64::MAX))
+            Some(given.saturating_add(MONITORS_SHARE))
         });
         if let (Some(soft), Some(hard)) = (soft, hard)
             && hard <= highest
@@ -233,13 +233,6 @@ fn make_source_absolute(mount: &mut Value, bundle: &Path) {
         && is_bind
     {
         mount["source"] = json!(bundle.join(source));
-    }
-}
-
-/// Only what is bound needs a source; libcontainer wants one of every mount.
-fn give_source(mount: &mut Value) {
-    if let Some(members) = mount.as_object_mut() {
-        members.entry("source").or_insert(json!(""));
     }
 }
 

@@ -169,7 +169,7 @@ static word argument(char kind)
         return length();
     case 'n':
         return below(20) ? below(9) : (word)(long[]){1024, 1025, -1, 1 << 20}[below(4)];
-    case 'o':
+    case 't':
         PICK(0, 0, 1, 5, 100, 4095, 4096, 5000, 65536, 1 << 20, -1, -100);
     case 'p':
         return path();
@@ -241,16 +241,16 @@ struct call {
 #define CALL(name, arguments, shown) {SYS_##name, #name, arguments, shown}
 
 static const struct call calls[] = {
-    CALL(read, "fbl", 'h'), CALL(write, "fbl", 'r'), CALL(pread64, "fblo", 'h'), CALL(pwrite64, "fblo", 'r'),
-    CALL(readv, "fvn", 'h'), CALL(writev, "fvn", 'r'), CALL(preadv, "fvno", 'h'), CALL(pwritev, "fvno", 'r'),
-    CALL(preadv2, "fvno0s", 'h'), CALL(pwritev2, "fvno0s", 'r'), CALL(lseek, "foi", 'r'), CALL(open, "pOm", 'r'),
+    CALL(read, "fbl", 'h'), CALL(write, "fbl", 'r'), CALL(pread64, "fblt", 'h'), CALL(pwrite64, "fblt", 'r'),
+    CALL(readv, "fvn", 'h'), CALL(writev, "fvn", 'r'), CALL(preadv, "fvnt", 'h'), CALL(pwritev, "fvnt", 'r'),
+    CALL(preadv2, "fvnt0s", 'h'), CALL(pwritev2, "fvnt0s", 'r'), CALL(lseek, "fti", 'r'), CALL(open, "pOm", 'r'),
     CALL(open, "pOm", 'r'), CALL(openat, "dpOm", 'r'), CALL(openat, "dpOm", 'r'), CALL(creat, "pm", 'r'),
     CALL(close, "f", 'r'), CALL(dup, "f", 'r'), CALL(dup2, "fF", 'r'), CALL(dup3, "fFP", 'r'),
     CALL(fcntl, "fkK", 'r'), CALL(fcntl, "fkK", 'r'), CALL(fstat, "fb", 's'), CALL(stat, "pb", 's'),
     CALL(lstat, "pb", 's'), CALL(newfstatat, "dpbs", 's'), CALL(statx, "dpssb", 's'), CALL(statfs, "pb", 's'),
-    CALL(fstatfs, "fb", 's'), CALL(fallocate, "fsoo", 'r'), CALL(ftruncate, "fo", 'r'), CALL(truncate, "po", 'r'),
-    CALL(fsync, "f", 'r'), CALL(fdatasync, "f", 'r'), CALL(sync_file_range, "fool", 'r'), CALL(fadvise64, "foli", 'r'),
-    CALL(readahead, "fol", 'r'), CALL(copy_file_range, "f0f0ls", 'r'), CALL(sendfile, "ff0l", 'r'),
+    CALL(fstatfs, "fb", 's'), CALL(fallocate, "fstt", 'r'), CALL(ftruncate, "ft", 'r'), CALL(truncate, "pt", 'r'),
+    CALL(fsync, "f", 'r'), CALL(fdatasync, "f", 'r'), CALL(sync_file_range, "fttl", 'r'), CALL(fadvise64, "ftli", 'r'),
+    CALL(readahead, "ftl", 'r'), CALL(copy_file_range, "f0f0ls", 'r'), CALL(sendfile, "ff0l", 'r'),
     CALL(splice, "f0f0l2", 'r'), CALL(tee, "ffl2", 'r'), CALL(mkdir, "pm", 'r'), CALL(mkdirat, "dpm", 'r'),
     CALL(rmdir, "p", 'r'), CALL(unlink, "p", 'r'), CALL(unlinkat, "dps", 'r'), CALL(rename, "pp", 'r'),
     CALL(renameat2, "dpdpi", 'r'), CALL(link, "pp", 'r'), CALL(linkat, "dpdps", 'r'), CALL(symlink, "pp", 'r'),
@@ -271,7 +271,7 @@ static const struct call calls[] = {
     CALL(epoll_wait, "fbn0", 'r'), CALL(epoll_pwait, "fbn0bz", 'r'), CALL(poll, "bn0", 'r'),
     CALL(signalfd4, "fbzP", 'r'), CALL(inotify_init1, "P", 'r'), CALL(inotify_add_watch, "fps", 'r'),
     CALL(inotify_rm_watch, "fi", 'r'), CALL(memfd_create, "ps", 'r'), CALL(futex, "biiiib", 's'),
-    CALL(mmap, "agrMfo", 's'), CALL(mmap, "agrMfo", 's'), CALL(mmap, "agrMf0", 's'), CALL(munmap, "ag", 'r'),
+    CALL(mmap, "agrMft", 's'), CALL(mmap, "agrMft", 's'), CALL(mmap, "agrMf0", 's'), CALL(munmap, "ag", 'r'),
     CALL(mprotect, "agr", 'r'), CALL(mprotect, "agr", 'r'), CALL(mremap, "agg3a", 's'), CALL(mremap, "agg3a", 's'),
     CALL(madvise, "agi", 'r'), CALL(mincore, "agb", 's'), CALL(msync, "agw", 'r'), CALL(mlock, "ag", 's'),
     CALL(munlock, "ag", 's'), CALL(rt_sigaction, "y0bz", 's'), CALL(rt_sigprocmask, "wbbz", 'h'),
