@@ -183,6 +183,7 @@ impl AddressSpace {
         let mut state = self.state();
         let Mapped { span, protection, kind } = state.map.mapped_at(start).ok_or(Errno::EFAULT)?;
         let is_one = from.end() <= span.end();
+        let parts = state.map.within(from).collect::<Vec<_>>();
         let more = if keep == 0 { new_len.saturating_sub(from.len()) } else { new_len };
         if more != 0 {
             state.admit(more, 0, kind, protection)?;
@@ -206,6 +207,9 @@ impl AddressSpace {
         }
         state.note(target, protection, kind);
         self.show(target, protection)?;
+        if !is_one {
+            self.note_parts(&mut state, &parts, target)?;
+        }
         if advised {
             state.advised.insert(target, Protection::default(), kind);
         }
@@ -215,6 +219,26 @@ impl AddressSpace {
             state.unfit.insert(target, Protection::default(), kind);
         }
         Ok(target.start())
+    }
+
+    /// Notes several mappings that were moved together, as Linux does from 6.17 on, with what is between them.
+    fn note_parts(
+        &self,
+        state: &mut State,
+        parts: &[Mapped],
+        target: GuestSpan,
+    ) -> Result<(), Errno> {
+        let Some(from) = parts.first().map(|first| first.span.start()) else { return Ok(()) };
+        self.forbid_executing(state, target, Protection::default())?;
+        state.forget(target);
+        for &Mapped { span, protection, kind } in parts {
+            let moved = GuestSpan::new(target.start() + (span.start() - from), span.len());
+            if let Some(moved) = moved.filter(|moved| moved.end() <= target.end()) {
+                state.note(moved, protection, kind);
+                self.show(moved, protection)?;
+            }
+        }
+        Ok(())
     }
 
     /// `shmat(2)` of a System V segment. Returns the address.

@@ -79,6 +79,26 @@ static void mapped_anew(void)
     printf("mapped anew: %d of %d right\n", right, 2 * ROUNDS);
 }
 
+/* Pages that may be used differently, moved by one call, which Linux does from 6.17 on. */
+static void moved_together(int first, int second)
+{
+    char *own = code;
+    char *from = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, ANON, -1, 0);
+    char *to = mmap(NULL, 4 * PAGE, PROT_READ, ANON, -1, 0);
+    for (code = from; code < from + 3 * PAGE; code += PAGE)
+        write_code((int32_t)((code - from) / PAGE));
+    mprotect(from, PAGE, first);
+    mprotect(from + PAGE, PAGE, second);
+    munmap(from + 3 * PAGE, PAGE);
+    printf("moved together: %d;", mremap(from, 3 * PAGE, 3 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to);
+    for (code = to; code < to + 4 * PAGE; code += PAGE)
+        printf(" %d", call());
+    code = to + 2 * PAGE;
+    write_code(7);
+    printf(" %d\n", call());
+    code = own;
+}
+
 /* Calls in step with the main thread, which changes the page between the calls. */
 static void *call_too(void *argument)
 {
@@ -124,5 +144,8 @@ int main(void)
     both_at_once();
     mapped_anew();
     on_every_processor();
+    moved_together(PROT_READ | PROT_EXEC, PROT_READ | PROT_WRITE);
+    moved_together(PROT_READ | PROT_WRITE, PROT_READ | PROT_EXEC);
+    moved_together(PROT_NONE, PROT_READ | PROT_WRITE | PROT_EXEC);
     return 0;
 }
