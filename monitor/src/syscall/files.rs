@@ -94,7 +94,7 @@ fn open_path(thread: &mut Thread, number: usize, args: Args, at: usize) -> Answe
 fn copy_path(thread: &mut Thread, address: u64) -> Result<Vec<u8>, Errno> {
     match thread.copied_path.take() {
         Some((at, path)) if at == address => Ok(path),
-        _ => guest_copy::read_string(address, PATH_MAX),
+        _ => thread.process.memory.read_string(address, PATH_MAX),
     }
 }
 

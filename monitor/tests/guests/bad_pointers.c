@@ -88,10 +88,23 @@ static void false_numbers(void)
     show("number with an upper half", 0, syscall(0x100000000L + SYS_getpid) == getpid());
 }
 
+/* The processor reads what may be written. */
+static void for_writing_only(void)
+{
+    char *path = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct stat status;
+    strcpy(path, "/dev");
+    mprotect(path, 4096, PROT_WRITE);
+    show("open of a path for writing only", 0, open(path, O_RDONLY) > 0);
+    show("stat of it", 0, stat(path, &status));
+    show("chdir to it", 0, chdir(path));
+}
+
 int main(void)
 {
     null_fd = open("/dev/null", O_WRONLY);
     zero_fd = open("/dev/zero", O_RDONLY);
+    for_writing_only();
     char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     edge = pages + 4096;
     if (munmap(edge, 4096) != 0)
