@@ -15,7 +15,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use crate::{
     abi::{Arg, Forwardable},
     descriptors, guest_copy,
-    guest_memory::{GUEST_END, GuestMemory, PAGE},
+    guest_memory::{GUEST_END, GUEST_START, GuestMemory, PAGE},
     host_call::{self, Outcome, to_u64},
 };
 
@@ -24,6 +24,9 @@ const TASK_SIZE: u64 = (1 << 47) - PAGE;
 
 /// What the kernel reads or writes at once, at most: `INT_MAX`, or `MAX_RW_COUNT`, which is less.
 const MOST: u64 = 0x7fff_ffff;
+
+/// Two pages from here on nobody can map: they lie below the guest's memory, and are not null.
+const UNMAPPED: u64 = GUEST_START / 2;
 
 /// An address that no program can have.
 const NOWHERE: u64 = 1 << 63;
@@ -179,7 +182,7 @@ pub(crate) fn own_or_nowhere(address: u64, length: u64) -> u64 {
     }
     let is_a_programs = address.checked_add(length).is_some_and(|end| end <= TASK_SIZE);
     // The host reads and writes what is short without seeing first that it is not mapped.
-    if is_a_programs && length <= PAGE { address % PAGE } else { stand_in(address) }
+    if is_a_programs && length <= PAGE { UNMAPPED + address % PAGE } else { stand_in(address) }
 }
 
 /// An address that no program can have, aligned as this one is.
@@ -235,7 +238,7 @@ fn truncate_to_int(argument: u64) -> u64 {
 mod tests {
     use std::{fs::File, os::fd::AsRawFd};
 
-    use super::{NO_DESCRIPTOR, NOWHERE, for_host, forward};
+    use super::{NO_DESCRIPTOR, NOWHERE, UNMAPPED, for_host, forward};
     use crate::{
         abi::{Arg, CALLS, Forwardable},
         descriptors,
@@ -264,7 +267,8 @@ mod tests {
 
                     let (host, _) = for_host(call.args, args, None).unwrap();
 
-                    let is_harmless = host[at] < 2 * PAGE || host[at].wrapping_sub(NOWHERE) < PAGE;
+                    let is_harmless = host[at].wrapping_sub(UNMAPPED) < PAGE
+                        || host[at].wrapping_sub(NOWHERE) < PAGE;
                     // The last byte may be a string's.
                     let is_own = call.args[at] == Arg::Str || call.args[at] == Arg::Struct(1);
                     let is_own = is_own && outside == GUEST_END - 1;
