@@ -12,8 +12,9 @@ const DONT_FORK: u32 = 10;
 const DO_FORK: u32 = 11;
 const GUARD_INSTALL: u32 = 102;
 const GUARD_REMOVE: u32 = 103;
-/// `MADV_HWPOISON`, `MADV_SOFT_OFFLINE`: for administrators.
-const POISONING: [u32; 2] = [100, 101];
+/// After these the map may not tell where memory is, here or in a child: pages that are guards or not inherited may
+/// be moved, and `MADV_HWPOISON` and `MADV_SOFT_OFFLINE` take pages away.
+const UNSURE: [u32; 4] = [DONT_FORK, GUARD_INSTALL, 100, 101];
 
 impl AddressSpace {
     /// Notes advice that `call` gives to the host, if that takes it.
@@ -28,7 +29,7 @@ impl AddressSpace {
             advice,
             HUGE_PAGE | NO_HUGE_PAGE | DONT_FORK | DO_FORK | GUARD_INSTALL | GUARD_REMOVE
         );
-        if POISONING.contains(&advice) {
+        if UNSURE.contains(&advice) {
             self.doubt();
         }
         let span = whole_pages(len).and_then(|len| GuestSpan::new(start, len));
@@ -36,11 +37,11 @@ impl AddressSpace {
             return call();
         };
         let mut state = self.state();
-        let answer = match advice {
-            // Some of it may be done where the rest fails.
-            GUARD_INSTALL => state.sure(call())?,
-            _ => call()?,
-        };
+        let answer = call();
+        // With holes, what lies between them is advised all the same.
+        if !matches!(answer, Ok(_) | Err(Errno::ENOMEM)) {
+            return answer;
+        }
         let nothing = Protection::default();
         match advice {
             // From now on Linux does what the program says.
@@ -54,7 +55,7 @@ impl AddressSpace {
             GUARD_INSTALL => state.guards.insert(span, nothing, Kind::Private),
             _ => state.guards.remove(span),
         }
-        Ok(answer)
+        answer
     }
 
     /// The program says on which nodes pages belong, or will.

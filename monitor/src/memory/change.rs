@@ -124,7 +124,7 @@ impl AddressSpace {
         let mut state = self.state();
         state.promises.check_unsealed(span)?;
         self.forbid_executing(&state, span, Protection::default())?;
-        state.learn(span);
+        state.learn(&self.memory, span);
         state.sure(self.memory.unmap(span))?;
         state.forget(span);
         Ok(())

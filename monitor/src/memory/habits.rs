@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use monitor_sys::guest_memory::GuestSpan;
+use monitor_sys::guest_memory::{GuestMemory, GuestSpan};
 
 use super::{
     AddressSpace, Protection, State, advice::HUGE_PAGE, map::Kind, presence::is_filled,
@@ -84,12 +84,12 @@ impl State {
     }
 
     /// Learns from what is about to be unmapped.
-    pub(super) fn learn(&mut self, span: GuestSpan) {
+    pub(super) fn learn(&mut self, memory: &GuestMemory, span: GuestSpan) {
         let is_whole = self.map.mapped_at(span.start()).is_some_and(|mapped| mapped.span == span);
         if !is_whole {
             return;
         }
-        self.habits.learn(span, || is_filled(span, FILLED));
+        self.habits.learn(span, || is_filled(memory, span, FILLED));
     }
 }
 

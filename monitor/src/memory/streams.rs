@@ -173,8 +173,9 @@ impl AddressSpace {
             self.machine.let_through(span);
         }
         let in_order = access == Access::Write && address - region < NEAR;
-        let is_filled =
-            |before| GuestSpan::new(before, REGION).is_some_and(|span| is_filled(span, FILLED));
+        let is_filled = |before| {
+            GuestSpan::new(before, REGION).is_some_and(|span| is_filled(&self.memory, span, FILLED))
+        };
         let Some(next) = state.streams.touch(region, in_order, is_filled) else { return };
         let is_taken =
             |huge| state.may_be_huge(huge) && self.memory.advise(huge, HUGE_PAGE).is_ok();

@@ -1,6 +1,15 @@
 //! Socket calls with pointers behind pointers.
 
-use monitor_sys::{Errno, abi::variants, guest_copy, host_call::Outcome, messages};
+use monitor_sys::{
+    Errno,
+    abi::{
+        Forwardable,
+        variants::{self, UNKNOWN_LEVEL},
+    },
+    guest_copy,
+    host_call::Outcome,
+    messages,
+};
 
 use super::{Answer, Args, Reply, low_word, reply};
 use crate::thread::Thread;
@@ -62,11 +71,23 @@ fn each_message(
 }
 
 pub(super) fn getsockopt(thread: &mut Thread, args: Args) -> Answer {
-    let call = variants::getsockopt(args[1], args[2]).ok_or(Errno::ENOPROTOOPT)?;
-    super::forward(thread, call, args)
+    with_option(thread, variants::getsockopt, args)
 }
 
 pub(super) fn setsockopt(thread: &mut Thread, args: Args) -> Answer {
-    let call = variants::setsockopt(args[1], args[2]).ok_or(Errno::ENOPROTOOPT)?;
-    super::forward(thread, call, args)
+    with_option(thread, variants::setsockopt, args)
+}
+
+/// What has no row is answered as the socket answers what it does not know.
+fn with_option(
+    thread: &Thread,
+    row: impl Fn(u64, u64) -> Option<Forwardable>,
+    args: Args,
+) -> Answer {
+    if let Some(call) = row(args[1], args[2]) {
+        return super::forward(thread, call, args);
+    }
+    let [socket, _, _, value, len, _] = args;
+    let unknown = [socket, UNKNOWN_LEVEL, 0, value, len, 0];
+    super::forward(thread, row(UNKNOWN_LEVEL, 0).ok_or(Errno::ENOPROTOOPT)?, unknown)
 }

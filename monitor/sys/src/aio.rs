@@ -251,7 +251,10 @@ mod tests {
     use zerocopy::FromZeros;
 
     use super::{Block, PREAD, PREADV, RESULT_DESCRIPTOR, check_buffer, check_descriptors};
-    use crate::{descriptors, guest_memory::GUEST_END};
+    use crate::{
+        descriptors,
+        guest_memory::{GUEST_END, GUEST_START},
+    };
 
     fn block(file: &File) -> Block {
         let descriptor = file.as_raw_fd().unsigned_abs();
@@ -263,7 +266,7 @@ mod tests {
         let file = File::open("/dev/null").unwrap();
         let mut outside = Block { buffer: GUEST_END - 8, ..block(&file) };
 
-        assert_eq!(check_buffer(&mut outside).map(|_| outside.buffer), Ok(4088));
+        assert_eq!(check_buffer(&mut outside).map(|_| outside.buffer), Ok(GUEST_START / 2 + 4088));
 
         for opcode in [4, 6, 9, u16::MAX] {
             let mut unknown = Block { opcode, buffer: GUEST_END, ..block(&file) };

@@ -31,6 +31,12 @@ pub const GUEST_END: u64 = 1 << 39;
 /// The page size of x86-64, in bytes.
 pub const PAGE: u64 = 4096;
 
+/// So many pages are asked about at once.
+const ASKED_AT_ONCE: u64 = 512;
+
+/// The same as [`PAGE`].
+const PAGE_LEN: usize = 4096;
+
 /// Proof that [`GUEST_START`]`..`[`GUEST_END`] is the guest's alone.
 #[derive(Debug)]
 pub struct GuestMemory(());
@@ -179,6 +185,25 @@ impl GuestMemory {
         let span = GuestSpan::new(address, 0).ok_or(Errno::EINVAL)?;
         // SAFETY: only a segment attached at a guest address is detached.
         unsafe { host_call::raw(libc::SYS_shmdt, [span.start, 0, 0, 0, 0, 0]) }.map(|_| ())
+    }
+
+    /// How many pages of `span` are there, but for the page of zeros: `move_pages(2)`, which moves none.
+    pub fn held_pages(&self, span: GuestSpan) -> Result<u64, Errno> {
+        let mut found = 0;
+        let mut at = span.start;
+        while at < span.end() {
+            let end = span.end().min(at + ASKED_AT_ONCE * PAGE);
+            let pages = (at..end).step_by(PAGE_LEN).collect::<Vec<_>>();
+            let mut nodes = vec![0_i32; pages.len()];
+            let list = host_call::to_u64(pages.as_ptr().expose_provenance());
+            let answers = host_call::to_u64(nodes.as_mut_ptr().expose_provenance());
+            let args = [0, host_call::to_u64(pages.len()), list, 0, answers, 0];
+            // SAFETY: the kernel reads the list and writes as many answers, for which there is room.
+            unsafe { host_call::raw(libc::SYS_move_pages, args) }?;
+            found += host_call::to_u64(nodes.iter().filter(|&&node| node >= 0).count());
+            at = end;
+        }
+        Ok(found)
     }
 
     /// `madvise(2)`, for advice the monitor gives on its own account.

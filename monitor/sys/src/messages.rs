@@ -17,6 +17,8 @@ use crate::{
 const CONTROL_MAX: u64 = 1 << 20;
 /// `SOL_SOCKET`.
 const SOL_SOCKET: u32 = 1;
+/// `SOL_RDS`.
+const SOL_RDS: u32 = 276;
 /// `SCM_RIGHTS`.
 const SCM_RIGHTS: u32 = 1;
 /// `sizeof(struct cmsghdr)`.
@@ -136,7 +138,8 @@ fn copy_control(header: &Header) -> Result<Vec<u64>, Errno> {
     Ok(words)
 }
 
-/// Puts a number that no process can have in place of each descriptor of the monitor's that is to be passed on.
+/// Puts a number that no process can have in place of each descriptor of the monitor's that is to be passed on, and
+/// a level that no socket knows in place of one whose data are addresses.
 fn take_out_ours(mut bytes: &mut [u8]) {
     while bytes.len() >= CONTROL_HEADER {
         let field =
@@ -146,7 +149,10 @@ fn take_out_ours(mut bytes: &mut [u8]) {
         if len < CONTROL_HEADER {
             return;
         }
-        if field(8) == SOL_SOCKET && field(12) == SCM_RIGHTS {
+        if field(8) == SOL_RDS {
+            // Its messages name memory that the kernel keeps; it does not look at those of other levels.
+            bytes[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+        } else if field(8) == SOL_SOCKET && field(12) == SCM_RIGHTS {
             for descriptor in bytes[CONTROL_HEADER..len].as_chunks_mut().0 {
                 if check_descriptor(u64::from(u32::from_le_bytes(*descriptor))).is_err() {
                     *descriptor = NO_DESCRIPTOR.to_le_bytes();

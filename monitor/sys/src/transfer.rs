@@ -35,8 +35,8 @@ impl Places {
 
     /// One place.
     pub fn of_bytes(address: u64, len: u64) -> Result<Self, Errno> {
-        crate::forward::check_pointer(address, len)?;
-        Ok(Self(vec![IoVec { base: address, len }]))
+        let base = crate::forward::own_or_unmapped(address, len)?;
+        Ok(Self(vec![IoVec { base, len }]))
     }
 
     /// How many bytes there are.

@@ -3,6 +3,8 @@
 //! `keyctl`, `kcmp`. One row for each selector that is proven harmless, under the same
 //! obligations as in the main table; what has no row cannot be forwarded.
 
+use std::ops::RangeInclusive;
+
 use super::{
     Arg::{self, Fd, Hex, In, Int, IovIn, Out, Span, Str, Struct, Word},
     Call, Forwardable, holds,
@@ -73,9 +75,9 @@ variants! { IOCTL 16 "ioctl" [Fd, Hex]:
     0x891a (Struct(40)); 0x891b (Struct(40)); 0x891c (Struct(40)); 0x891d (Struct(40));
     0x891e (Struct(40)); 0x8921 (Struct(40)); 0x8922 (Struct(40)); 0x8927 (Struct(40));
     0x8933 (Struct(40)); 0x8942 (Struct(40)); 0x8943 (Struct(40));
-    // ioctl_iflags(2), ioctl_fslabel(2), ioctl_ficlonerange(2), fiemap, getversion.
+    // ioctl_iflags(2), ioctl_fslabel(2), FICLONE, fiemap, getversion.
     0x8008_6601 (Struct(8)); 0x4008_6602 (Struct(8)); 0x8008_7601 (Struct(8));
-    0xc020_660b (Str); 0x4004_9409 (Fd); 0x4020_940d (Struct(32)); 0x8100_9431 (Struct(256));
+    0xc020_660b (Str); 0x4004_9409 (Fd); 0x8100_9431 (Struct(256));
     0x801c_581f (Struct(28)); 0x401c_5820 (Struct(28));
     // Block devices' sizes; the entropy count; ioctl_ns(2).
     0x1260 (Struct(8)); 0x1268 (Struct(4)); 0x8008_1272 (Struct(8)); 0x127b (Struct(4));
@@ -186,23 +188,55 @@ static SETSOCKOPT: Call =
 
 /// `getsockopt(2)` of an option whose value holds no pointer.
 pub fn getsockopt(level: u64, option: u64) -> Option<Forwardable> {
-    (!has_pointer(level, option)).then_some(Forwardable(&GETSOCKOPT))
+    is_plain(level, option).then_some(Forwardable(&GETSOCKOPT))
 }
 
 /// `setsockopt(2)` of an option whose value holds no pointer.
 pub fn setsockopt(level: u64, option: u64) -> Option<Forwardable> {
-    (!has_pointer(level, option)).then_some(Forwardable(&SETSOCKOPT))
+    is_plain(level, option).then_some(Forwardable(&SETSOCKOPT))
 }
 
-/// Options whose value makes the kernel follow a further pointer: socket filters,
-/// zero-copy receive, fan-out programs, and the tables of packet filters (ip and
+/// A level that no socket knows, to ask a socket what it says of such.
+pub const UNKNOWN_LEVEL: u64 = 0x7fff_ffff;
+
+/// The levels whose options are known, and one that nobody knows: IP, sockets, TCP, UDP, IPv6, ICMPv6, CAN, SCTP, UDP-Lite, raw, packets,
+/// netlink, TIPC, cryptography, TLS, MPTCP, vsock.
+const LEVELS: [RangeInclusive<u64>; 16] = [
+    0..=1,
+    6..=6,
+    17..=17,
+    40..=41,
+    58..=58,
+    100..=107,
+    132..=132,
+    136..=136,
+    255..=255,
+    263..=263,
+    270..=271,
+    279..=279,
+    282..=282,
+    284..=284,
+    287..=287,
+    UNKNOWN_LEVEL..=UNKNOWN_LEVEL,
+];
+
+/// Whether the kernel follows no pointer in the option's value. It does for socket filters, zero-copy receive,
+/// fan-out programs, SCTP's associations by address, MPTCP's subflows, and the tables of packet filters (ip and
 /// ip6 tables, arp tables, bridge tables), whose numbers lie among IP's own.
-fn has_pointer(level: u64, option: u64) -> bool {
-    match (level & 0xffff_ffff, option & 0xffff_ffff) {
-        (1, 26 | 51) | (6, 35) | (263, 22) | (0 | 41, 64 | 65) | (0, 96..=99 | 128..=131) => true,
-        (255, option) => (64..256).contains(&option),
-        _ => false,
-    }
+fn is_plain(level: u64, option: u64) -> bool {
+    let [level, option] = [level, option].map(|argument| argument & 0xffff_ffff);
+    LEVELS.iter().any(|known| known.contains(&level))
+        && match (level, option) {
+            (1, 26 | 51)
+            | (6, 35)
+            | (132, 111)
+            | (263, 22)
+            | (284, 4)
+            | (0 | 41, 64 | 65)
+            | (0, 96..=99 | 128..=131) => false,
+            (255, option) => !(64..256).contains(&option),
+            _ => true,
+        }
 }
 
 #[cfg(test)]
@@ -245,6 +279,10 @@ mod tests {
         assert!(setsockopt(1, 26).is_none(), "SO_ATTACH_FILTER");
         assert!(getsockopt(6, 35).is_none(), "TCP_ZEROCOPY_RECEIVE");
         assert!(setsockopt(0, 64).is_none(), "IPT_SO_SET_REPLACE");
+        assert!(getsockopt(284, 4).is_none(), "MPTCP_FULL_INFO");
+        assert!(getsockopt(284, 1).is_some(), "MPTCP_INFO");
+        assert!(setsockopt(283, 4).is_none(), "XDP_UMEM_REG");
+        assert!(setsockopt(276, 2).is_none(), "RDS_GET_MR");
         assert!(setsockopt(41, 67).is_some(), "IPV6_TCLASS");
         assert!(getsockopt(0, 80).is_some(), "SO_ORIGINAL_DST");
     }
