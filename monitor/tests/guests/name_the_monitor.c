@@ -12,6 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ipc.h>
+#include <sys/mman.h>
+#include <sys/msg.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -46,6 +50,36 @@ static int write_at(void *address)
         return 0;
     int error = errno;
     return read(pipes[0], &byte, 1) == 1 ? error : EIO;
+}
+
+/* A message of no bytes: its type is read all the same, and only positive ones are good. */
+static int send_at(void *address)
+{
+    int queue = msgget(IPC_PRIVATE, 0600);
+    int error = msgsnd(queue, (void *)((uintptr_t)address & ~7UL), 0, IPC_NOWAIT) ? errno : 0;
+    msgctl(queue, IPC_RMID, NULL);
+    return error == EINVAL ? 0 : error;
+}
+
+/* The same in the other direction. */
+static int receive_at(void *address)
+{
+    long type = 5;
+    int queue = msgget(IPC_PRIVATE, 0600);
+    if (msgsnd(queue, &type, 0, IPC_NOWAIT) != 0)
+        return EIO;
+    ssize_t received = msgrcv(queue, (void *)((uintptr_t)address & ~7UL), 0, 0, IPC_NOWAIT);
+    int error = received < 0 ? errno : 0;
+    msgctl(queue, IPC_RMID, NULL);
+    return error;
+}
+
+/* No bytes that begin within a page are that page. */
+static int lock_at(void *address)
+{
+    int error = syscall(SYS_mlock, (uintptr_t)address | 1, 0) ? errno : 0;
+    munlock(address, 1);
+    return error == ENOMEM ? EFAULT : error;
 }
 
 static void report(const char *how, uintptr_t address, int error)
@@ -102,8 +136,12 @@ int main(int argc, char **argv)
         uintptr_t address = strtoul(line, NULL, 16);
         report("read", address, read_at((void *)address));
         report("gather", address, gather_at((void *)address));
-        if (strchr(line, 'w'))
+        report("send", address, send_at((void *)address));
+        report("lock", address, lock_at((void *)address));
+        if (strchr(line, 'w')) {
             report("write", address, write_at((void *)address));
+            report("receive", address, receive_at((void *)address));
+        }
     }
     return 0;
 }
