@@ -13,7 +13,7 @@ use super::groups::{self, Group, Suite};
 use super::tap::{self, Point, Verdict};
 
 /// A test that every program has: it ends by itself, with 0 unless a test failed, and reports as many
-/// tests as it announced.
+/// tests as it announced, and no error without a test: `tap/tap.go` says this name where one does.
 const ENDS_WELL: &str = "(the program)";
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -96,16 +96,22 @@ pub(super) fn run(group: &Group, mode: Mode) -> Result<Vec<Point>> {
     remove(&name)?;
 
     let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
-    let mut points = tap::points(&text);
+    Ok(judged(&text, ended?))
+}
+
+/// The tests that a program reported, and [`ENDS_WELL`].
+fn judged(text: &str, ended: Option<ExitStatus>) -> Vec<Point> {
+    let (ends, mut points): (Vec<_>, Vec<_>) =
+        tap::points(text).into_iter().partition(|(name, _)| name.starts_with(ENDS_WELL));
     let has_failed = points.iter().any(|(_, verdict)| *verdict == Verdict::Failed);
-    let is_well = match ended? {
+    let is_well = match ended {
         // A status that says that tests failed adds nothing to them.
-        Some(status) => (status.success() || has_failed) && tap::keeps_its_plan(&text),
+        Some(status) => (status.success() || has_failed) && tap::keeps_its_plan(text),
         None => false,
     };
-    let verdict = if is_well { Verdict::Passed } else { Verdict::Failed };
+    let verdict = if is_well && ends.is_empty() { Verdict::Passed } else { Verdict::Failed };
     points.push((ENDS_WELL.to_owned(), verdict));
-    Ok(points)
+    points
 }
 
 /// What the suites' programs find in their environment, besides the runtime.
@@ -149,5 +155,32 @@ pub(super) fn version(mode: Mode) -> Result<String> {
     match text.lines().next() {
         Some(line) => Ok(line.to_owned()),
         None => bail!("{command:?} prints nothing"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_program_passes_that_ends_well_and_reports_no_error_without_a_test() {
+        let [zero, one] = [0, 1 << 8].map(|status| Some(ExitStatus::from_raw(status)));
+        for (text, ended, verdict) in [
+            ("1..0\n", zero, Verdict::Passed),
+            ("ok 1 - a\n1..1\n", zero, Verdict::Passed),
+            ("not ok 1 - a\n1..1\n", one, Verdict::Passed),
+            ("ok 1 - a\n1..1\n", one, Verdict::Failed),
+            ("ok 1 - a\n1..2\n", zero, Verdict::Failed),
+            ("ok 1 - a\n1..1\n", None, Verdict::Failed),
+            ("not ok 1 - (the program)\n  ---\n1..1\n", zero, Verdict::Failed),
+            ("not ok 1 - (the program)\nnot ok 2 - (the program)\n1..2\n", zero, Verdict::Failed),
+        ] {
+            let points = judged(text, ended);
+
+            let ends: Vec<_> = points.iter().filter(|(name, _)| name.contains("program")).collect();
+            assert_eq!(ends, [&(ENDS_WELL.to_owned(), verdict)], "{text}");
+        }
     }
 }
