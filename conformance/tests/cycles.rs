@@ -1,8 +1,9 @@
-//! A thousand containers later the machine has what it had before: cgroups, mounts, descriptors,
+//! Many containers later the machine has what it had before: cgroups, mounts, descriptors,
 //! directories, keys and processes.
 //!
-//! `KRUN_CYCLES` says how many there are; without it there are as many as half a minute allows, and at
-//! most a thousand.
+//! There are as many as half a minute allows, some hundreds, and at most a thousand; `KRUN_CYCLES` says how many
+//! there are, however long that takes. What is counted is the whole machine's: nothing else may run meanwhile,
+//! which `.config/nextest.toml` sees to.
 
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
@@ -12,19 +13,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use conformance::Stage;
+use integration::outcome;
 use integration::runtime::Runtime;
 
-/// How many containers there are where there is time.
+/// How many containers there are at most.
 const CYCLES: u32 = 1000;
 
 /// And how much time.
 const TIME: Duration = Duration::from_secs(25);
 
-/// A machine is never quite still: a leak is more than one for every so many containers.
-const NOISE: usize = 2;
+/// How long the kernel may take to free things.
+const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Below this, nothing is a leak.
-const LEAST: usize = 200;
+/// A machine is never quite still: up to 25 more open files and 14 more keys were seen for a moment beside
+/// other work. This much is no leak, however many containers there were.
+const NOISE: usize = 30;
 
 /// How many there are of what a container may leave behind, anywhere on the machine.
 fn belongings() -> BTreeMap<&'static str, usize> {
@@ -71,20 +74,26 @@ fn ensure_nothing_grows(runtime: Runtime) -> Result<()> {
     }
     ensure!(stage.runtime.state_entries().is_empty(), "{:?}", stage.runtime.state_entries());
     stage.bundle.footprint.ensure_nothing_is_left()?;
-    let noise = (usize::try_from(lives)? / NOISE).max(LEAST);
-    for (name, now) in belongings() {
-        let then = before[name];
-        ensure!(now <= then + noise, "{name}: {then} before {lives} containers, {now} after them");
-    }
+    // The kernel takes its time to free what nobody has any more.
+    let grown = || {
+        let grown = belongings().into_iter().filter(|(name, now)| *now > before[name] + NOISE);
+        grown.collect::<Vec<_>>()
+    };
+    outcome::eventually(PATIENCE, || grown().is_empty());
+    ensure!(
+        grown().is_empty(),
+        "{lives} containers: {before:?} before them, after them {:?}",
+        grown()
+    );
     stage.finish()
 }
 
 #[test]
-fn a_thousand_containers_leave_nothing_behind() {
+fn as_many_containers_as_fit_in_the_time_leave_nothing_behind() {
     ensure_nothing_grows(Runtime::krun().unwrap()).unwrap();
 }
 
 #[test]
-fn a_thousand_native_containers_leave_nothing_behind() {
+fn as_many_native_containers_as_fit_in_the_time_leave_nothing_behind() {
     ensure_nothing_grows(Runtime::krun_natively().unwrap()).unwrap();
 }
