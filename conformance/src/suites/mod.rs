@@ -71,6 +71,7 @@ pub fn run(suites: &[Suite], only: Option<&str>, scope: Scope) -> Result<Report>
     }
     groups.retain(|group| only.is_none_or(|name| name == group.name));
     ensure!(!groups.is_empty(), "there is no program {only:?}");
+    world::sweep()?;
     let mut seen = run_all(&groups, modes(scope))?;
     let mut rows = Vec::new();
     for (group, seen) in groups.iter().zip(&mut seen) {

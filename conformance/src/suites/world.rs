@@ -143,7 +143,16 @@ fn end(command: &mut Command, limit: Duration) -> Result<Option<ExitStatus>> {
 
 /// Removes the world's cgroups: all that is left of it.
 fn remove(name: &str) -> Result<()> {
-    let outcome = outcome::run(Command::new(script("world")).args(["--remove", name]), None)?;
+    clean(&["--remove", name])
+}
+
+/// Removes what runs have left that were killed.
+pub(super) fn sweep() -> Result<()> {
+    clean(&["--sweep"])
+}
+
+fn clean(words: &[&str]) -> Result<()> {
+    let outcome = outcome::run(Command::new(script("world")).args(words), None)?;
     ensure!(outcome.is_success(), "these cgroups could not be removed: {}", outcome.stderr());
     Ok(())
 }
