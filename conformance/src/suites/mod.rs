@@ -58,6 +58,14 @@ impl Row {
     }
 }
 
+/// A program that needed another try.
+#[derive(Debug)]
+struct Again {
+    group: String,
+    mode: Mode,
+    tries: usize,
+}
+
 /// What a program reported, by the runtime.
 type Seen = BTreeMap<Mode, Vec<Point>>;
 
@@ -72,20 +80,20 @@ pub fn run(suites: &[Suite], only: Option<&str>, scope: Scope) -> Result<Report>
     groups.retain(|group| only.is_none_or(|name| name == group.name));
     ensure!(!groups.is_empty(), "there is no program {only:?}");
     world::sweep()?;
-    let mut seen = run_all(&groups, modes(scope))?;
+    let all = (0..groups.len()).flat_map(|at| modes(scope).iter().map(move |mode| (at, *mode)));
+    let mut seen = vec![Seen::new(); groups.len()];
+    for (group, mode, points) in run_all(&groups, all)? {
+        seen[group].insert(mode, points);
+    }
+    let mut again = runc_again(&groups, &mut seen)?;
     let mut rows = Vec::new();
     for (group, seen) in groups.iter().zip(&mut seen) {
         for mode in Mode::OURS {
-            try_again(group, mode, seen, &gaps)?;
+            again.extend(try_again(group, mode, seen, &gaps)?);
         }
         rows.extend(rows_of(group, seen));
     }
-    Ok(Report {
-        rows,
-        gaps,
-        is_whole: only.is_none() && scope == Scope::Everything,
-        suites: suites.to_vec(),
-    })
+    Ok(Report { rows, gaps, again, scope, only: only.map(str::to_owned), suites: suites.to_vec() })
 }
 
 /// Whom the programs are run for: those that judge and are judged, and where there is time, crun.
@@ -96,9 +104,11 @@ fn modes(scope: Scope) -> &'static [Mode] {
     }
 }
 
-/// What each program reports for each of these runtimes.
-fn run_all(groups: &[Group], modes: &[Mode]) -> Result<Vec<Seen>> {
-    let jobs = (0..groups.len()).flat_map(|group| modes.iter().map(move |mode| (group, *mode)));
+/// What each of these programs, which are named by their places, reports for its runtime.
+fn run_all(
+    groups: &[Group],
+    jobs: impl Iterator<Item = (usize, Mode)>,
+) -> Result<Vec<(usize, Mode, Vec<Point>)>> {
     let jobs: Mutex<VecDeque<(usize, Mode)>> = Mutex::new(jobs.collect());
     let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     let work = || -> Result<Vec<_>> {
@@ -108,37 +118,67 @@ fn run_all(groups: &[Group], modes: &[Mode]) -> Result<Vec<Seen>> {
         }
         Ok(done)
     };
-    let mut seen = vec![Seen::new(); groups.len()];
     thread::scope(|scope| {
         let workers: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(work)).collect();
+        let mut done = Vec::new();
         for worker in workers {
-            for (group, mode, points) in worker.join().expect("a worker does not panic")? {
-                seen[group].insert(mode, points);
-            }
+            done.extend(worker.join().expect("a worker does not panic")?);
         }
-        Ok(seen)
+        Ok(done)
     })
 }
 
-/// Runs the program alone while tests fail that should pass: one pass is enough.
-fn try_again(group: &Group, mode: Mode, seen: &mut Seen, gaps: &KnownGaps) -> Result<()> {
-    for _ in 1..TRIES {
+/// Runs runc's programs with failed tests once more: what runc passes then judges krun, too, and a slow
+/// moment does not excuse it. Returns those that passed a test for the first time.
+fn runc_again(groups: &[Group], seen: &mut [Seen]) -> Result<Vec<Again>> {
+    let failed = |points: &Vec<Point>| points.iter().any(|(_, one)| *one == Verdict::Failed);
+    let passed =
+        |points: &[Point]| points.iter().filter(|(_, one)| *one == Verdict::Passed).count();
+    let jobs: Vec<_> = (0..groups.len())
+        .filter(|at| seen[*at].get(&Mode::Runc).is_some_and(failed))
+        .map(|at| (at, Mode::Runc))
+        .collect();
+    let mut again = Vec::new();
+    for (at, mode, points) in run_all(groups, jobs.into_iter())? {
+        let earlier = seen[at].entry(mode).or_default();
+        let before = passed(earlier);
+        merge(earlier, points);
+        if passed(earlier) > before {
+            again.push(Again { group: groups[at].name.clone(), mode, tries: 2 });
+        }
+    }
+    Ok(again)
+}
+
+/// Runs the program alone while tests fail that should pass.
+fn try_again(
+    group: &Group,
+    mode: Mode,
+    seen: &mut Seen,
+    gaps: &KnownGaps,
+) -> Result<Option<Again>> {
+    let mut tries = 1;
+    while tries < TRIES {
         let place = |row: &Row| (row.suite, row.test(), mode);
         let fails =
             |row: &Row| row.judges() && !row.passed(mode) && gaps.get(&place(row)).is_none();
         if !rows_of(group, seen).iter().any(fails) {
             break;
         }
-        let again = world::run(group, mode)?;
-        let points = seen.entry(mode).or_default();
-        points.retain(|(name, verdict)| {
-            *verdict == Verdict::Passed || !again.iter().any(|(other, _)| other == name)
-        });
-        let old = points.clone();
-        let is_new = |(name, _): &Point| !old.iter().any(|(other, _)| other == name);
-        points.extend(again.into_iter().filter(is_new));
+        merge(seen.entry(mode).or_default(), world::run(group, mode)?);
+        tries += 1;
     }
-    Ok(())
+    Ok((tries > 1).then(|| Again { group: group.name.clone(), mode, tries }))
+}
+
+/// Of two runs of a program one pass of a test is enough.
+fn merge(points: &mut Vec<Point>, again: Vec<Point>) {
+    points.retain(|(name, verdict)| {
+        *verdict == Verdict::Passed || !again.iter().any(|(other, _)| other == name)
+    });
+    let old = points.clone();
+    let is_new = |(name, _): &Point| !old.iter().any(|(other, _)| other == name);
+    points.extend(again.into_iter().filter(is_new));
 }
 
 /// A row for each test, in the order in which the first runtime that knows it reports it.
@@ -156,4 +196,27 @@ fn rows_of(group: &Group, seen: &Seen) -> Vec<Row> {
         }
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_runs_one_pass_is_enough() {
+        let point = |name: &str, verdict| (name.to_owned(), verdict);
+        let mut points = vec![point("a", Verdict::Passed), point("b", Verdict::Failed)];
+
+        merge(
+            &mut points,
+            vec![
+                point("a", Verdict::Failed),
+                point("b", Verdict::Passed),
+                point("c", Verdict::Failed),
+            ],
+        );
+
+        let expected = [("a", Verdict::Passed), ("b", Verdict::Passed), ("c", Verdict::Failed)];
+        assert_eq!(points, expected.map(|(name, verdict)| point(name, verdict)));
+    }
 }

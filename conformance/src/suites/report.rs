@@ -7,19 +7,21 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use integration::outcome;
 
-use super::Row;
-use super::groups::Suite;
+use super::groups::{Scope, Suite};
 use super::known_gaps::KnownGaps;
 use super::tap::Verdict;
 use super::world::{self, Mode};
+use super::{Again, Row};
 
 /// The tests of all suites.
 #[derive(Debug)]
 pub struct Report {
     pub(super) rows: Vec<Row>,
     pub(super) gaps: KnownGaps,
-    /// All programs of these suites were run.
-    pub(super) is_whole: bool,
+    pub(super) again: Vec<Again>,
+    pub(super) scope: Scope,
+    /// The one program of each suite that was run, when not all of the scope were.
+    pub(super) only: Option<String>,
     pub(super) suites: Vec<Suite>,
 }
 
@@ -49,10 +51,27 @@ impl Report {
             }
         }
         offences.extend(self.unheard_of());
+        offences.extend(self.too_few());
         offences
     }
 
-    /// Gaps of tests that runc does not pass, if there are such tests at all.
+    /// Suites of which runc passes so little that krun is hardly judged.
+    fn too_few(&self) -> Vec<String> {
+        let is_whole = self.only.is_none();
+        let few = |suite: &Suite| {
+            let [judging, ..] = self.passed(*suite);
+            let (name, floor) = (suite.name(), suite.floor());
+            (is_whole && judging < floor).then(|| {
+                format!(
+                    "{name}: runc passes {judging} tests, and on a sound machine at least {floor}"
+                )
+            })
+        };
+        self.suites.iter().filter_map(few).collect()
+    }
+
+    /// Gaps of tests that runc does not pass, if there are such tests at all, and it does not pass them
+    /// only sometimes.
     fn unheard_of(&self) -> Vec<String> {
         let judging = self.rows.iter().filter(|row| row.judges());
         let judging: BTreeSet<_> = judging.map(|row| (row.suite, row.test())).collect();
@@ -63,9 +82,12 @@ impl Report {
                     && test.strip_prefix(group.as_str()).is_some_and(|rest| rest.starts_with(": "))
             })
         };
-        let places = self.gaps.places().filter(|(suite, test, _)| {
-            let due = self.is_whole && self.suites.contains(suite);
-            (due || ran(*suite, test)) && !judging.contains(&(*suite, test.clone()))
+        let everything = self.only.is_none() && self.scope == Scope::Everything;
+        let places = self.gaps.places().filter(|place| {
+            let (suite, test, _) = place;
+            let due = everything && self.suites.contains(suite);
+            let is_pardoned = self.gaps.get(place).is_some_and(|gap| gap.sometimes);
+            (due || ran(*suite, test)) && !is_pardoned && !judging.contains(&(*suite, test.clone()))
         });
         let tests: BTreeSet<_> = places.map(|(suite, test, _)| (suite.name(), test)).collect();
         let line =
@@ -73,7 +95,7 @@ impl Report {
         tests.into_iter().map(line).collect()
     }
 
-    /// One line for each suite.
+    /// One line for each suite, and one for what was run again.
     pub fn summary(&self) -> String {
         let line = |suite: &Suite| {
             let [judging, crun, vm, native] = self.passed(*suite);
@@ -83,7 +105,29 @@ impl Report {
                 suite.name()
             )
         };
-        self.suites.iter().map(line).collect()
+        let lines: String = self.suites.iter().map(line).collect();
+        format!("{lines}{}\n", self.tries())
+    }
+
+    /// What did not pass at first.
+    fn tries(&self) -> String {
+        let [count, programs] = self.tries_of(|mode| mode != Mode::Runc);
+        let [runcs, runc_programs] = self.tries_of(|mode| mode == Mode::Runc);
+        format!(
+            "Programs that were run again because krun failed a test that it should pass: {count}{programs}. \
+             Programs of which runc passed more when they were run again: {runcs}{runc_programs}."
+        )
+    }
+
+    /// How many programs, and which.
+    fn tries_of(&self, counts: impl Fn(Mode) -> bool) -> [String; 2] {
+        let again: Vec<_> = self.again.iter().filter(|again| counts(again.mode)).collect();
+        let name = |again: &&Again| {
+            format!("{} ({}: {} tries)", again.group, again.mode.name(), again.tries)
+        };
+        let names: Vec<_> = again.iter().map(name).collect();
+        let list = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
+        [names.len().to_string(), list]
     }
 
     /// How many tests runc passes, and how many of these the others.
@@ -112,6 +156,8 @@ impl Report {
         };
         let date = line("date", &["-u", "+%F"])?;
         let kernel = line("uname", &["-r"])?;
+        // What follows the second number is a machine's own.
+        let kernel = kernel.splitn(3, '.').take(2).collect::<Vec<_>>().join(".");
         let mut versions = Vec::new();
         for mode in [Mode::Runc, Mode::Crun, Mode::Vm] {
             versions.push(world::version(mode)?);
@@ -120,7 +166,8 @@ impl Report {
         writeln!(text, "# Other people's suites\n")?;
         writeln!(
             text,
-            "Written by `make conformance` on {date}: {versions}; Linux {kernel}, cgroups of version 1.\n"
+            "Written by `{}` on {date}: {versions}; Linux {kernel}, cgroups of version 1.\n",
+            self.command()
         )?;
         writeln!(
             text,
@@ -136,6 +183,14 @@ impl Report {
             let (name, all) = (suite.name(), self.count(*suite, |_| true));
             writeln!(text, "| {name} | {all} | {judging} | {crun} | {vm} | {native} |")?;
         }
+        let left_out: Vec<_> = Suite::ALL
+            .into_iter()
+            .filter(|suite| !self.suites.contains(suite))
+            .map(Suite::name)
+            .collect();
+        if !left_out.is_empty() {
+            writeln!(text, "\nNot run: {}.", left_out.join(", "))?;
+        }
         let gained = self
             .rows
             .iter()
@@ -145,7 +200,21 @@ impl Report {
             "\nkrun passes {} tests, both ways, that runc does not pass here.",
             gained.count()
         )?;
+        writeln!(text, "\n{}", self.tries())?;
         Ok(())
+    }
+
+    /// What writes such a report.
+    fn command(&self) -> String {
+        let is_everything = self.only.is_none() && self.scope == Scope::Everything;
+        if is_everything && self.suites == Suite::ALL {
+            return "make conformance".to_owned();
+        }
+        let mut words = vec!["conformance/run"];
+        words.extend((self.scope == Scope::Quick).then_some("--quick"));
+        words.extend(self.suites.iter().map(|suite| suite.name()));
+        words.extend(self.only.iter().flat_map(|name| ["--only", name]));
+        words.join(" ")
     }
 
     /// Tests of a program on which all runtimes agree are one line, as are many of one pattern.
