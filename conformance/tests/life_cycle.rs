@@ -2,11 +2,28 @@
 
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
+use std::time::Duration;
+
+use anyhow::ensure;
 use conformance::{Stage, assert_same, failure};
-use integration::outcome::End;
+use integration::outcome::{self, End};
+use integration::runtime::Runtime;
 
 /// A process that lives until it is killed.
 const SLEEP: [&str; 2] = ["/bin/sleep", "1000"];
+
+/// All signals but those of real time.
+const SIGNALS: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+];
+
+/// How long a process is watched that shall outlive a signal.
+const MOMENT: Duration = Duration::from_millis(200);
+
+/// How long a signal may take to end a process.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A process that ends at once.
 const TRUE: [&str; 1] = ["/bin/true"];
@@ -87,6 +104,46 @@ fn a_signal_that_is_ignored_leaves_a_created_container_created() {
         let start = fails!(stage, "start", "box");
         Ok((after, start, stage.runtime.status("box")?))
     });
+}
+
+/// Signals that end every created container.
+const END_IT: [&str; 5] = ["HUP", "INT", "KILL", "QUIT", "TERM"];
+
+/// Signals that leave krun's created container created where they end runc's: Go ends a program by them
+/// that does not handle them, and runc's first process is one.
+const END_ONLY_RUNCS: [&str; 8] = ["ABRT", "BUS", "FPE", "ILL", "SEGV", "STKFLT", "SYS", "TRAP"];
+
+/// The signals that end a created container. For those that shall, it has the time that it takes.
+fn ends_of(runtime: anyhow::Result<Runtime>, shall: &[&str]) -> anyhow::Result<Vec<&'static str>> {
+    let stage = Stage::new(runtime?, &SLEEP)?;
+    let mut ends = Vec::new();
+    for name in SIGNALS {
+        stage.create("box")?;
+        stage.runtime.must(["kill", "box", name])?;
+        let is_stopped = || stage.runtime.status("box").is_ok_and(|status| status == "stopped");
+        let time = if shall.contains(&name) { PATIENCE } else { MOMENT };
+        if outcome::eventually(time, is_stopped) {
+            ends.push(name);
+        } else {
+            let status = stage.runtime.status("box")?;
+            ensure!(status == "created", "after {name} it is {status}");
+        }
+        stage.runtime.must(["delete", "--force", "box"])?;
+    }
+    stage.finish()?;
+    ends.sort_unstable();
+    Ok(ends)
+}
+
+#[test]
+fn the_signals_that_end_a_created_container_are_known() {
+    let mut runcs = [&END_IT[..], &END_ONLY_RUNCS].concat();
+    runcs.sort_unstable();
+
+    assert_eq!(ends_of(Runtime::runc(), &runcs).unwrap(), runcs, "runc");
+    for (how, runtime) in [("krun", Runtime::krun()), ("natively", Runtime::krun_natively())] {
+        assert_eq!(ends_of(runtime, &END_IT).unwrap(), END_IT, "{how}");
+    }
 }
 
 #[test]
