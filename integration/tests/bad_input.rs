@@ -10,6 +10,7 @@ use std::process::Command;
 use integration::bundle::Bundle;
 use integration::outcome::{self, End, Outcome};
 use integration::runtime::Runtime;
+use integration::sleeper::Sleeper;
 use serde_json::json;
 
 /// Shell commands that take `/dev/kvm` away in a mount namespace of their own.
@@ -143,6 +144,73 @@ fn a_field_of_the_wrong_type_is_named() {
     attempt.bundle.change(|spec| spec["process"]["user"]["uid"] = json!("root")).unwrap();
 
     attempt.assert_refused(&attempt.create(), &["uid", "string"]);
+}
+
+/// What `setresuid` takes for no user: the last says "as before", which is root.
+const NO_IDS: [u32; 3] = [2_147_483_648, 4_294_967_294, 4_294_967_295];
+const LAST_ID: u32 = 2_147_483_647;
+const ID_RANGE: &str = "uids and gids must be in range 0-2147483647";
+
+#[test]
+fn users_and_groups_that_linux_does_not_take_for_ones_are_refused_as_by_runc() {
+    let run = |runtime: Runtime, user: serde_json::Value| {
+        let mut bundle = Bundle::with_args(&["/bin/id"]).expect("a bundle can be made");
+        bundle.change(|spec| spec["process"]["user"] = user).expect("it can be changed");
+        let run = runtime.call(["run", "--bundle", &*bundle.path().to_string_lossy(), "web"]);
+        bundle.footprint.ensure_nothing_is_left().expect("nothing is left");
+        run.expect("it can be started")
+    };
+    for id in NO_IDS {
+        for user in [
+            json!({"uid": id, "gid": 0}),
+            json!({"uid": 0, "gid": id}),
+            json!({"uid": 0, "gid": 0, "additionalGids": [id]}),
+        ] {
+            for runtime in Runtime::all().expect("runc, and a built krun") {
+                let refused = run(runtime, user.clone());
+
+                assert_eq!(refused.end, End::Exited(1), "{user}: {refused:?}");
+                assert!(refused.stderr().contains(ID_RANGE), "{user}: {refused:?}");
+                assert_eq!(refused.stdout(), "", "{user}");
+            }
+        }
+    }
+    let last = json!({"uid": LAST_ID, "gid": LAST_ID, "additionalGids": [LAST_ID]});
+    let [expected, got, native] =
+        Runtime::all().expect("runc, and a built krun").map(|runtime| run(runtime, last.clone()));
+    assert!(expected.stdout().starts_with("uid=2147483647 gid=2147483647"), "{expected:?}");
+    assert_eq!(got, expected);
+    assert_eq!(native, expected, "natively");
+}
+
+#[test]
+fn exec_refuses_users_and_groups_that_linux_does_not_take_for_ones() {
+    let runtimes = Runtime::all().expect("runc, and a built krun");
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let file = directory.path().join("process.json");
+    for sleeper in runtimes.map(Sleeper::new) {
+        for id in NO_IDS {
+            let section = json!({
+                "args": ["id"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": id, "gid": 0}
+            });
+            fs::write(&file, section.to_string()).expect("the section can be written");
+            for args in [
+                &["--user", &id.to_string(), "web", "id"][..],
+                &["--user", &format!("0:{id}"), "web", "id"],
+                &["--additional-gids", &id.to_string(), "web", "id"],
+                &["--process", &file.to_string_lossy(), "web"],
+            ] {
+                let refused = sleeper.exec(args, None);
+
+                assert_eq!(refused.end, End::Exited(255), "{args:?}: {refused:?}");
+                assert!(refused.stderr().contains(ID_RANGE), "{args:?}: {refused:?}");
+                assert_eq!(refused.stdout(), "", "{args:?}");
+            }
+        }
+        let last = sleeper.exec(&["--user", "2147483647:2147483647", "web", "id"], None);
+        assert!(last.stdout().starts_with("uid=2147483647 gid=2147483647"), "{last:?}");
+        sleeper.finish();
+    }
 }
 
 #[test]

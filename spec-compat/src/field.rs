@@ -71,6 +71,10 @@ impl<'a> Field<'a> {
         self.value.and_then(Value::as_u64).unwrap_or_default()
     }
 
+    pub(crate) fn is_number(&self) -> bool {
+        self.value.is_some_and(Value::is_number)
+    }
+
     pub(crate) fn is_positive_integer(&self) -> bool {
         self.value.and_then(Value::as_u64).is_some_and(|number| number > 0)
     }

@@ -20,6 +20,7 @@ mod field;
 pub mod log_line;
 mod state;
 
+pub use check::LAST_ID;
 pub use config::Config;
 pub use fault::{ConfigError, Fault};
 pub use oci_spec::runtime::{

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use spec_compat::ConfigError;
+use spec_compat::{ConfigError, LAST_ID};
 
 use crate::container::cgroups::CgroupError;
 use crate::container::store::StoreError;
@@ -31,6 +31,14 @@ pub(crate) enum ExecError {
     /// `--user` is no user.
     #[error("--user: found {0:?}, expected UID[:GID] in numbers")]
     User(String),
+    /// An option names a user or group that Linux would not take for one. runc's words behind it.
+    #[error("{option}: found {id}: uids and gids must be in range 0-{LAST_ID}")]
+    Id {
+        /// The option.
+        option: &'static str,
+        /// The number.
+        id: i64,
+    },
     /// The file of `--process` cannot be read.
     #[error("--process {path}")]
     ReadProcess {

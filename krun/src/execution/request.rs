@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use spec_compat::Config;
+use spec_compat::{Config, LAST_ID};
 
 use super::ExecError;
 use crate::cli::Exec;
@@ -73,10 +73,13 @@ fn change(process: &mut Value, arguments: &Exec) -> Result<(), ExecError> {
     }
     if let Some(user) = &arguments.user {
         let (uid, gid) = parse_user(user).ok_or_else(|| ExecError::User(user.clone()))?;
-        process["user"]["uid"] = json!(uid);
+        process["user"]["uid"] = json!(checked("--user", uid)?);
         if let Some(gid) = gid {
-            process["user"]["gid"] = json!(gid);
+            process["user"]["gid"] = json!(checked("--user", gid)?);
         }
+    }
+    for gid in &arguments.additional_gids {
+        checked("--additional-gids", i64::from(*gid))?;
     }
     append(process, "env", &arguments.env);
     append(&mut process["user"], "additionalGids", &arguments.additional_gids);
@@ -89,11 +92,18 @@ fn change(process: &mut Value, arguments: &Exec) -> Result<(), ExecError> {
     Ok(())
 }
 
-fn parse_user(text: &str) -> Option<(u32, Option<u32>)> {
+fn parse_user(text: &str) -> Option<(i64, Option<i64>)> {
     match text.split_once(':') {
         Some((uid, gid)) => Some((uid.parse().ok()?, Some(gid.parse().ok()?))),
         None => Some((text.parse().ok()?, None)),
     }
+}
+
+/// The number of a user or group, unless it is none. The configuration is checked, too: here the option is
+/// named.
+fn checked(option: &'static str, id: i64) -> Result<i64, ExecError> {
+    let is_id = (0..=i64::from(LAST_ID)).contains(&id);
+    is_id.then_some(id).ok_or(ExecError::Id { option, id })
 }
 
 /// Adds to the list called `name`, which may not be there, and need not be for no items.
@@ -113,7 +123,7 @@ mod tests {
     use clap::Parser;
     use serde_json::{Value, json};
 
-    use super::{change, complete};
+    use super::{LAST_ID, change, complete};
     use crate::cli::{Cli, Verb};
 
     fn changed(line: &[&str]) -> Result<Value, String> {
@@ -193,9 +203,32 @@ mod tests {
     }
 
     #[test]
+    fn users_and_groups_that_are_none_are_refused() {
+        let refused = [
+            ("--user", "2147483648"),
+            ("--user", "4294967294"),
+            ("--user", "4294967295"),
+            ("--user", "4294967296"),
+            ("--user", "-1"),
+            ("--user", "0:4294967295"),
+            ("--additional-gids", "4294967295"),
+        ];
+        for (option, value) in refused {
+            let error = changed(&[&format!("{option}={value}"), "web", "true"]).unwrap_err();
+
+            let id = value.trim_start_matches("0:");
+            let words = "uids and gids must be in range 0-2147483647";
+            assert_eq!(error, format!("{option}: found {id}: {words}"));
+        }
+        let last = "2147483647";
+        let process = changed(&["-u", &format!("{last}:{last}"), "-g", last, "web", "true"]);
+        assert_eq!(process.unwrap()["user"]["uid"], json!(LAST_ID));
+    }
+
+    #[test]
     fn what_cannot_be_done_is_said() {
         assert!(changed(&["web"]).unwrap_err().contains("process args cannot be empty"));
-        for user in ["root", "1:", ":1", "-1", "1:2:3"] {
+        for user in ["root", "1:", ":1", "1:2:3"] {
             let option = format!("--user={user}");
             let error = changed(&[&option, "web", "true"]).unwrap_err();
 

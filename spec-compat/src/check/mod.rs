@@ -12,6 +12,7 @@ mod shapes;
 use serde_json::Value;
 
 pub(crate) use self::hooks::POINTS as HOOK_POINTS;
+pub use self::process::LAST_ID;
 use crate::Fault;
 use crate::field::Field;
 

@@ -25,12 +25,17 @@ const RLIMITS: [&str; 16] = [
     "RLIMIT_STACK",
 ];
 
+/// The highest number of a user or group, as for runc. From 2³¹ on, not all of Linux and its programs take
+/// a number for one, and 2³² - 1 says "as before" to `setresuid(2)`: the program would stay root.
+pub const LAST_ID: u32 = i32::MAX.unsigned_abs();
+
 pub(super) fn check(process: &Field<'_>, faults: &mut Vec<Fault>) {
     if !process.is_present() {
         faults.push(process.fault("an object with the program to run"));
         return;
     }
     arguments(&process.child("args"), faults);
+    user(&process.child("user"), faults);
     process.child("cwd").absolute_path(faults);
     environment(&process.child("env"), faults);
     capabilities(&process.child("capabilities"), faults);
@@ -46,6 +51,17 @@ fn arguments(field: &Field<'_>, faults: &mut Vec<Fault>) {
     }
     for argument in &arguments {
         argument.c_string(faults);
+    }
+}
+
+fn user(user: &Field<'_>, faults: &mut Vec<Fault>) {
+    // runc's words.
+    const EXPECTED: &str = "another number: uids and gids must be in range 0-2147483647";
+    let mut ids = vec![user.child("uid"), user.child("gid")];
+    ids.extend(user.child("additionalGids").elements(faults));
+    // What is no number at all is told as of the wrong type.
+    for id in ids.iter().filter(|id| id.is_number()) {
+        id.integer(0..=i64::from(LAST_ID), EXPECTED, faults);
     }
 }
 

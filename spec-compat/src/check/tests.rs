@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Config, ConfigError};
+use crate::{Config, ConfigError, LAST_ID};
 
 fn good() -> Value {
     json!({
@@ -172,6 +172,29 @@ fn every_check_names_the_field_the_value_and_the_expectation() {
 
         assert_eq!(error.to_string(), *expected);
     }
+}
+
+#[test]
+fn users_and_groups_are_numbers_that_setresuid_takes_for_ones() {
+    const EXPECTED: &str = "expected another number: uids and gids must be in range 0-2147483647";
+    for id in ["2147483648", "4294967294", "4294967295", "4294967296", "-1", "1.5"] {
+        for (field, user) in [
+            ("uid", format!(r#"{{"uid": {id}, "gid": 0}}"#)),
+            ("gid", format!(r#"{{"uid": 0, "gid": {id}}}"#)),
+            (
+                "additionalGids[1]",
+                format!(r#"{{"uid": 0, "gid": 0, "additionalGids": [5, {id}]}}"#),
+            ),
+        ] {
+            let error = with("/process/user", serde_json::from_str(&user).unwrap()).unwrap_err();
+
+            let expected = format!("process.user.{field}: found {id}, {EXPECTED}");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+    let last = json!({"uid": LAST_ID, "gid": LAST_ID, "additionalGids": [LAST_ID, 0]});
+    let config = with("/process/user", last).unwrap();
+    assert_eq!(config.process().user().uid(), LAST_ID);
 }
 
 #[test]
