@@ -63,7 +63,24 @@ pub enum Failure {
     },
 }
 
-/// Runs `hooks` one after the other, each with `state` on standard input.
+/// Runs all `hooks` one after the other, those behind one that fails too, and gives the failures.
+///
+/// So it is at [`Point::Poststart`] and [`Point::Poststop`]: the container is there, or gone, and the
+/// specification goes on as if the hook had succeeded. Otherwise as [`run`].
+pub fn run_all(
+    point: Point,
+    hooks: &[Hook],
+    state: &str,
+    environment: &[String],
+) -> Vec<HookError> {
+    let one = |(index, hook)| {
+        let failure = run_one(hook, state, environment).err()?;
+        Some(HookError { point, index, failure })
+    };
+    hooks.iter().enumerate().filter_map(one).collect()
+}
+
+/// Runs `hooks` one after the other up to the first that fails, each with `state` on standard input.
 ///
 /// A hook that says nothing of its environment gets `environment`, `NAME=value` each.
 pub fn run(
@@ -154,7 +171,7 @@ mod tests {
     use serde_json::json;
     use spec_compat::Hook;
 
-    use super::run;
+    use super::{run, run_all};
     use crate::Point;
 
     /// A hook that runs `script`, with further fields.
@@ -191,6 +208,22 @@ mod tests {
             "error running createRuntime hook #1: exit status: 3, stderr: no network"
         );
         assert!(!mark.exists());
+    }
+
+    #[test]
+    fn where_failures_end_nothing_all_hooks_run_and_each_failure_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let mark = directory.path().join("mark");
+        let bad = |status: u8| shell(&format!("exit {status}"), json!({}));
+        let last = shell(&format!("cat >{}", mark.display()), json!({}));
+
+        let hooks = [bad(3), bad(4), last];
+        let failures = run_all(Point::Poststop, &hooks, "state", &[]);
+
+        let told: Vec<_> = failures.iter().map(ToString::to_string).collect();
+        let words = |index| format!("error running poststop hook #{index}: exit status");
+        assert_eq!(told, [words(0) + ": 3, stderr: ", words(1) + ": 4, stderr: "]);
+        assert_eq!(fs::read_to_string(mark).unwrap(), "state");
     }
 
     #[test]

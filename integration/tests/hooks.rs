@@ -64,3 +64,38 @@ fn hooks_of_the_host_see_the_host_and_the_containers_cgroups() {
     let own = fs::read_link("/proc/self/ns/mnt").expect("procfs");
     assert_eq!(got.matches(&*own.to_string_lossy()).count(), 2, "{got}");
 }
+
+/// runc ends the row at the first that fails; the specification wants a warning, and the container's life and
+/// the other hooks to go on.
+#[test]
+fn after_a_failed_hook_at_poststart_or_poststop_the_others_run() {
+    let [_, krun, native] = Runtime::all().expect("runc, and a built krun");
+    for runtime in [krun, native] {
+        let mut bundle = Bundle::with_args(&["/bin/true"]).expect("a bundle can be made");
+        let told = bundle.path().join("told");
+        let hooks = |point: &str| {
+            let last = format!("echo {point} >>{}", told.display());
+            json!([
+                {"path": "/bin/false"},
+                {"path": "/no/such/hook"},
+                {"path": "/bin/sh", "args": ["sh", "-c", last]},
+            ])
+        };
+        let all = json!({"poststart": hooks("poststart"), "poststop": hooks("poststop")});
+        bundle.change(|spec| spec["hooks"] = all).expect("it can be changed");
+
+        let run = runtime.call(["run", "--bundle", &*bundle.path().to_string_lossy(), "web"]);
+
+        let run = run.expect("it can be started");
+        assert!(run.is_success(), "{run:?}");
+        assert_eq!(fs::read_to_string(&told).expect("hooks have told"), "poststart\npoststop\n");
+        for words in
+            ["poststart hook #0", "poststart hook #1", "poststop hook #0", "poststop hook #1"]
+        {
+            let text = run.stderr();
+            let line = text.lines().find(|line| line.contains(words));
+            assert!(line.is_some_and(|line| line.contains("level=warning")), "{words}: {run:?}");
+        }
+        bundle.footprint.ensure_nothing_is_left().expect("nothing is left");
+    }
+}

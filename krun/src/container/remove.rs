@@ -36,7 +36,7 @@ pub(crate) fn remove(entry: &Entry, record: &Record, insist: Insist) -> Result<(
     memberships::remove(&record.memberships);
     entry.remove()?;
     let state = record.state(Status::Stopped).to_hook_json();
-    if let Err(error) = hooks::run(Point::Poststop, &record.poststop, &state, &[]) {
+    for error in hooks::run_all(Point::Poststop, &record.poststop, &state, &[]) {
         // The specification: log a warning, and go on as if the hook had succeeded.
         tracing::warn!("{error}");
     }

@@ -63,7 +63,7 @@ fn tell(socket: &Path) -> io::Result<()> {
 
 fn run_poststart_hooks(record: &Record) {
     let state = record.state(Status::Running).to_hook_json();
-    if let Err(error) = hooks::run(Point::Poststart, &record.poststart, &state, &[]) {
+    for error in hooks::run_all(Point::Poststart, &record.poststart, &state, &[]) {
         // The specification: log a warning, and go on as if the hook had succeeded.
         tracing::warn!("{error}");
     }
