@@ -44,6 +44,12 @@ impl<'a> Field<'a> {
         self.value.and_then(Value::as_object).is_some_and(|members| !members.is_empty())
     }
 
+    /// The members of this object; there are none where this is no object.
+    pub(crate) fn members(&self) -> Vec<Self> {
+        let members = self.value.and_then(Value::as_object).into_iter().flatten();
+        members.map(|(name, _)| self.child(name)).collect()
+    }
+
     /// Demands an object, if there is anything.
     pub(crate) fn object(&self, faults: &mut Vec<Fault>) {
         if self.value.is_some_and(|value| !value.is_object()) {

@@ -23,7 +23,7 @@ pub(crate) fn all(document: &Value) -> Vec<Fault> {
         return vec![root.fault("an object")];
     }
     let mut faults = Vec::new();
-    shapes::check(&root, document, &mut faults);
+    shapes::check(&root, &mut faults);
     if !faults.is_empty() {
         // What is inside would be told twice.
         return faults;
@@ -65,13 +65,26 @@ fn sysctl(root: &Field<'_>, faults: &mut Vec<Fault>) {
     let parameters = root.child("linux").child("sysctl");
     let is_proc = |mount: &Field<'_>| {
         let place = mount.child("destination").text("text", &mut Vec::new());
-        place.is_some_and(|text| text.trim_matches('/') == "proc")
+        place.is_some_and(|text| names_below_root(text) == ["proc"])
     };
     if parameters.has_members()
         && !root.child("mounts").elements(&mut Vec::new()).iter().any(is_proc)
     {
         faults.push(parameters.fault("a mount on /proc with it"));
     }
+}
+
+/// The names that lead from `/` to `path`, as its text says: what symbolic links say, only the host knows.
+fn names_below_root(path: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    for name in path.split('/') {
+        match name {
+            "" | "." => {}
+            ".." => drop(names.pop()),
+            _ => names.push(name),
+        }
+    }
+    names
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ const BAD_VALUES: &[(&str, &str, &str)] = &[
     (
         "/linux/seccomp",
         r#"{"syscalls": [["a"]]}"#,
-        "linux.seccomp.syscalls[0]: found a list, expected an object, text or a number",
+        "linux.seccomp.syscalls[0]: found a list, expected an object",
     ),
     (
         "/linux/seccomp",
@@ -226,6 +226,60 @@ fn no_document_makes_the_reader_panic() {
     }
     let deep = "[".repeat(100_000);
     assert!(Config::parse(deep.as_bytes()).is_err());
+}
+
+/// The specification: a property that is not known must be ignored.
+#[test]
+fn what_the_specification_does_not_know_may_be_anything() {
+    let lists = json!({ "grid": [[1, 2], [3, 4]] });
+    for pointer in [
+        "/x-vendor",
+        "/root/x-vendor",
+        "/process/x-vendor",
+        "/mounts/0/x-vendor",
+        "/linux/x-vendor",
+        "/linux/namespaces/0/x-vendor",
+    ] {
+        assert!(with(pointer, lists.clone()).is_ok(), "{pointer}");
+        assert!(with(pointer, json!([[1]])).is_ok(), "{pointer}");
+    }
+}
+
+#[test]
+fn where_an_object_belongs_a_list_is_not_taken_for_its_members() {
+    for (pointer, value, field) in [
+        ("/mounts", json!([["/proc"]]), "mounts[0]"),
+        (
+            "/mounts",
+            json!([{ "destination": "/a", "uidMappings": [[0, 0, 1]] }]),
+            "mounts[0].uidMappings[0]",
+        ),
+        ("/process/rlimits", json!([["RLIMIT_CPU", 1, 1]]), "process.rlimits[0]"),
+        ("/hooks", json!({ "poststop": [["/true"]] }), "hooks.poststop[0]"),
+        ("/linux/uidMappings", json!([[0, 0, 1]]), "linux.uidMappings[0]"),
+        ("/linux/resources", json!({ "rdma": { "a": [1, 2] } }), "linux.resources.rdma.a"),
+        ("/linux/timeOffsets", json!({ "boottime": [1, 2] }), "linux.timeOffsets.boottime"),
+    ] {
+        let error = with(pointer, value).unwrap_err();
+
+        assert_eq!(error.to_string(), format!("{field}: found a list, expected an object"));
+    }
+}
+
+#[test]
+fn a_mount_on_proc_is_one_however_its_path_is_written() {
+    let with_mount = |destination: &str| {
+        let mut document = good();
+        document["mounts"][0]["destination"] = json!(destination);
+        document["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "1" });
+        Config::parse(document.to_string().as_bytes())
+    };
+    for destination in ["/proc", "/proc/", "/proc/.", "//./proc", "/sys/../proc", "/../proc"] {
+        assert!(with_mount(destination).is_ok(), "{destination}");
+    }
+    for destination in ["/proc/sys", "/process", "/proc/..", "/sys/proc"] {
+        assert!(with_mount(destination).is_err(), "{destination}");
+    }
 }
 
 #[test]
