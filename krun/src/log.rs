@@ -4,22 +4,24 @@
 //! exactly one, at its end, and libcontainer none: its errors have no words for users. They
 //! are kept as causes (see `start_gate`), because libcontainer returns errors without theirs.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::{Debug, Write as _};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use clap::CommandFactory;
 use spec_compat::log_line::{self, Format, Level};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Metadata, span};
 
-use crate::cli::{Global, LogFormat};
+use crate::cli::{Cli, Global, LogFormat};
 use crate::container::start_gate;
 
 /// The crates whose words are krun's own.
@@ -100,16 +102,43 @@ impl Log {
     }
 }
 
-/// The value of an option: the next argument, or what follows `=`.
+/// The value of an option in front of the verb: the next argument, or what follows `=`.
+///
+/// What follows the verb is the verb's, and at last the arguments of a program in the container: a file that
+/// they name is none of krun's.
 fn value_of(arguments: &[OsString], option: &str) -> Option<OsString> {
-    let next = arguments.iter().skip(1).map(Some).chain([None]);
-    arguments.iter().zip(next).find_map(|(argument, next)| {
-        if argument == option {
-            return next.cloned();
+    let command = Cli::command();
+    let mut words = arguments.iter().skip(1);
+    while let Some(word) = words.next() {
+        // A path's bytes need not be text, but an option's name is.
+        let bytes = word.as_bytes();
+        let (name, value) = match bytes.iter().position(|byte| *byte == b'=') {
+            Some(place) => (&bytes[..place], Some(OsStr::from_bytes(&bytes[place + 1..]))),
+            None => (bytes, None),
+        };
+        let name = std::str::from_utf8(name).unwrap_or_default();
+        if !name.starts_with('-') || matches!(name, "-" | "--") {
+            return None;
         }
-        let rest = argument.to_str()?.strip_prefix(option)?;
-        rest.strip_prefix('=').map(OsString::from)
-    })
+        let value = match value {
+            None if takes_value(&command, name) => words.next().map(OsString::as_os_str),
+            value => value,
+        };
+        if name == option {
+            return value.map(OsStr::to_owned);
+        }
+    }
+    None
+}
+
+/// Whether the option called `name` has a value behind it. One that krun does not know is taken for one
+/// without.
+fn takes_value(command: &clap::Command, name: &str) -> bool {
+    let is_meant = |argument: &&clap::Arg| {
+        argument.get_long().is_some_and(|long| name.strip_prefix("--") == Some(long))
+    };
+    let known = command.get_arguments().find(is_meant);
+    known.is_some_and(|argument| argument.get_action().takes_values())
 }
 
 fn open_to_append(path: &Path) -> io::Result<File> {
@@ -209,5 +238,45 @@ impl Visit for EventText {
             "message" => write!(self.message, "{value:?}"),
             name => write!(self.fields, " {name}={value:?}"),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::value_of;
+
+    fn log(line: &str) -> Option<OsString> {
+        let words: Vec<_> = line.split(' ').map(OsString::from).collect();
+        value_of(&words, "--log")
+    }
+
+    #[test]
+    fn the_log_is_found_among_the_options_in_front_of_the_verb() {
+        for line in [
+            "krun --log /log nosuch",
+            "krun --log=/log",
+            "krun --nosuch --log /log exec box",
+            "krun --root /r --debug --log-format json --log /log create --nosuch",
+            "krun --root=/r --log=/log",
+        ] {
+            assert_eq!(log(line), Some("/log".into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_a_verb_or_a_container_is_told_is_no_log() {
+        for line in [
+            "krun --nosuch exec box sh --log /victim",
+            "krun --nosuch exec box sh --log=/victim",
+            "krun exec --nosuch --log /victim",
+            "krun --nosuch -- --log /victim",
+            "krun --root --log exec box /victim",
+            "krun --log",
+            "krun",
+        ] {
+            assert_eq!(log(line), None, "{line}");
+        }
     }
 }

@@ -69,9 +69,35 @@ fn show_usage(usage: &clap::Error) -> ExitCode {
     if !usage.use_stderr() {
         return ExitCode::SUCCESS;
     }
-    let text = usage.to_string();
-    let message = text.lines().next().unwrap_or_default();
-    let message = message.strip_prefix("error: ").unwrap_or(message);
-    Log::wrong_command_line(env::args_os(), message);
+    Log::wrong_command_line(env::args_os(), &in_one_line(&usage.to_string()));
     ExitCode::from(FAILURE)
+}
+
+/// What is wrong, what is missing and what is right, as one line of a log.
+fn in_one_line(usage: &str) -> String {
+    let lines: Vec<_> = usage.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let line = lines.join(" ");
+    line.strip_prefix("error: ").map_or(line.clone(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{Cli, in_one_line};
+
+    #[test]
+    fn a_wrong_command_line_is_told_whole_in_one_line() {
+        let line = |words: &[&str]| {
+            let usage = Cli::try_parse_from(words).expect_err("it is wrong");
+            in_one_line(&usage.to_string())
+        };
+
+        let missing = line(&["krun", "start"]);
+        assert!(missing.contains("arguments were not provided: <ID> Usage: "), "{missing}");
+        assert!(missing.starts_with("the following"), "{missing}");
+        let unknown = line(&["krun", "--nosuch"]);
+        assert!(unknown.starts_with("unexpected argument '--nosuch' found"), "{unknown}");
+        assert!(!unknown.contains('\n'), "{unknown}");
+    }
 }

@@ -71,10 +71,23 @@ fn a_wrong_command_line_is_told_in_the_log_wherever_that_is_named() {
         let text = fs::read_to_string(&log).unwrap();
         let line: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(line["level"], "error");
-        assert_eq!(line["msg"], "unexpected argument '--nosuch' found");
+        let message = line["msg"].as_str().unwrap();
+        assert!(message.starts_with("unexpected argument '--nosuch' found"), "{message}");
+        assert!(message.contains("Usage: krun") && !message.contains('\n'), "{message}");
         assert!(stderr(&output).contains("--nosuch"));
         fs::remove_file(&log).unwrap();
     }
+}
+
+#[test]
+fn a_file_that_a_containers_arguments_name_is_no_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let victim = directory.path().join("victim");
+
+    let output = krun(&["--nosuch", "exec", "box", "sh", "--log", &victim.display().to_string()]);
+
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!victim.exists());
 }
 
 #[test]
