@@ -42,11 +42,14 @@ pub(super) fn delete(global: &Global, arguments: &Delete) -> Result<(), VerbErro
         Err(StoreError::NotFound) if arguments.force => return Ok(()),
         entry => entry?,
     };
-    let found = entry.lock().and_then(|lock| Ok((lock, entry.load()?)));
-    let (_lock, record) = match found {
-        // Deleted by another command meanwhile.
+    let _lock = match entry.lock() {
+        // Deleted by another command meanwhile, or left by one that was killed.
+        Err(StoreError::NotFound) if arguments.force => return Ok(entry.remove_without_lock()?),
+        lock => lock?,
+    };
+    let record = match entry.load() {
         Err(StoreError::NotFound) if arguments.force => return Ok(entry.remove()?),
-        found => found?,
+        record => record?,
     };
     stop(&entry, &record, arguments)?;
     let insist = if arguments.force { Insist::Yes } else { Insist::No };

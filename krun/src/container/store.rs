@@ -8,6 +8,7 @@
 //! <root>/<id>/config.json   what libcontainer is given instead
 //! <root>/<id>/libcontainer/ what libcontainer writes
 //! <root>/<id>/exec-*        of an `exec` that is at work
+//! <root>/.removed~*         what was a container's directory, and is being removed
 //! ```
 //!
 //! The lock belongs to the process that took it (`fcntl(2)`), not to the open file: the
@@ -15,8 +16,10 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +32,9 @@ use super::{freezer, start_gate};
 
 const RECORD: &str = "state.json";
 const LOCK: &str = "lock";
+
+/// How the names of directories begin that are being removed. `~` is in no container's name.
+const REMOVED: &str = ".removed~";
 
 /// How long others may go on writing to a container's directory that is removed, and how often it is
 /// tried.
@@ -101,7 +107,9 @@ impl Store {
         let mut entries = Vec::new();
         for found in listed {
             let found = found.map_err(fault)?;
-            let is_container = found.path().is_dir();
+            // One that is being removed is none, also if who removed it was killed.
+            let is_removed = found.file_name().as_bytes().starts_with(REMOVED.as_bytes());
+            let is_container = !is_removed && found.path().is_dir();
             entries.extend(is_container.then(|| Entry { directory: found.path() }));
         }
         entries.sort_by(|one, other| one.directory.cmp(&other.directory));
@@ -157,9 +165,11 @@ impl Entry {
         let file = file.map_err(|source| Self::missing_or(path.clone(), source))?;
         fcntl_lock(&file, operation)
             .map_err(|errno| StoreError::Io { path: path.clone(), source: errno.into() })?;
-        // Whoever held the lock before may have deleted the container.
-        match path.try_exists() {
-            Ok(true) => Ok(Lock(file)),
+        // Whoever held the lock before may have deleted the container, and the name be another's.
+        match (file.metadata(), fs::metadata(&path)) {
+            (Ok(own), Ok(there)) if (own.dev(), own.ino()) == (there.dev(), there.ino()) => {
+                Ok(Lock(file))
+            }
             _ => Err(StoreError::NotFound),
         }
     }
@@ -209,24 +219,54 @@ impl Entry {
         }
     }
 
-    /// Forgets the container.
+    /// Forgets the container. Needs the lock.
+    ///
+    /// First the name becomes free, at once: whoever takes it anew gets another directory, and what is
+    /// removed then is nobody's.
     pub(crate) fn remove(&self) -> Result<(), StoreError> {
-        let began = Instant::now();
-        loop {
-            match fs::remove_dir_all(&self.directory) {
-                // An `exec` that came too late may be writing there; with its own directory gone it
-                // soon gives up.
-                Err(source)
-                    if source.kind() == ErrorKind::DirectoryNotEmpty
-                        && began.elapsed() < REMOVAL_LIMIT =>
-                {
-                    thread::sleep(REMOVAL_PAUSE);
-                }
-                Err(source) if source.kind() != ErrorKind::NotFound => {
-                    return Err(StoreError::Io { path: self.directory.clone(), source });
-                }
-                _ => return Ok(()),
+        let fault = |source| StoreError::Io { path: self.directory.clone(), source };
+        let hidden = match hidden_name(&self.directory) {
+            Err(source) if source.kind() == ErrorKind::NotFound => return Ok(()),
+            hidden => hidden.map_err(fault)?,
+        };
+        remove_tree(&hidden).map_err(fault)
+    }
+
+    /// Forgets what a command has left that was killed before it had made the lock. Another command may have
+    /// removed it, and even taken the name again: that is not touched.
+    pub(crate) fn remove_without_lock(&self) -> Result<(), StoreError> {
+        if self.directory.join(LOCK).exists() { Ok(()) } else { self.remove() }
+    }
+}
+
+/// Gives the directory a name of its own beside its old one, which no container can have.
+fn hidden_name(directory: &Path) -> io::Result<PathBuf> {
+    for number in 0_u64.. {
+        let name = format!("{REMOVED}{}~{number}", process::id());
+        let hidden = directory.with_file_name(name);
+        match fs::rename(directory, &hidden) {
+            // Of a killed command that had this number of process.
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
+            renamed => return renamed.map(|()| hidden),
+        }
+    }
+    Err(ErrorKind::AlreadyExists.into())
+}
+
+fn remove_tree(directory: &Path) -> io::Result<()> {
+    let began = Instant::now();
+    loop {
+        match fs::remove_dir_all(directory) {
+            // An `exec` that came too late may be writing there; without its own directory it soon
+            // gives up.
+            Err(error)
+                if error.kind() == ErrorKind::DirectoryNotEmpty
+                    && began.elapsed() < REMOVAL_LIMIT =>
+            {
+                thread::sleep(REMOVAL_PAUSE);
             }
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => return Ok(()),
         }
     }
 }

@@ -151,3 +151,49 @@ fn what_others_still_write_there_does_not_keep_a_container() {
 
     assert!(!entry.directory().exists());
 }
+
+#[test]
+fn a_name_that_is_taken_anew_while_its_directory_is_removed_stays_taken() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::new(root.path().into());
+    let (entry, lock) = store.reserve(&id()).unwrap();
+    for number in 0..2000 {
+        std::fs::write(entry.directory().join(number.to_string()), "x").unwrap();
+    }
+
+    let again = thread::scope(|scope| {
+        let taker = scope.spawn(|| {
+            loop {
+                match store.reserve(&id()) {
+                    Err(StoreError::Exists) => thread::yield_now(),
+                    taken => return taken,
+                }
+            }
+        });
+        entry.remove().unwrap();
+        taker.join().unwrap()
+    });
+
+    let (entry, again) = again.unwrap();
+    assert!(entry.directory().join("lock").exists());
+    drop((lock, again));
+    assert!(entry.lock().is_ok());
+    entry.remove_without_lock().unwrap();
+    assert!(entry.directory().exists());
+}
+
+#[test]
+fn what_is_left_of_a_killed_removal_is_no_container_and_in_nobodys_way() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::new(root.path().into());
+    let (entry, _lock) = store.reserve(&id()).unwrap();
+    let left = root.path().join(format!(".removed~{}~0", process::id()));
+    std::fs::create_dir(&left).unwrap();
+    std::fs::write(left.join("lock"), "").unwrap();
+
+    assert_eq!(store.entries().unwrap().len(), 1);
+    entry.remove().unwrap();
+
+    assert!(store.entries().unwrap().is_empty());
+    assert!(!entry.directory().exists());
+}
