@@ -87,6 +87,14 @@ fn watch_events(file: PathBuf) -> io::Result<OomWatch> {
     Ok(OomWatch::Inotify { instance, seen: killed(&file), file })
 }
 
+/// Whether a process of the cgroup with these directories has been killed for want of memory.
+pub(crate) fn has_killed(directories: &[PathBuf]) -> bool {
+    let files = directories.iter().flat_map(|directory| {
+        ["memory.events", "memory.oom_control"].map(|name| directory.join(name))
+    });
+    files.map(|file| killed(&file)).any(|count| count > 0)
+}
+
 fn killed(file: &Path) -> u64 {
     let text = fs::read_to_string(file).unwrap_or_default();
     let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));

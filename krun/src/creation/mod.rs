@@ -265,7 +265,7 @@ impl<'a> Plan<'a> {
             version_2::prepare(&record.cgroups, &self.devices, &self.bundle.config)?;
         }
         let gate = start_gate::create(&directory).map_err(CreateError::Gate)?;
-        let user_namespace = self.user_namespace()?;
+        let (user_namespace, has_birthplace) = (self.user_namespace()?, self.is_born_there);
         let mut stay = self.stay(&hierarchies, &mut record)?;
         let parts = cgroup_mount::parts(&hierarchies, &stay.places);
         let document = self.document(&directory, &stay, &cgroup, &parts, user_namespace.as_ref());
@@ -283,7 +283,7 @@ impl<'a> Plan<'a> {
         let (messenger, listening) =
             agent::await_listener(self.agent.take(), &record.state(Status::Creating))
                 .map_err(CreateError::Agent)?;
-        let (is_born_there, suspects) = (self.is_born_there, Suspects::of(&self.bundle));
+        let suspects = Suspects::of(&self.bundle, &record.cgroups);
         let console = console.path(&config, &directory).map_err(CreateError::Console)?;
         let result = stay.build(|| {
             let made = self.build(id, &directory, console, &gate, &record, listening);
@@ -296,7 +296,7 @@ impl<'a> Plan<'a> {
         let pid = result.map_err(|text| suspects.error(&text, &reports))?;
         unfinished.note_process(pid);
         told.map_err(CreateError::Agent)?;
-        if is_born_there {
+        if has_birthplace {
             settle(pid, &config, &record)?;
             write_config(&directory, &transform::with_cgroup(document, &cgroup))?;
         }

@@ -13,7 +13,9 @@ use spec_compat::Config;
 
 use super::bundle::Bundle;
 use super::{CreateError, in_container, init_words};
+use crate::container::oom;
 use crate::container::start_gate::Reports;
+use crate::error_chain::as_go_writes;
 
 /// The file systems of this kernel, one a line.
 const FILE_SYSTEMS: &str = "/proc/filesystems";
@@ -21,18 +23,22 @@ const FILE_SYSTEMS: &str = "/proc/filesystems";
 /// Whether the kernel has AppArmor.
 const APPARMOR: &str = "/sys/module/apparmor/parameters/enabled";
 
+/// A limit below which a container may have no room to be made, whoever killed its process.
+const LITTLE_MEMORY: i64 = 16 << 20;
+
 /// A bundle that something is wrong with.
 #[derive(Debug)]
 pub(super) struct Suspects {
     config: Config,
     rootfs: PathBuf,
     bundle: PathBuf,
+    cgroups: Vec<PathBuf>,
 }
 
 impl Suspects {
-    pub(super) fn of(bundle: &Bundle) -> Self {
+    pub(super) fn of(bundle: &Bundle, cgroups: &[PathBuf]) -> Self {
         let (config, rootfs) = (bundle.config.clone(), bundle.rootfs.clone());
-        Self { config, rootfs, bundle: bundle.directory.clone() }
+        Self { config, rootfs, bundle: bundle.directory.clone(), cgroups: cgroups.to_vec() }
     }
 
     /// libcontainer's failure, in the best words there are for it.
@@ -58,12 +64,13 @@ impl Suspects {
         told.contains("makes another died").then(|| self.memory()).flatten()
     }
 
-    /// A parameter that this kernel does not have.
+    /// A parameter that this kernel does not have, as far as can be seen from the host: the container's
+    /// namespaces may have others.
     fn sysctl(&self) -> Option<String> {
         let named = self.config.document().pointer("/linux/sysctl")?.as_object()?;
         let paths = named.keys().map(|name| format!("/proc/sys/{}", name.replace('.', "/")));
         let missing = paths.into_iter().find(|path| !Path::new(path).exists())?;
-        Some(format!("linux.sysctl: open {missing}: no such file or directory"))
+        Some(format!("linux.sysctl: this may be why: open {missing}: no such file or directory"))
     }
 
     /// A mount whose source and destination do not fit, or whose file system is none.
@@ -82,8 +89,12 @@ impl Suspects {
     fn bind(&self, earlier: &[Value], mount: &Value) -> Option<String> {
         let (source, destination) = (text(mount, "source"), text(mount, "destination"));
         let place = self.bundle.join(source);
-        let Ok(found) = fs::metadata(&place) else {
-            return Some(format!("stat {}: no such file or directory", place.display()));
+        let found = match fs::metadata(&place) {
+            Ok(found) => found,
+            Err(error) => {
+                let error = error.to_string();
+                return Some(format!("stat {}: {}", place.display(), as_go_writes(&error)));
+            }
         };
         let is_hidden = |one: &Value| Path::new(destination).starts_with(text(one, "destination"));
         if earlier.iter().any(is_hidden) {
@@ -97,12 +108,17 @@ impl Suspects {
         (found.is_dir() != is_directory).then_some(fault)
     }
 
-    /// What was killed had no room.
+    /// What was killed had no room, as the cgroup says, or as may be where there is little.
     fn memory(&self) -> Option<String> {
         let limit = self.config.document().pointer("/linux/resources/memory/limit")?.as_i64()?;
+        let verdict = if oom::has_killed(&self.cgroups) {
+            "were too few"
+        } else {
+            (1..LITTLE_MEMORY).contains(&limit).then_some("may be too few")?
+        };
         let words = "the container's first process was killed while it was made: \
                      linux.resources.memory.limit";
-        (limit > 0).then(|| format!("{words} is {limit} bytes, which may be too few"))
+        Some(format!("{words} is {limit} bytes, which {verdict}"))
     }
 }
 
@@ -131,4 +147,70 @@ fn is_bind(mount: &Value) -> bool {
 
 fn text<'a>(mount: &'a Value, name: &str) -> &'a str {
     mount[name].as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use serde_json::{Value, json};
+    use spec_compat::Config;
+
+    use super::Suspects;
+
+    fn suspects(directory: &Path, resources: &Value) -> Suspects {
+        let document = json!({
+            "ociVersion": "1.0.2", "root": {"path": "rootfs"},
+            "process": {"args": ["sh"], "cwd": "/"}, "linux": {"resources": resources},
+        });
+        let config = Config::parse(document.to_string().as_bytes());
+        Suspects {
+            config: config.expect("it is good"),
+            rootfs: directory.join("rootfs"),
+            bundle: directory.into(),
+            cgroups: vec![directory.into()],
+        }
+    }
+
+    #[test]
+    fn why_a_source_cannot_be_had_is_said_in_linuxs_words() {
+        let directory = tempfile::tempdir().unwrap();
+        let [file, link] = ["file", "link"].map(|name| directory.path().join(name));
+        fs::write(&file, "").unwrap();
+        symlink(&link, &link).unwrap();
+        let suspects = suspects(directory.path(), &json!({}));
+
+        for (source, words) in [
+            (file.join("x"), "not a directory"),
+            (link, "too many levels of symbolic links"),
+            (directory.path().join("none"), "no such file or directory"),
+        ] {
+            let mount = json!({"source": source, "destination": "/mnt", "options": ["bind"]});
+
+            let told = suspects.bind(&[], &mount);
+
+            assert_eq!(told, Some(format!("stat {}: {words}", source.display())));
+        }
+    }
+
+    #[test]
+    fn a_limit_of_memory_is_blamed_where_it_was_met_or_is_small() {
+        let directory = tempfile::tempdir().unwrap();
+        let verdict = |limit: i64| {
+            let told = suspects(directory.path(), &json!({"memory": {"limit": limit}})).memory();
+            told.and_then(|told| told.split_once("which ").map(|(_, verdict)| verdict.to_owned()))
+        };
+
+        assert_eq!(verdict(-1), None);
+        assert_eq!(verdict(1 << 30), None);
+        assert_eq!(verdict(1 << 20).as_deref(), Some("may be too few"));
+        for file in ["memory.events", "memory.oom_control"] {
+            let path = directory.path().join(file);
+            fs::write(&path, "low 0\noom_kill 1\n").unwrap();
+            assert_eq!(verdict(1 << 30).as_deref(), Some("were too few"), "{file}");
+            fs::remove_file(&path).unwrap();
+        }
+    }
 }
