@@ -201,8 +201,7 @@ pub(crate) fn own_elements(address: u64, count: u64) -> Option<Vec<IoVec>> {
     let count = usize::try_from(count).ok().filter(|_| count <= VECTOR_MAX)?;
     let mut vector = guest_copy::read_array::<IoVec>(address, count).ok()?;
     for element in &mut vector {
-        element.base =
-            own_or_unmapped(element.base, element.len).unwrap_or_else(|_| stand_in(element.base));
+        element.base = own_or_nowhere(element.base, element.len);
     }
     Some(vector)
 }
