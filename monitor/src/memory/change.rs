@@ -89,7 +89,7 @@ impl AddressSpace {
         let flags = request.flags & !grows | no_replace | state.promises.flags();
         let is_apt = flags & (STACK | NO_RESERVE | PRESENT) == 0;
         let is_open = is_apt && matches!(request.place, Place::Hint(_));
-        let expected = is_open && state.expect_use(len, kind, request.protection);
+        let expected = is_open && state.expect_use(&self.memory, len, kind, request.protection);
         let bring = if expected && len < REGION { POPULATE } else { 0 };
         let mapped = self.memory.map(
             span,

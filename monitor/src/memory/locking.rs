@@ -26,6 +26,8 @@ pub(super) enum Flags {
 pub(super) struct Promises {
     /// How new mappings are locked, if they are.
     future: Option<When>,
+    /// Whether all was ever locked: that a page is there does not say then that it was used.
+    has_locked: bool,
     /// What is sealed: a seal is never broken.
     sealed: Vec<GuestSpan>,
 }
@@ -33,7 +35,12 @@ pub(super) struct Promises {
 impl Promises {
     /// The same for a forked child: it inherits no locks, but the seals.
     pub(super) fn inherited(&self) -> Self {
-        Self { future: None, sealed: self.sealed.clone() }
+        Self { future: None, ..self.clone() }
+    }
+
+    /// Whether all of the memory was ever locked.
+    pub(super) fn has_locked(&self) -> bool {
+        self.has_locked
     }
 
     /// The flags of `mmap(2)` that lock a new mapping.
@@ -93,6 +100,7 @@ impl AddressSpace {
         }
         state.promises.future = future;
         if let Some(when) = current {
+            state.promises.has_locked = true;
             // As on Linux, what cannot be brought in is locked all the same.
             each_span(&state, |span| _ = self.memory.lock(span, when));
         }

@@ -21,7 +21,7 @@ use std::sync::{
 };
 
 use contexts::Contexts;
-use habits::Habits;
+use habits::{Habit, Habits};
 use locking::Promises;
 use map::{Kind, Map, Mapped};
 use monitor_sys::{
@@ -96,6 +96,7 @@ struct State {
     promises: Promises,
     streams: Streams,
     habits: Habits,
+    heap_habit: Habit,
     /// What was advised to get huge pages, or not to, for the monitor's own reasons.
     advised: Map,
     /// What is the program's to decide: by `MADV_HUGEPAGE` or `MADV_NOHUGEPAGE`, as a stack, or by `MAP_NORESERVE`.
@@ -122,6 +123,7 @@ impl AddressSpace {
             promises: Promises::default(),
             streams: Streams::default(),
             habits: Habits::default(),
+            heap_habit: Habit::default(),
             advised: Map::default(),
             unfit: Map::default(),
             has_policy: false,

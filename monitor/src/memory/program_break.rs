@@ -2,7 +2,10 @@
 
 use monitor_sys::guest_memory::{GuestSpan, PAGE};
 
-use super::{AddressSpace, Protection, State, limits, locking::Flags, map::Kind, whole_pages};
+use super::{
+    AddressSpace, Protection, State, habits::POPULATE, limits, locking::Flags, map::Kind,
+    whole_pages,
+};
 
 /// `MAP_PRIVATE | MAP_ANONYMOUS`.
 const ANONYMOUS: u64 = 0x22;
@@ -59,7 +62,9 @@ impl AddressSpace {
         if heap > limits::data() || state.admit(new - old, 0, Kind::Heap, protection).is_err() {
             return false;
         }
-        let flags = ANONYMOUS | state.promises.flags();
+        let expected = state.expect_use_of_heap(&self.memory, span);
+        let bring = if expected { POPULATE } else { 0 };
+        let flags = ANONYMOUS | state.promises.flags() | bring;
         if self.memory.map(span, protection.0, flags, None, 0).is_err() {
             return false;
         }

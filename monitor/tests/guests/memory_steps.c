@@ -113,6 +113,23 @@ static void sparse(void)
     done("64 mappings of 1 MiB begun, when 100 had been written");
 }
 
+/* Mappings and steps of the heap that stay. */
+static void staying(void)
+{
+    for (int i = 0; i < 60; i++)
+        touch(map(MIB), MIB, PAGE);
+    done("60 mappings of 1 MiB written");
+    for (int i = 0; i < 64; i++)
+        map(MIB)[0] = 1;
+    done("and 64 begun");
+    for (int i = 0; i < 60; i++)
+        touch(sbrk(128 << 10), 128 << 10, PAGE);
+    done("60 steps of the heap written");
+    for (int i = 0; i < 64; i++)
+        *(char *)sbrk(128 << 10) = 1;
+    done("and 64 more begun");
+}
+
 static char look(const char *at, size_t size)
 {
     char all = 0;
@@ -178,6 +195,8 @@ int main(int argc, char **argv)
         returned();
     else if (strcmp(argv[1], "sparse") == 0)
         sparse();
+    else if (strcmp(argv[1], "staying") == 0)
+        staying();
     else if (strcmp(argv[1], "read-mostly") == 0)
         read_mostly();
     else if (strcmp(argv[1], "ordered") == 0)
