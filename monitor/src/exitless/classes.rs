@@ -26,6 +26,7 @@ const POSTED: &[usize] = &[
     number::WRITEV,
     number::PREADV,
     number::PWRITEV,
+    number::SENDFILE,
     number::LSEEK,
     number::FTRUNCATE,
     number::FADVISE64,

@@ -59,6 +59,7 @@ fn made(worker: &mut Thread, call: usize, args: Args) -> Option<Made> {
         number::WRITEV => vector(worker, Direction::Write, args, None),
         number::PREADV => vector(worker, Direction::Read, args, Some(fourth)),
         number::PWRITEV => vector(worker, Direction::Write, args, Some(fourth)),
+        number::SENDFILE if !transfer::sends_at_once(worker, first, second) => None,
         number::RECVFROM | number::RECVMSG | number::SENDTO | number::SENDMSG => {
             message(worker, call, args)
         }

@@ -143,6 +143,13 @@ pub(super) fn is_nonblocking(worker: &Thread, descriptor: u64) -> bool {
     flags.is_some_and(|flags| flags.contains(OFlags::NONBLOCK))
 }
 
+/// Whether `sendfile(2)` waits for a disk at most: to a socket that would rather say that it is full, from a plain file.
+pub(super) fn sends_at_once(worker: &Thread, to: u64, from: u64) -> bool {
+    kind_of(worker, to) == Some(FileType::Socket)
+        && is_nonblocking(worker, to)
+        && is_known_plain(worker, from)
+}
+
 /// Whether closing a descriptor waits for nothing: a terminal's output, or a socket's, may have to be
 /// sent first.
 pub(super) fn closes_at_once(worker: &Thread, descriptor: u64) -> bool {

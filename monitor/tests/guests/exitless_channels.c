@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -138,6 +139,53 @@ static void open_fifo(void) {
   rmdir(path);
 }
 
+static long send_all(int to, int from, off_t *at, size_t most) {
+  errno = 0;
+  return sendfile(to, from, at, most);
+}
+
+// A plain file to sockets that say when they are full, that wait, and that are closed; and what is no plain file.
+static void send_files(void) {
+  int ends[2], waiting[2];
+  FILE *temporary = tmpfile();
+  int file = fileno(temporary);
+  ftruncate(file, MUCH);
+  socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends);
+  warm_up();
+  off_t at = 0;
+  long once = send_all(ends[1], file, &at, 1000);
+  printf("sendfile: %ld at %ld, place %ld", once, (long)at, (long)lseek(file, 0, SEEK_CUR));
+  at = MUCH - 10;
+  printf(", rest %ld", send_all(ends[1], file, &at, 1000));
+  printf(", end %ld", send_all(ends[1], file, &at, 1000));
+  at = -1;
+  printf(", before it %ld %s", send_all(ends[1], file, &at, 1), strerrorname_np(errno));
+  printf(", nowhere %ld %s", send_all(ends[1], file, (off_t *)8, 1), strerrorname_np(errno));
+  at = 0;
+  while (send_all(ends[1], file, &at, 20000) > 0)
+    at %= MUCH;
+  printf(", full %s\n", strerrorname_np(errno));
+  struct stat same;
+  int directory = open("/", O_RDONLY);
+  printf("of a directory: %ld %s\n", send_all(ends[1], directory, NULL, 1), strerrorname_np(errno));
+  printf("of a socket: %ld %s\n", send_all(ends[1], ends[0], NULL, 1), strerrorname_np(errno));
+  printf("of none: %ld %s, %d\n", send_all(ends[1], 99, NULL, 1), strerrorname_np(errno), fstat(file, &same));
+  close(ends[0]);
+  pipe_broke_in = 0;
+  printf("closed: %ld %s", send_all(ends[1], file, NULL, 1), strerrorname_np(errno));
+  printf(", told %s\n", pipe_broke_in == syscall(SYS_gettid) ? "the writer" : "nobody");
+  socketpair(AF_UNIX, SOCK_STREAM, 0, waiting);
+  pthread_t reader;
+  pthread_create(&reader, NULL, drain, &waiting[0]);
+  warm_up();
+  lseek(file, 0, SEEK_SET);
+  long waited = send_all(waiting[1], file, NULL, MUCH);
+  close(waiting[1]);
+  void *read;
+  pthread_join(reader, &read);
+  printf("waiting: sent %ld, read %ld\n", waited, (long)read);
+}
+
 int main(void) {
   struct sigaction action = {.sa_handler = broken};
   sigaction(SIGPIPE, &action, NULL);
@@ -152,6 +200,7 @@ int main(void) {
   long value;
   warm_up();
   printf("eventfd: %ld\n", (long)read(event, &value, 8));
+  send_files();
   read_signals();
   open_fifo();
   part();
