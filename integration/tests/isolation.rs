@@ -10,10 +10,13 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use integration::bundle::Bundle;
 use integration::guests::{self, Link};
 use integration::native_and_km::Case;
 use integration::outcome::{self, End};
 use integration::rootfs;
+use integration::runtime::Runtime;
+use serde_json::{Value, json};
 
 /// Everything a guest can reach lies below this address.
 const GUEST_END: u64 = 1 << 39;
@@ -147,6 +150,26 @@ fn a_guest_finds_and_harms_no_descriptor_of_the_monitors() {
     let descriptors = guests::c("descriptors.c", Link::GlibcStatic).unwrap();
 
     Case::program(&descriptors).assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn a_containers_root_changes_no_file_of_the_hosts_by_a_descriptors_name() {
+    let mut bundle = Bundle::with_args(&["/tmp/change_by_name"]).unwrap();
+    let guest = guests::c("change_by_name.c", Link::GlibcStatic).unwrap();
+    let mount = json!({"destination": "/tmp/change_by_name", "type": "bind", "source": guest, "options": ["bind"]});
+    let rights = json!(["CAP_CHOWN", "CAP_FOWNER", "CAP_DAC_OVERRIDE"]);
+    let change = |spec: &mut Value| {
+        spec["mounts"].as_array_mut().into_iter().for_each(|mounts| mounts.push(mount.clone()));
+        for set in ["bounding", "effective", "permitted"] {
+            spec["process"]["capabilities"][set] = rights.clone();
+        }
+    };
+    bundle.change(change).unwrap();
+    let bundle_path = bundle.path().to_str().unwrap();
+
+    let ran = Runtime::krun().unwrap().call(["run", "--bundle", bundle_path, "changes"]).unwrap();
+
+    assert_eq!(ran.stdout(), "changed: 0\n", "{ran:?}");
 }
 
 #[test]

@@ -1,14 +1,18 @@
 //! The device that makes virtual machines, opened on the host's side.
 //!
-//! A container neither has `/dev/kvm` nor may open it; the descriptor is passed on.
+//! A container neither has `/dev/kvm` nor may open it; the descriptor is passed on. By a link of procfs a
+//! descriptor is also a name of the file, and whoever may change any file's owner and mode could change the
+//! host's device's. So what is opened is on a read-only mount of the device that is attached nowhere: a
+//! device can be used there, but not be changed.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 
 use monitor_launch::DeviceKind;
 
-use crate::error_chain;
+use crate::{error_chain, own_binary};
 
 const KVM: &str = "/dev/kvm";
 const KKM: &str = "/dev/kkm";
@@ -78,13 +82,23 @@ fn open_kkm() -> Result<Device, DeviceError> {
 }
 
 fn open_device(path: &'static str) -> Result<OwnedFd, DeviceError> {
-    match File::options().read(true).write(true).open(path) {
+    match open_on_own_mount(path) {
         Ok(file) => Ok(file.into()),
         Err(error) if error.kind() == ErrorKind::NotFound => Err(DeviceError::Missing),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             Err(DeviceError::NotPermitted(path))
         }
         Err(error) => Err(unusable(path, &Err(error))),
+    }
+}
+
+/// An ordinary user makes no mounts, nor may he change what is not his.
+fn open_on_own_mount(path: &str) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true);
+    match own_binary::open_read_only_mount(Path::new(path)) {
+        Ok(mount) => options.open(format!("/proc/self/fd/{}", mount.as_raw_fd())),
+        Err(_) => options.open(path),
     }
 }
 

@@ -1,21 +1,20 @@
 //! Whose a folder of `/proc` is: the looking guest's own, another guest's, or that
 //! of a process without a monitor.
 
-use std::{
-    os::fd::{AsRawFd, BorrowedFd},
-    thread,
-    time::Duration,
-};
+use std::{os::fd::BorrowedFd, thread, time::Duration};
 
 use monitor_sys::{
     descriptors, proc_files,
     process_view::{self, Numbers},
 };
-use rustix::fs::{AtFlags, fstat, statat};
+use rustix::fs::{AtFlags, FileType, fstat, makedev, statat};
 
 /// How often, and how far apart, a guest is looked at that begins. Together a second.
 const LOOKS: u32 = 200;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+
+/// `/dev/kvm`'s numbers: `MISC_MAJOR`, `KVM_MINOR`.
+const KVM: (u32, u32) = (10, 232);
 
 /// The process that looks.
 #[derive(Clone, Copy, Debug)]
@@ -113,14 +112,21 @@ pub fn is_hidden(viewer: &Viewer<'_>, process: &str, owner: Owner, number: i32) 
     if numbers.contains(&Some(wide)) {
         return true;
     }
-    let link = |path: &str| proc_files::link(path).unwrap_or_default();
-    let target = link(&format!("{process}/fd/{number}"));
-    let is_programs = viewer
-        .monitor
-        .is_some_and(|own| link(&format!("thread-self/fd/{}", own.as_raw_fd())) == target);
-    target.starts_with(b"anon_inode:kvm-")
-        || target == b"/dev/kvm"
-        || (is_programs && !target.is_empty())
+    let target = proc_files::link(&format!("{process}/fd/{number}")).unwrap_or_default();
+    target.starts_with(b"anon_inode:kvm-") || leads_to_monitors(viewer, process, number)
+}
+
+/// Whether a descriptor of a process's is `/dev/kvm` or the monitor's program. What they are called tells nothing:
+/// on mounts that are attached nowhere both are `/`.
+fn leads_to_monitors(viewer: &Viewer<'_>, process: &str, number: i32) -> bool {
+    let Some(root) = proc_files::root() else { return false };
+    let Ok(found) = statat(root, format!("{process}/fd/{number}"), AtFlags::empty()) else {
+        return false;
+    };
+    let is_device = FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice;
+    let own = viewer.monitor.map(fstat).and_then(Result::ok);
+    is_device && found.st_rdev == makedev(KVM.0, KVM.1)
+        || own.is_some_and(|own| (own.st_dev, own.st_ino) == (found.st_dev, found.st_ino))
 }
 
 #[cfg(test)]
