@@ -5,7 +5,7 @@
 
 use monitor_sys::{
     Errno,
-    abi::{Forwardable, number},
+    abi::number,
     guest_copy,
     transfer::{Direction, Places},
 };
@@ -70,9 +70,9 @@ fn made(worker: &mut Thread, call: usize, args: Args) -> Option<Made> {
         {
             None
         }
-        number::POLL => poll(worker, Forwardable::POLL, args, 2),
-        number::EPOLL_WAIT => poll(worker, Forwardable::EPOLL_WAIT, args, 3),
-        number::EPOLL_PWAIT if args[4] == 0 => poll(worker, Forwardable::EPOLL_WAIT, args, 3),
+        number::POLL => poll(worker, number::POLL, args, 2),
+        number::EPOLL_WAIT => poll(worker, number::EPOLL_WAIT, args, 3),
+        number::EPOLL_PWAIT if args[4] == 0 => poll(worker, number::EPOLL_WAIT, args, 3),
         number::EPOLL_PWAIT => None,
         number::FUTEX if !WAKES.contains(&(second & !FUTEX_PRIVATE)) => None,
         number::GETRANDOM => {
@@ -173,10 +173,10 @@ fn message(worker: &mut Thread, call: usize, args: Args) -> Option<Made> {
 }
 
 /// What is ready now. If nothing is, the thread waits, or finds what only it can see: its own signals.
-fn poll(worker: &mut Thread, call: Forwardable, args: Args, timeout: usize) -> Option<Made> {
+fn poll(worker: &mut Thread, call: usize, args: Args, timeout: usize) -> Option<Made> {
     let mut now = args;
     now[timeout] = 0;
-    let made = finished(syscall::forward(worker, call, now))?;
+    let made = finished(plainly(worker, call, now))?;
     (made != Made::Done(0)).then_some(made)
 }
 

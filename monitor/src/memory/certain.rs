@@ -3,9 +3,15 @@
 //! under a mapping; a call that fails may have done half of what was asked for. What comes of either is read by the
 //! kernel, which answers `EFAULT` where the monitor would get a signal.
 
-use monitor_sys::{Errno, guest_copy, guest_memory::GuestSpan, host_call::to_u64};
+use monitor_sys::{
+    Errno, guest_copy,
+    guest_memory::GuestSpan,
+    host_call::to_u64,
+    polling::{FOUND_AT, WATCHED_LEN, Watched},
+};
+use zerocopy::{FromZeros, IntoBytes};
 
-use super::{AddressSpace, State, map::Kind};
+use super::{AddressSpace, Protection, State, map::Kind};
 
 impl AddressSpace {
     /// Reads a string of the guest's as [`guest_copy::read_string`] does.
@@ -21,6 +27,31 @@ impl AddressSpace {
         let state = self.state.try_lock().ok()?;
         let len = state.certain_from(address).min(limit);
         guest_copy::read_certain_string(address, len)
+    }
+
+    /// Reads the list of `poll(2)`.
+    pub fn read_watched(&self, address: u64, count: usize) -> Result<Vec<Watched>, Errno> {
+        let mut list = vec![Watched::new_zeroed(); count];
+        let bytes = list.as_mut_slice().as_mut_bytes();
+        let certain = self.state.try_lock().ok().and_then(|state| {
+            let is_certain = state.certain_from(address) >= to_u64(bytes.len());
+            is_certain.then(|| guest_copy::read_certain_bytes(address, bytes))
+        });
+        certain.unwrap_or_else(|| guest_copy::read_bytes(address, bytes))?;
+        Ok(list)
+    }
+
+    /// Writes what `poll(2)` has found, and nothing else: another thread may change the rest meanwhile.
+    pub fn write_found(&self, address: u64, list: &[Watched]) -> Result<(), Errno> {
+        let found = list.iter().map(|watched| watched.found);
+        let (at, len) = (address + FOUND_AT, to_u64(list.len()) * WATCHED_LEN);
+        if let Ok(state) = self.state.try_lock()
+            && state.certain_from(address) >= len
+            && state.map.protection_at(address).is_some_and(Protection::writes)
+        {
+            return guest_copy::write_apart_certainly(at, WATCHED_LEN, found);
+        }
+        guest_copy::write_apart(at, WATCHED_LEN, &found.collect::<Vec<_>>())
     }
 
     /// From now on the host may do to memory what is not noted.

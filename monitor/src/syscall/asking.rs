@@ -37,6 +37,70 @@ enum Way {
     CloneArguments,
 }
 
+/// The calls of the first kind.
+const IN_PASSING: [usize; 60] = [
+    number::OPEN_BY_HANDLE_AT,
+    number::STAT,
+    number::LSTAT,
+    number::TRUNCATE,
+    number::CHDIR,
+    number::CHROOT,
+    number::CHMOD,
+    number::CHOWN,
+    number::LCHOWN,
+    number::UTIME,
+    number::UTIMES,
+    number::SETXATTR,
+    number::LSETXATTR,
+    number::GETXATTR,
+    number::LGETXATTR,
+    number::LISTXATTR,
+    number::LLISTXATTR,
+    number::REMOVEXATTR,
+    number::LREMOVEXATTR,
+    number::MOUNT,
+    number::UMOUNT2,
+    number::FUTIMESAT,
+    number::UTIMENSAT,
+    number::FCHMODAT,
+    number::FCHMODAT2,
+    number::FCHOWNAT,
+    number::LINKAT,
+    number::INOTIFY_ADD_WATCH,
+    number::NAME_TO_HANDLE_AT,
+    number::OPEN_TREE,
+    number::POLL,
+    number::SELECT,
+    number::MSYNC,
+    number::MLOCK,
+    number::MLOCK2,
+    number::MUNLOCK,
+    number::FSCONFIG,
+    number::MOUNT_SETATTR,
+    number::NEWFSTATAT,
+    number::STATX,
+    number::STATFS,
+    number::ACCESS,
+    number::FACCESSAT,
+    number::FACCESSAT2,
+    number::READLINK,
+    number::READLINKAT,
+    number::GETDENTS,
+    number::GETDENTS64,
+    number::IOCTL,
+    number::FCNTL,
+    number::SENDMSG,
+    number::RECVMSG,
+    number::GETSOCKOPT,
+    number::SETSOCKOPT,
+    number::SEMCTL,
+    number::KEYCTL,
+    number::KCMP,
+    number::MQ_NOTIFY,
+    number::PROCESS_VM_READV,
+    number::PROCESS_VM_WRITEV,
+];
+
 /// Asks the agent, and makes the call if it is to be made.
 pub(super) fn answer(thread: &mut Thread, number: u64, args: Args) -> Answer {
     let Some(policy) = table::policy(number) else { return Err(Errno::ENOSYS) };
@@ -68,30 +132,7 @@ fn way(number: usize) -> Option<Way> {
         number::EXECVE => Way::Path(0),
         number::EXECVEAT => Way::Path(1),
         number::CLONE3 => Way::CloneArguments,
-        number::OPEN_BY_HANDLE_AT
-        | number::STAT
-        | number::NEWFSTATAT
-        | number::STATX
-        | number::STATFS
-        | number::ACCESS
-        | number::FACCESSAT
-        | number::FACCESSAT2
-        | number::READLINK
-        | number::READLINKAT
-        | number::GETDENTS
-        | number::GETDENTS64
-        | number::IOCTL
-        | number::FCNTL
-        | number::SENDMSG
-        | number::RECVMSG
-        | number::GETSOCKOPT
-        | number::SETSOCKOPT
-        | number::SEMCTL
-        | number::KEYCTL
-        | number::KCMP
-        | number::MQ_NOTIFY
-        | number::PROCESS_VM_READV
-        | number::PROCESS_VM_WRITEV => Way::InPassing,
+        number if IN_PASSING.contains(&number) => Way::InPassing,
         _ => return None,
     })
 }

@@ -1,9 +1,13 @@
-//! Calls that wait with another signal mask. The host swaps the masks, as it is
+//! Calls that look at several descriptors, and those that wait with another signal mask. The host swaps the masks, as it is
 //! its own; what is noted here is with which mask a handler then runs.
 
-use monitor_sys::{Errno, abi::Forwardable, forward, guest_copy, signals};
+use monitor_sys::{
+    Errno,
+    abi::{Forwardable, number},
+    guest_copy, polling, signals,
+};
 
-use super::{Answer, Args, reply};
+use super::{Answer, Args, low_word, reply};
 use crate::thread::Thread;
 
 pub(super) fn rt_sigsuspend(thread: &mut Thread, args: Args) -> Answer {
@@ -12,8 +16,33 @@ pub(super) fn rt_sigsuspend(thread: &mut Thread, args: Args) -> Answer {
     })
 }
 
+pub(super) fn poll(thread: &mut Thread, args: Args) -> Answer {
+    look(thread, Forwardable::POLL, args)
+}
+
 pub(super) fn ppoll(thread: &mut Thread, args: Args) -> Answer {
-    waiting(thread, mask_of(args[3]), |thread| super::forward(thread, Forwardable::PPOLL, args))
+    waiting(thread, mask_of(args[3]), |thread| look(thread, Forwardable::PPOLL, args))
+}
+
+/// The list is copied, so that the monitor's descriptors are found nowhere in it.
+fn look(thread: &Thread, call: Forwardable, args: Args) -> Answer {
+    let memory = &thread.process.memory;
+    let (at, count) = (args[0], u64::from(low_word(args[1])));
+    if count == 0 {
+        return super::forward(thread, call, args);
+    }
+    let count = usize::try_from(count).ok().filter(|_| polling::is_countable(count));
+    let mut list = count.and_then(|count| memory.read_watched(at, count).ok());
+    let (outcome, tells) = polling::poll(memory.guest_memory(), call, args, list.as_deref_mut())?;
+    if tells && let Some(list) = list {
+        memory.write_found(at, &list)?;
+    }
+    reply(outcome)
+}
+
+pub(super) fn select(thread: &mut Thread, args: Args) -> Answer {
+    let memory = thread.process.memory.guest_memory();
+    reply(polling::select(memory, number::SELECT, args, None)?)
 }
 
 pub(super) fn epoll_pwait(thread: &mut Thread, args: Args) -> Answer {
@@ -31,7 +60,8 @@ pub(super) fn epoll_pwait2(thread: &mut Thread, args: Args) -> Answer {
 pub(super) fn pselect6(thread: &mut Thread, args: Args) -> Answer {
     let mask = masked_at(args[5])?;
     waiting(thread, mask, |thread| {
-        reply(forward::pselect(thread.process.memory.guest_memory(), args, mask)?)
+        let memory = thread.process.memory.guest_memory();
+        reply(polling::select(memory, number::PSELECT6, args, mask)?)
     })
 }
 

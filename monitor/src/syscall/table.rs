@@ -72,7 +72,7 @@ table! {
     STAT => handle(files::stat);
     FSTAT => forward;
     LSTAT => forward;
-    POLL => forward;
+    POLL => handle(polling::poll);
     LSEEK => forward;
     MMAP => handle(memory::mmap);
     MPROTECT => handle(memory::mprotect);
@@ -88,7 +88,7 @@ table! {
     WRITEV => forward;
     ACCESS => handle(files::access);
     PIPE => forward;
-    SELECT => forward;
+    SELECT => handle(polling::select);
     SCHED_YIELD => forward;
     MREMAP => handle(memory::mremap);
     MSYNC => forward;

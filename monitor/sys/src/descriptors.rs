@@ -59,6 +59,11 @@ pub fn is_ours(descriptor: i32) -> bool {
     descriptor >= LOWEST.load(Ordering::Relaxed) && ours().binary_search(&descriptor).is_ok()
 }
 
+/// Whether one of the first `count` descriptors may be the monitor's.
+pub(crate) fn may_be_ours_below(count: i32) -> bool {
+    count > LOWEST.load(Ordering::Relaxed)
+}
+
 /// The monitor's descriptors among `first..=last`, in order.
 pub fn ours_within(first: u32, last: u32) -> Vec<u32> {
     let all = ours();

@@ -112,18 +112,6 @@ pub(crate) fn for_host(
     Ok((host, vector))
 }
 
-/// `pselect6(2)`, whose last argument points to a pointer to a mask.
-pub fn pselect(_memory: &GuestMemory, args: [u64; 6], mask: Option<u64>) -> Result<Outcome, Errno> {
-    const SETS: [Arg; 5] = [Arg::Int, Arg::Bits(0), Arg::Bits(0), Arg::Bits(0), Arg::Struct(16)];
-    let (mut host, _) = for_host(&SETS, args, None)?;
-    let mask_at = mask.as_ref().map_or(0, |mask| to_u64((&raw const *mask).addr()));
-    let masked = [mask_at, 8];
-    host[5] = to_u64(masked.as_ptr().addr());
-    // SAFETY: the sets and the time are the guest's, or nobody's; the mask and
-    // what points to it live on this stack until the call returns.
-    Ok(unsafe { host_call::interruptible(crate::abi::number::PSELECT6, &host) })
-}
-
 /// `close_range(2)` for the descriptors that are not the monitor's.
 pub fn close_range(first: u32, last: u32, flags: u64) -> Result<u64, Errno> {
     let mut from = first;

@@ -1,8 +1,8 @@
 //! Copies between the monitor and guest memory.
 //!
 //! The guest may unmap, protect or change a page while it is copied, so the
-//! kernel copies (`process_vm_readv(2)` on ourselves): it checks every page and
-//! answers `EFAULT` where a plain access would end the monitor. What was copied
+//! kernel copies (`process_vm_writev(2)` on ourselves, which reads what it is
+//! given as any call does): it checks every page and answers `EFAULT` where a plain access would end the monitor. What was copied
 //! once is the monitor's own and can be checked in peace.
 
 use std::{arch::asm, cell::Cell};
@@ -19,6 +19,9 @@ use crate::{
 /// The longest string [`read_string`] returns, in bytes: `PATH_MAX` and, for a
 /// single argument of `execve(2)`, `MAX_ARG_STRLEN` stay below it.
 const LONGEST_STRING: usize = 128 * 1024;
+
+/// `UIO_MAXIOV`: the most elements a vector may have.
+const VECTOR_MAX: usize = 1024;
 
 /// So much of a string is copied at first: few paths are longer.
 const FIRST_PIECE: usize = 256;
@@ -43,14 +46,14 @@ struct IoVec {
 /// Copies guest memory from `address` into all of `into`.
 pub fn read_bytes(address: u64, into: &mut [u8]) -> Result<(), Errno> {
     let wanted = to_u64(into.len());
-    let copied = transfer(libc::SYS_process_vm_readv, into.as_mut_ptr(), address, wanted)?;
+    let copied = transfer(Way::Out, into.as_mut_ptr(), address, wanted)?;
     if copied == wanted { Ok(()) } else { Err(Errno::EFAULT) }
 }
 
 /// Copies as much as is readable from `address`, at most `into.len()` bytes.
-fn read_some(address: u64, into: &mut [u8]) -> Result<usize, Errno> {
+pub(crate) fn read_some(address: u64, into: &mut [u8]) -> Result<usize, Errno> {
     let wanted = to_u64(into.len());
-    let copied = transfer(libc::SYS_process_vm_readv, into.as_mut_ptr(), address, wanted)?;
+    let copied = transfer(Way::Out, into.as_mut_ptr(), address, wanted)?;
     Ok(usize::try_from(copied).expect("no more than the buffer's length"))
 }
 
@@ -58,7 +61,7 @@ fn read_some(address: u64, into: &mut [u8]) -> Result<usize, Errno> {
 pub fn write_bytes(address: u64, bytes: &[u8]) -> Result<(), Errno> {
     let wanted = to_u64(bytes.len());
     let from = bytes.as_ptr().cast_mut();
-    let copied = transfer(libc::SYS_process_vm_writev, from, address, wanted)?;
+    let copied = transfer(Way::In, from, address, wanted)?;
     if copied == wanted { Ok(()) } else { Err(Errno::EFAULT) }
 }
 
@@ -132,6 +135,16 @@ pub fn read_certain_string(address: u64, len: u64) -> Option<Vec<u8>> {
     None
 }
 
+/// Reads as [`read_bytes`] does, without asking the kernel: from memory of which the caller knows that it can be
+/// read, and that it can until this returns.
+///
+/// The monitor ends by a signal where that is not so.
+pub fn read_certain_bytes(address: u64, into: &mut [u8]) -> Result<(), Errno> {
+    check(address, to_u64(into.len()))?;
+    copy_certain(address, into);
+    Ok(())
+}
+
 /// Copies guest memory that can be read.
 fn copy_certain(address: u64, into: &mut [u8]) {
     // SAFETY: the destination is a slice of ours. The source lies below the end of guest memory, where nothing of
@@ -148,27 +161,107 @@ fn copy_certain(address: u64, into: &mut [u8]) {
     }
 }
 
+/// Writes each value so many bytes behind the one before, and nothing in between.
+pub fn write_apart(address: u64, distance: u64, values: &[u16]) -> Result<(), Errno> {
+    let all = distance.checked_mul(to_u64(values.len())).ok_or(Errno::EFAULT)?;
+    check(address, all)?;
+    let places: Vec<_> = (0..)
+        .map(|at| address + at * distance)
+        .zip(values)
+        .map(|(base, _)| IoVec { base, len: 2 })
+        .collect();
+    for (places, values) in places.chunks(VECTOR_MAX).zip(values.chunks(VECTOR_MAX)) {
+        let from = IoVec { base: to_u64(values.as_ptr().addr()), len: to_u64(values.len()) * 2 };
+        // SAFETY: the kernel reads the slice, and writes guest memory, which holds nothing of Rust's; both vectors
+        // live until the call returns.
+        let copied = unsafe { copy(Way::In, places, &from) }?;
+        if copied != from.len {
+            return Err(Errno::EFAULT);
+        }
+    }
+    Ok(())
+}
+
+/// The same without asking the kernel, to memory of which the caller knows that it can be written, and that it can
+/// until this returns.
+///
+/// The monitor ends by a signal where that is not so.
+pub fn write_apart_certainly(
+    address: u64,
+    distance: u64,
+    values: impl ExactSizeIterator<Item = u16>,
+) -> Result<(), Errno> {
+    let all = distance.checked_mul(to_u64(values.len())).ok_or(Errno::EFAULT)?;
+    check(address, all)?;
+    for (at, value) in (0..).map(|at| address + at * distance).zip(values) {
+        // SAFETY: the place lies below the end of guest memory, where nothing of Rust's is; if it cannot be written,
+        // the process ends.
+        unsafe {
+            asm!(
+                "mov word ptr [{at}], {value:x}",
+                at = in(reg) at,
+                value = in(reg) value,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// `EFAULT` for bytes that are not all the guest's.
+fn check(address: u64, len: u64) -> Result<(), Errno> {
+    if address >= GUEST_END || len > GUEST_END - address { Err(Errno::EFAULT) } else { Ok(()) }
+}
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// From guest memory to the monitor's.
+    Out,
+    /// From the monitor's memory to the guest's.
+    In,
+}
+
 /// One copy by the kernel; the number of bytes that were copied.
 ///
 /// The caller's slice is borrowed for the call's length, mutably where the
 /// kernel writes it.
-fn transfer(call: i64, ours: *mut u8, guests: u64, len: u64) -> Result<u64, Errno> {
-    if guests >= GUEST_END || len > GUEST_END - guests {
-        return Err(Errno::EFAULT);
-    }
+fn transfer(way: Way, ours: *mut u8, guests: u64, len: u64) -> Result<u64, Errno> {
+    check(guests, len)?;
     if len == 0 {
         return Ok(0);
     }
-    let local = IoVec { base: to_u64(ours.addr()), len };
-    let remote = IoVec { base: guests, len };
+    let ours = IoVec { base: to_u64(ours.addr()), len };
+    let guests = IoVec { base: guests, len };
+    // SAFETY: one vector names the caller's slice, with its length, which outlives
+    // the call; the other one names guest memory, which holds nothing of Rust's.
+    // Both vectors live on this stack until the call returns.
+    unsafe { copy(way, std::slice::from_ref(&guests), &ours) }
+}
+
+/// Has the kernel copy between guest memory and memory of the monitor's.
+///
+/// The guest's is the one that the kernel sees as the caller's own: it is read and
+/// written as by every call of a program's, by the processor's rules. Memory that
+/// may only be written can be read so, where asking for another process's memory
+/// would be `EFAULT`.
+///
+/// # Safety
+///
+/// `guests` must name guest memory, and `ours` memory that can be read, or written
+/// if the way is out, until this returns.
+unsafe fn copy(way: Way, guests: &[IoVec], ours: &IoVec) -> Result<u64, Errno> {
+    let call = match way {
+        Way::Out => libc::SYS_process_vm_writev,
+        Way::In => libc::SYS_process_vm_readv,
+    };
     // Not the process's number: the kernel finds no memory by it once the first
     // thread has ended and others run on.
     let own = u64::from(OWN.get().unwrap_or_else(process::thread_id));
-    let (local, remote) = (to_u64((&raw const local).addr()), to_u64((&raw const remote).addr()));
-    // SAFETY: the local vector names the caller's slice, with its length, which
-    // outlives the call; the remote one names guest memory, which holds nothing
-    // of Rust's. Both vectors live on this stack until the call returns.
-    unsafe { host_call::raw(call, [own, local, 1, remote, 1, 0]) }
+    let (local, count) = (to_u64(guests.as_ptr().addr()), to_u64(guests.len()));
+    let remote = to_u64((&raw const *ours).addr());
+    // SAFETY: the caller's obligation.
+    unsafe { host_call::raw(call, [own, local, count, remote, 1, 0]) }
 }
 
 #[cfg(test)]

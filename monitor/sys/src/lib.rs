@@ -24,6 +24,7 @@ pub mod kvm;
 pub mod locking;
 pub mod messages;
 pub mod nested;
+pub mod polling;
 pub mod proc_files;
 pub mod process;
 pub mod process_view;

@@ -7,11 +7,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/select.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #define NUMBERS 4096
@@ -46,6 +49,34 @@ static void show_proc(void)
     printf("in /proc and not ours: %d, opened through /proc: %d\n", wrong, reopened);
 }
 
+/* What is not open is said to be so, one by one, all together, and time and again: a call made often is made in
+ * another way. */
+static void show_polled(void)
+{
+    enum { TOGETHER = 256 };
+    static struct pollfd list[TOGETHER];
+    static unsigned long set[NUMBERS / 64];
+    struct timespec now = {0, 0};
+    int found = 0, wrong = 0, ready = 0;
+    for (int fd = 3; fd < NUMBERS; fd++) {
+        struct pollfd one = {fd, POLLIN | POLLOUT, 77};
+        wrong += poll(&one, 1, 0) != 1 || one.revents != POLLNVAL || one.fd != fd || one.events != (POLLIN | POLLOUT);
+        set[fd / 64] = 1UL << fd % 64;
+        ready += syscall(SYS_select, fd + 1, set, NULL, NULL, &now) > 0;
+        set[fd / 64] = 1UL << fd % 64;
+        ready += syscall(SYS_pselect6, fd + 1, NULL, set, NULL, &now, NULL) > 0;
+        set[fd / 64] = 0;
+    }
+    for (int first = 3; first + TOGETHER < NUMBERS; first += TOGETHER) {
+        for (int i = 0; i < TOGETHER; i++)
+            list[i] = (struct pollfd){first + i, POLLIN, 0};
+        found += syscall(SYS_ppoll, list, TOGETHER, &now, NULL, 0);
+        for (int i = 0; i < TOGETHER; i++)
+            wrong += list[i].revents != POLLNVAL;
+    }
+    printf("polled and not open: %d, wrongly: %d; selected and ready: %d\n", found, wrong, ready);
+}
+
 /* New memory, time and a file: all that a monitor needs descriptors of its own for. */
 static void go_on(const char *after)
 {
@@ -61,6 +92,7 @@ int main(void)
     setvbuf(stdout, NULL, _IONBF, 0);
     show_open("at entry");
     show_proc();
+    show_polled();
 
     for (int fd = 3; fd < NUMBERS; fd++)
         close(fd);
