@@ -10,7 +10,7 @@
 //! passed on, since the guest could change the original in between.
 
 use nix::errno::Errno;
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 use crate::{
     abi::{Arg, Forwardable},
@@ -74,9 +74,9 @@ pub(crate) fn for_host(
     kinds: &[Arg],
     args: [u64; 6],
     ours: Option<usize>,
-) -> Result<([u64; 6], Vec<IoVec>), Errno> {
+) -> Result<([u64; 6], OwnVector), Errno> {
     let mut host = args;
-    let mut vector = Vec::new();
+    let mut vector = OwnVector::default();
     for (at, kind) in kinds.iter().enumerate().filter(|&(at, _)| Some(at) != ours) {
         let count = |k: usize| match kinds.get(k) {
             Some(Arg::Word) => args[k] & 0xffff_ffff,
@@ -95,9 +95,8 @@ pub(crate) fn for_host(
                 continue;
             }
             Arg::IovIn(k) | Arg::IovOut(k) => {
-                vector = own_elements(args[at], args[k]).unwrap_or_default();
-                let copy = to_u64(vector.as_ptr().addr());
-                host[at] = if vector.is_empty() { stand_in(args[at]) } else { copy };
+                vector = OwnVector::copy(args[at], args[k]);
+                host[at] = vector.place();
                 continue;
             }
             Arg::Str => 1,
@@ -184,10 +183,43 @@ fn own_span(address: u64, length: u64) -> [u64; 2] {
     [stand_in(address), if overflows { length } else { length.min(TASK_SIZE) }]
 }
 
-/// A copy of a guest's vector with such addresses in it. `None` where the kernel would not get as far.
-pub(crate) fn own_elements(address: u64, count: u64) -> Option<Vec<IoVec>> {
+/// A guest's vector as the host shall see it.
+#[derive(Debug, Default)]
+pub(crate) struct OwnVector {
+    /// A copy with such addresses in it; empty if there is none.
+    elements: Vec<IoVec>,
+    /// Where it was.
+    address: u64,
+}
+
+impl OwnVector {
+    /// Copies a vector. Where not all of it can be read, the kernel gets as far as an element that is too long, if
+    /// there is one before that, and nowhere else.
+    pub(crate) fn copy(address: u64, count: u64) -> Self {
+        Self { elements: own_elements(address, count).unwrap_or_default(), address }
+    }
+
+    /// What the host gets in its place: the copy, or an address at which nobody has anything. It is good while
+    /// this lives.
+    pub(crate) fn place(&self) -> u64 {
+        if self.elements.is_empty() {
+            stand_in(self.address)
+        } else {
+            to_u64(self.elements.as_ptr().addr())
+        }
+    }
+}
+
+/// `None` where the kernel would not get as far as the elements.
+fn own_elements(address: u64, count: u64) -> Option<Vec<IoVec>> {
     let count = usize::try_from(count).ok().filter(|_| count <= VECTOR_MAX)?;
-    let mut vector = guest_copy::read_array::<IoVec>(address, count).ok()?;
+    let mut vector = vec![IoVec::new_zeroed(); count];
+    let read = guest_copy::read_some(address, vector.as_mut_slice().as_mut_bytes()).ok()?;
+    let readable = read / size_of::<IoVec>();
+    if readable < count {
+        let is_too_long = |element: &IoVec| i64::try_from(element.len).is_err();
+        vector.get(..readable)?.iter().position(is_too_long)?;
+    }
     for element in &mut vector {
         element.base = own_or_nowhere(element.base, element.len);
     }

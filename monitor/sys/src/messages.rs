@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::{
     abi::number,
-    forward::{IoVec, NO_DESCRIPTOR, check_descriptor, own_elements, own_or_nowhere, stand_in},
+    forward::{NO_DESCRIPTOR, OwnVector, check_descriptor, own_or_nowhere, stand_in},
     guest_copy,
     guest_memory::GuestMemory,
     host_call::{self, Outcome, to_u64},
@@ -42,7 +42,7 @@ pub struct Header {
 /// A checked copy of a header, and what it points to of ours.
 struct Checked {
     header: Header,
-    _vector: Vec<IoVec>,
+    _vector: OwnVector,
     control: Vec<u64>,
 }
 
@@ -115,9 +115,8 @@ fn check(mut header: Header) -> Checked {
     if header.name != 0 {
         header.name = own_or_nowhere(header.name, u64::from(header.name_len));
     }
-    let vector = own_elements(header.vector, header.vector_len).unwrap_or_default();
-    let copy = to_u64(vector.as_ptr().addr());
-    header.vector = if vector.is_empty() { stand_in(header.vector) } else { copy };
+    let vector = OwnVector::copy(header.vector, header.vector_len);
+    header.vector = vector.place();
     Checked { header, _vector: vector, control: Vec::new() }
 }
 

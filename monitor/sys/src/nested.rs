@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::{
     abi::number,
-    forward::{IoVec, check_descriptor, check_pointer, own_elements, own_or_unmapped, stand_in},
+    forward::{OwnVector, check_descriptor, check_pointer, own_or_unmapped},
     guest_copy,
     guest_memory::GuestMemory,
     host_call::{self, Outcome, to_u64},
@@ -172,11 +172,8 @@ pub fn copy_within(
 ) -> Result<Outcome, Errno> {
     let [_, local, local_count, remote, remote_count, flags] = args;
     let vectors = [(local, local_count), (remote, remote_count)]
-        .map(|(address, count)| own_elements(address, count).unwrap_or_default());
-    let place = |vector: &Vec<IoVec>| {
-        if vector.is_empty() { stand_in(0) } else { to_u64(vector.as_ptr().addr()) }
-    };
-    let [local, remote] = vectors.each_ref().map(place);
+        .map(|(address, count)| OwnVector::copy(address, count));
+    let [local, remote] = vectors.each_ref().map(OwnVector::place);
     let whose = thread.map_or(NO_PROCESS, u64::from);
     let host = [whose, local, local_count, remote, remote_count, flags];
     // SAFETY: both vectors are our copies, which live until the call returns, or

@@ -2,10 +2,13 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -62,6 +65,22 @@ static void at_the_edge(void)
     show("getcwd across", 0, syscall(SYS_getcwd, edge - 1, 1));
 }
 
+/* Linux looks at a vector's elements one after the other. */
+static void vectors_at_the_edge(void)
+{
+    struct iovec *spans = (struct iovec *)(edge - 2 * sizeof *spans);
+    static char own[16];
+    spans[0] = (struct iovec){own, 16};
+    spans[1] = (struct iovec){own, 16};
+    show("vector across", 0, readv(zero_fd, spans, 3));
+    spans[1].iov_len = SIZE_MAX;
+    show("vector across, its second too long", 0, readv(zero_fd, spans, 3));
+    show("the same to be sent", 0, writev(null_fd, spans, 3));
+    show("that alone", 0, readv(zero_fd, spans, 2));
+    struct msghdr message = {.msg_iov = spans, .msg_iovlen = 3};
+    show("a message of it to nobody", 0, sendmsg(null_fd, &message, 0));
+}
+
 static void false_numbers(void)
 {
     char own[64], path[5000];
@@ -98,6 +117,18 @@ static void for_writing_only(void)
     show("open of a path for writing only", 0, open(path, O_RDONLY) > 0);
     show("stat of it", 0, stat(path, &status));
     show("chdir to it", 0, chdir(path));
+    stack_t *stack = (stack_t *)(path + 64);
+    struct iovec *span = (struct iovec *)(path + 128);
+    struct pollfd *list = (struct pollfd *)(path + 256);
+    *stack = (stack_t){.ss_sp = path + 2048, .ss_size = 2048};
+    show("sigaltstack from it", 0, sigaltstack(stack, NULL));
+    stack->ss_flags = SS_DISABLE;
+    show("and no more", 0, sigaltstack(stack, NULL));
+    *span = (struct iovec){path + 512, 5};
+    show("writev from it", 0, writev(null_fd, span, 1));
+    *list = (struct pollfd){null_fd, POLLOUT, 0};
+    show("poll of it", 0, poll(list, 1, 0));
+    show("and what it says", 0, list->revents);
 }
 
 int main(void)
@@ -111,6 +142,7 @@ int main(void)
         return 1;
     false_pointers();
     at_the_edge();
+    vectors_at_the_edge();
     false_numbers();
     return 0;
 }
