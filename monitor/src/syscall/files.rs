@@ -277,14 +277,101 @@ fn about_path(thread: &mut Thread, call: Forwardable, args: Args, at: usize) -> 
         // Linux has an answer: an error, or the descriptor alone is looked at.
         return super::forward(thread, call, args);
     };
-    if follows && !path.is_empty() {
+    if !path.is_empty() {
         match look(thread, args, at, &path)? {
             Leads::Hidden => return Err(Errno::ENOENT),
-            Leads::Program(program) => return reply(files::with_path(call, args, &program)?),
-            Leads::Elsewhere => {}
+            Leads::Program(program) if follows => {
+                return reply(files::with_path(call, args, &program)?);
+            }
+            Leads::Program(_) | Leads::Elsewhere => {}
         }
     }
     reply(files::with_path(call, args, as_path(&path))?)
+}
+
+/// Calls for which a descriptor of the monitor's has no name.
+macro_rules! by_name {
+    ($($handler:ident $call:ident $path:literal $end:ident;)*) => {
+        $(pub(super) fn $handler(thread: &mut Thread, args: Args) -> Answer {
+            by_name(thread, Forwardable::$call, args, $path, End::$end)
+        })*
+    };
+}
+
+by_name! {
+    lstat LSTAT 0 Itself;
+    truncate TRUNCATE 0 Written;
+    chdir CHDIR 0 Itself;
+    chroot CHROOT 0 Itself;
+    chmod CHMOD 0 Followed;
+    chown CHOWN 0 Followed;
+    lchown LCHOWN 0 Itself;
+    utime UTIME 0 Followed;
+    utimes UTIMES 0 Followed;
+    setxattr SETXATTR 0 Followed;
+    lsetxattr LSETXATTR 0 Itself;
+    getxattr GETXATTR 0 Followed;
+    lgetxattr LGETXATTR 0 Itself;
+    listxattr LISTXATTR 0 Followed;
+    llistxattr LLISTXATTR 0 Itself;
+    removexattr REMOVEXATTR 0 Followed;
+    lremovexattr LREMOVEXATTR 0 Itself;
+    mount MOUNT 0 Itself;
+    umount2 UMOUNT2 0 Itself;
+    futimesat FUTIMESAT 1 Followed;
+    utimensat UTIMENSAT 1 Flagged;
+    fchmodat FCHMODAT 1 Followed;
+    fchmodat2 FCHMODAT2 1 Flagged;
+    fchownat FCHOWNAT 1 Flagged;
+    linkat LINKAT 1 Itself;
+    inotify_add_watch INOTIFY_ADD_WATCH 1 Itself;
+    name_to_handle_at NAME_TO_HANDLE_AT 1 Itself;
+    open_tree OPEN_TREE 1 Itself;
+}
+
+/// What a call makes of a link to the guest's program at its path's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It is about the link, or fails for what a program is.
+    Itself,
+    /// It is about the program.
+    Followed,
+    /// The same, unless its last argument says otherwise.
+    Flagged,
+    /// It changes the program, which runs.
+    Written,
+}
+
+fn by_name(thread: &mut Thread, call: Forwardable, args: Args, at: usize, end: End) -> Answer {
+    if args[at] == 0 {
+        return super::forward(thread, call, args);
+    }
+    let row = call.call();
+    let path = match copy_path(thread, args[at]) {
+        Ok(path) => path,
+        Err(reason) => return reply(files::without_path(row.number, args, reason)?),
+    };
+    let follows = match end {
+        End::Itself => false,
+        End::Followed | End::Written => true,
+        End::Flagged => args[row.args.len() - 1] & AT_SYMLINK_NOFOLLOW == 0,
+    };
+    // The descriptor in front of the path is no directory.
+    let named_at = if row.number == number::INOTIFY_ADD_WATCH { 0 } else { at };
+    let found = match look(thread, args, named_at, &path) {
+        _ if path.is_empty() => Leads::Elsewhere,
+        // It may not be the first of the call's faults.
+        Err(Errno::EBADF) => Leads::Elsewhere,
+        found => found?,
+    };
+    match found {
+        Leads::Hidden => Err(Errno::ENOENT),
+        Leads::Program(_) if end == End::Written => Err(Errno::ETXTBSY),
+        Leads::Program(program) if follows => reply(files::with_path(call, args, &program)?),
+        Leads::Program(_) | Leads::Elsewhere => {
+            reply(files::with_path(call, args, as_path(&path))?)
+        }
+    }
 }
 
 /// `newfstatat(2)` about a descriptor: with an empty path, whatever the guest's is by now.

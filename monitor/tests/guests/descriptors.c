@@ -13,7 +13,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/select.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,6 +49,27 @@ static void show_proc(void)
             close(again);
     }
     printf("in /proc and not ours: %d, opened through /proc: %d\n", wrong, reopened);
+}
+
+/* Nor has it a name, whatever is asked about that. */
+static void show_named(void)
+{
+    int found = 0;
+    for (int fd = 3; fd < NUMBERS; fd++) {
+        struct stat status;
+        char path[64];
+        snprintf(path, sizeof path, "/proc/thread-self/fd/%d", fd);
+        found += lstat(path, &status) == 0;
+        found += fstatat(AT_FDCWD, path, &status, AT_SYMLINK_NOFOLLOW) == 0;
+        found += chmod(path, 0600) == 0 || errno != ENOENT;
+        found += chown(path, -1, -1) == 0 || errno != ENOENT;
+        found += lchown(path, -1, -1) == 0 || errno != ENOENT;
+        found += utimensat(AT_FDCWD, path, NULL, 0) == 0 || errno != ENOENT;
+        found += chdir(path) == 0 || errno != ENOENT;
+        found += getxattr(path, "user.none", NULL, 0) == 0 || errno != ENOENT;
+        found += linkat(AT_FDCWD, path, AT_FDCWD, "/nowhere/at/all", AT_SYMLINK_FOLLOW) == 0 || errno != ENOENT;
+    }
+    printf("named: %d\n", found);
 }
 
 /* What is not open is said to be so, one by one, all together, and time and again: a call made often is made in
@@ -92,6 +115,7 @@ int main(void)
     setvbuf(stdout, NULL, _IONBF, 0);
     show_open("at entry");
     show_proc();
+    show_named();
     show_polled();
 
     for (int fd = 3; fd < NUMBERS; fd++)
