@@ -19,3 +19,11 @@ pub(super) fn semctl(thread: &mut Thread, args: Args) -> Answer {
 pub(super) fn mq_notify(thread: &mut Thread, args: Args) -> Answer {
     reply(nested::mq_notify(thread.process.memory.guest_memory(), args[0], args[1])?)
 }
+
+pub(super) fn fsconfig(thread: &mut Thread, args: Args) -> Answer {
+    super::forward(thread, variants::fsconfig(args[1]).ok_or(Errno::EOPNOTSUPP)?, args)
+}
+
+pub(super) fn mount_setattr(thread: &mut Thread, args: Args) -> Answer {
+    reply(nested::mount_setattr(thread.process.memory.guest_memory(), args)?)
+}

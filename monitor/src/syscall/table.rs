@@ -408,7 +408,7 @@ table! {
     OPEN_TREE => handle(files::open_tree);
     MOVE_MOUNT => forward;
     FSOPEN => forward;
-    FSCONFIG => forward;
+    FSCONFIG => handle(misc::fsconfig);
     FSMOUNT => forward;
     FSPICK => forward;
     PIDFD_OPEN => forward;
@@ -419,7 +419,7 @@ table! {
     FACCESSAT2 => handle(files::faccessat2);
     PROCESS_MADVISE => forward;
     EPOLL_PWAIT2 => handle(polling::epoll_pwait2);
-    MOUNT_SETATTR => forward;
+    MOUNT_SETATTR => handle(misc::mount_setattr);
     QUOTACTL_FD => forward;
     LANDLOCK_CREATE_RULESET => refuse(Errno::EOPNOTSUPP, "as a kernel without Landlock: rules would bind the monitor too");
     LANDLOCK_ADD_RULE => refuse(Errno::EOPNOTSUPP, "no ruleset can be made");

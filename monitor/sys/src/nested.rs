@@ -4,11 +4,15 @@
 //! An inner address that is not the guest's becomes one at which a guest can have
 //! nothing, so that the kernel itself says what that means to this call.
 
+use std::ops::RangeInclusive;
+
 use nix::errno::Errno;
 
 use crate::{
-    abi::number,
-    forward::{OwnVector, check_descriptor, check_pointer, own_or_unmapped},
+    abi::{Forwardable, number},
+    forward::{
+        NO_DESCRIPTOR, OwnVector, check_descriptor, check_pointer, for_host, own_or_unmapped,
+    },
     guest_copy,
     guest_memory::GuestMemory,
     host_call::{self, Outcome, to_u64},
@@ -28,6 +32,9 @@ const PAGES_AT_ONCE: u64 = 512;
 pub const SIOCGIFCONF: u64 = 0x8912;
 /// In the first page nobody has anything, and unlike null it says that something is meant.
 const UNMAPPED: u64 = 1;
+
+/// The lengths that `struct mount_attr` may have, in bytes.
+const MOUNT_ATTRIBUTES: RangeInclusive<usize> = 32..=4096;
 
 /// `struct futex_waitv`: value, address, flags and a reserved half word.
 type Waiter = [u64; 3];
@@ -54,6 +61,27 @@ pub fn mq_notify(_memory: &GuestMemory, queue: u64, event: u64) -> Result<Outcom
         unsafe { host_call::interruptible(number::MQ_NOTIFY, &[queue, event, 0, 0, 0, 0]) };
     debug_assert!(copy[0] == 0 || cookie.len() == 4, "both outlive the call");
     Ok(outcome)
+}
+
+/// `mount_setattr(2)`, whose structure names the descriptor of a user namespace.
+pub fn mount_setattr(_memory: &GuestMemory, args: [u64; 6]) -> Result<Outcome, Errno> {
+    let row = Forwardable::MOUNT_SETATTR.call();
+    let (mut host, _) = for_host(row.args, args, None)?;
+    let len = usize::try_from(args[4]).ok().filter(|len| MOUNT_ATTRIBUTES.contains(len));
+    let copy = len.and_then(|len| guest_copy::read_array::<u8>(args[3], len).ok());
+    let copy = copy.map(|mut copy| {
+        let named = u64::from_le_bytes(copy[24..32].try_into().expect("eight bytes"));
+        if check_descriptor(named).is_err() {
+            copy[24..32].copy_from_slice(&u64::from(NO_DESCRIPTOR.unsigned_abs()).to_le_bytes());
+        }
+        copy
+    });
+    if let Some(copy) = &copy {
+        host[3] = to_u64(copy.as_ptr().addr());
+    }
+    // SAFETY: the structure is a copy of ours, as long as is said, which lives until the call returns, or one that
+    // the kernel refuses by its length, or the guest's; the other arguments are what the row allows.
+    Ok(unsafe { host_call::interruptible(row.number, &host) })
 }
 
 /// `futex_waitv(2)`.

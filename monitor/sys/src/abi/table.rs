@@ -408,7 +408,7 @@ calls! {
     428 OPEN_TREE open_tree (Fd, Str, Hex) forwardable;
     429 MOVE_MOUNT move_mount (Fd, Str, Fd, Str, Hex) forwardable;
     430 FSOPEN fsopen (Str, Hex) forwardable;
-    431 FSCONFIG fsconfig (Fd, Int, Str, Str, Fd) forwardable;
+    431 FSCONFIG fsconfig (Fd, Int, Str, Opaque, Opaque) ours;
     432 FSMOUNT fsmount (Fd, Hex, Hex) forwardable;
     433 FSPICK fspick (Fd, Str, Hex) forwardable;
     434 PIDFD_OPEN pidfd_open (Int, Hex) forwardable;

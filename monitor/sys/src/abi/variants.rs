@@ -1,6 +1,6 @@
 //! Calls whose later arguments mean what an earlier one says: `fcntl`, `ioctl`,
 //! `prctl`, `futex`, `semctl`,
-//! `keyctl`, `kcmp`. One row for each selector that is proven harmless, under the same
+//! `keyctl`, `kcmp`, `fsconfig`. One row for each selector that is proven harmless, under the same
 //! obligations as in the main table; what has no row cannot be forwarded.
 
 use std::ops::RangeInclusive;
@@ -131,6 +131,13 @@ variants! { KCMP 312 "kcmp" [Int, Int, Int]:
     0 (Int, Int); 1 (); 2 (); 3 (); 4 (); 5 (); 6 (); 7 (Int, Struct(12));
 }
 
+// fsconfig(2): FSCONFIG_SET_FLAG, _STRING, _BINARY, whose last argument is a length, _PATH, _PATH_EMPTY and _FD,
+// whose last argument is a descriptor; the commands.
+variants! { FSCONFIG 431 "fsconfig" [Fd, Int]:
+    0 (Str, Str, Int); 1 (Str, Str, Int); 2 (Str, In(4), Int); 3 (Str, Str, Fd); 4 (Str, Str, Fd);
+    5 (Str, Str, Fd); 6 (Str, Str, Int); 7 (Str, Str, Int); 8 (Str, Str, Int);
+}
+
 /// `FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME`: beside the operation.
 const FUTEX_FLAGS: u64 = 0x180;
 
@@ -162,6 +169,11 @@ pub fn semctl(command: u64) -> Option<Forwardable> {
 /// `keyctl(2)` with this operation, if it can be forwarded.
 pub fn keyctl(operation: u64) -> Option<Forwardable> {
     find(KEYCTL, operation)
+}
+
+/// `fsconfig(2)` with this command, if it can be forwarded.
+pub fn fsconfig(command: u64) -> Option<Forwardable> {
+    find(FSCONFIG, command)
 }
 
 /// `kcmp(2)` of this type, if it can be forwarded.
