@@ -1,8 +1,15 @@
 //! `madvise(2)`, as far as it changes what a fault means or a child inherits.
 
-use monitor_sys::{Errno, guest_memory::GuestSpan};
+use monitor_sys::{
+    Errno,
+    guest_memory::{GuestSpan, PAGE},
+};
 
-use super::{AddressSpace, Protection, map::Kind, whole_pages};
+use super::{
+    AddressSpace, Protection, State,
+    map::{Kind, Map},
+    whole_pages,
+};
 
 /// `MADV_HUGEPAGE`.
 pub(super) const HUGE_PAGE: u32 = 14;
@@ -66,5 +73,46 @@ impl AddressSpace {
     /// Whether a page is inaccessible by advice, whatever its protection says.
     pub fn is_guard(&self, address: u64) -> bool {
         self.state().guards.mapped_at(address).is_some()
+    }
+}
+
+/// What was advised about memory that is moved or made longer, by its distance from where that begins.
+#[derive(Debug)]
+pub(super) struct Carried {
+    /// Guards are pages.
+    guards: Vec<[u64; 2]>,
+    /// What is not inherited are mappings.
+    not_inherited: Vec<[u64; 2]>,
+    /// Whether that is what will be made longer, from this distance on.
+    longer: Option<u64>,
+}
+
+impl State {
+    /// What was advised about `from`. A mapping of which no length is moved is copied.
+    pub(super) fn carried(&self, from: GuestSpan) -> Carried {
+        let within = |map: &Map| {
+            let parts = map.within(from).map(|part| part.span);
+            parts.map(|part| [part.start() - from.start(), part.len()]).collect()
+        };
+        let last = if from.is_empty() { from.start() } else { from.end() - PAGE };
+        let is_last = self.not_inherited.mapped_at(last).is_some();
+        let (guards, not_inherited) = (within(&self.guards), within(&self.not_inherited));
+        Carried { guards, not_inherited, longer: is_last.then_some(from.len()) }
+    }
+
+    /// Notes it where the memory is now.
+    pub(super) fn put_carried(&mut self, carried: &Carried, target: GuestSpan) {
+        let nothing = Protection::default();
+        let place = |&[at, len]: &[u64; 2]| {
+            let room = target.len().checked_sub(at)?;
+            GuestSpan::new(target.start() + at, len.min(room))
+        };
+        for span in carried.guards.iter().filter_map(place) {
+            self.guards.insert(span, nothing, Kind::Private);
+        }
+        let longer = carried.longer.map(|at| [at, target.len()]);
+        for span in carried.not_inherited.iter().chain(&longer).filter_map(place) {
+            self.not_inherited.insert(span, nothing, Kind::Private);
+        }
     }
 }

@@ -190,7 +190,10 @@ impl AddressSpace {
         }
         let target = match to {
             Some(to) => page_span(to, new_len).ok_or(Errno::EINVAL)?,
-            None => remap_target(&state, from, new_len, may_move, keep != 0)?,
+            None => match remap_target(&state, from, new_len, may_move, keep != 0) {
+                Err(errno) => return Err(self.why_not_longer(&mut state, from, new_len, errno)),
+                found => found?,
+            },
         };
         if !layout::in_window(target) {
             return Err(Errno::ENOMEM);
@@ -199,17 +202,21 @@ impl AddressSpace {
         state.promises.check_unsealed(target)?;
         self.forbid_executing(&state, target, protection)?;
         let is_fit = state.unfit.is_free(from);
+        let carried = state.carried(from);
         let advised = self.make_one_mapping(&mut state, from);
         state.is_in_doubt |= !is_one;
         state.sure(self.memory.remap(from, target, keep))?;
         if keep == 0 {
             state.forget(from);
+        } else {
+            state.guards.remove(from);
         }
         state.note(target, protection, kind);
         self.show(target, protection)?;
         if !is_one {
             self.note_parts(&mut state, &parts, target)?;
         }
+        state.put_carried(&carried, target);
         if advised {
             state.advised.insert(target, Protection::default(), kind);
         }
@@ -219,6 +226,27 @@ impl AddressSpace {
             state.unfit.insert(target, Protection::default(), kind);
         }
         Ok(target.start())
+    }
+
+    /// The error of a mapping that cannot become longer where it is: the host has no room there either, and says
+    /// whether that is what counts.
+    fn why_not_longer(
+        &self,
+        state: &mut State,
+        from: GuestSpan,
+        new_len: u64,
+        errno: Errno,
+    ) -> Errno {
+        let grown = GuestSpan::new(from.start(), new_len).filter(|&span| layout::in_window(span));
+        match grown.map(|grown| self.memory.remap(from, grown, 0)) {
+            Some(Err(hosts)) => hosts,
+            Some(Ok(())) => {
+                state.is_in_doubt = true;
+                errno
+            }
+            None if state.map.is_covered(from) => errno,
+            None => Errno::EFAULT,
+        }
     }
 
     /// Notes several mappings that were moved together, as Linux does from 6.17 on, with what is between them.

@@ -90,7 +90,18 @@ impl AddressSpace {
         let Mapped { protection, kind, .. } = *mapping;
         self.memory.map(span, protection.0, ANONYMOUS, None, 0).ok()?;
         let whole = GuestSpan::new(start, mapping.span.end() - start)?;
-        state.note(whole, protection, kind);
+        let at_its_start = mapping.span.start();
+        let is_inherited = state.not_inherited.mapped_at(at_its_start).is_none();
+        let is_fit = state.unfit.mapped_at(at_its_start).is_none();
+        // What was advised about the rest stays.
+        state.forget(span);
+        state.map.insert(whole, protection, kind);
+        if !is_inherited {
+            state.not_inherited.insert(span, Protection::default(), kind);
+        }
+        if !is_fit {
+            state.unfit.insert(span, Protection::default(), kind);
+        }
         self.show(span, protection).ok()
     }
 }

@@ -6,7 +6,7 @@ use monitor_sys::{
     Errno,
     abi::{Forwardable, number},
     descriptors, forward,
-    guest_memory::PAGE,
+    guest_memory::{GUEST_END, PAGE},
     locking::When,
 };
 use rustix::fs::fstatfs;
@@ -33,6 +33,9 @@ const PLACING: u64 = MAP_FIXED | MAP_32BIT | MAP_FIXED_NOREPLACE;
 
 /// The type of hugetlbfs in statfs(2).
 const HUGETLBFS_MAGIC: i64 = 0x9584_58f6;
+
+/// In the last page of its memory a guest has nothing.
+const LAST_PAGE: u64 = GUEST_END - PAGE;
 
 const MREMAP_MAYMOVE: u64 = 1;
 const MREMAP_FIXED: u64 = 2;
@@ -149,13 +152,42 @@ pub(super) fn note(thread: &Thread, number: u64) {
     }
 }
 
+/// Calls about a range that Linux goes through from its start, up to what is not mapped or beyond it.
+macro_rules! about_range {
+    ($($handler:ident $call:ident;)*) => {
+        $(pub(super) fn $handler(thread: &mut Thread, args: Args) -> Answer {
+            about_range(thread, Forwardable::$call, args)
+        })*
+    };
+}
+
+about_range! {
+    msync MSYNC;
+    mlock MLOCK;
+    mlock2 MLOCK2;
+    munlock MUNLOCK;
+}
+
+/// Behind the guest's memory nothing is mapped: what lies before is done first.
+fn about_range(thread: &Thread, call: Forwardable, args: Args) -> Answer {
+    let [start, len, ..] = args;
+    let end = start.checked_add(len).filter(|&end| end <= TASK_SIZE);
+    if start >= LAST_PAGE || end.is_none_or(|end| end <= LAST_PAGE) {
+        return super::forward(thread, call, args);
+    }
+    let mut part = args;
+    part[1] = LAST_PAGE - start;
+    super::forward(thread, call, part)?;
+    Err(Errno::ENOMEM)
+}
+
 pub(super) fn madvise(thread: &mut Thread, args: Args) -> Answer {
     let [start, len, advice, ..] = args;
     let end = whole_pages(len).and_then(|len| start.checked_add(len));
     if !start.is_multiple_of(PAGE) || end.is_none() {
         return Err(Errno::EINVAL);
     }
-    let call = || super::forward(thread, Forwardable::MADVISE, args);
+    let call = || about_range(thread, Forwardable::MADVISE, args);
     thread.process.memory.advise(start, len, low_word(advice), call)
 }
 

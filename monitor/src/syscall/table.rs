@@ -91,7 +91,7 @@ table! {
     SELECT => handle(polling::select);
     SCHED_YIELD => forward;
     MREMAP => handle(memory::mremap);
-    MSYNC => forward;
+    MSYNC => handle(memory::msync);
     MINCORE => forward;
     MADVISE => handle(memory::madvise);
     SHMGET => forward;
@@ -214,8 +214,8 @@ table! {
     SCHED_GET_PRIORITY_MAX => forward;
     SCHED_GET_PRIORITY_MIN => forward;
     SCHED_RR_GET_INTERVAL => forward;
-    MLOCK => forward;
-    MUNLOCK => forward;
+    MLOCK => handle(memory::mlock);
+    MUNLOCK => handle(memory::munlock);
     MLOCKALL => handle(memory::mlockall);
     MUNLOCKALL => handle(memory::munlockall);
     VHANGUP => forward;
@@ -390,7 +390,7 @@ table! {
     EXECVEAT => handle(execution::execveat);
     USERFAULTFD => refuse(Errno::ENOSYS, "the monitor's own accesses would wait for a thread of the guest's");
     MEMBARRIER => forward;
-    MLOCK2 => forward;
+    MLOCK2 => handle(memory::mlock2);
     COPY_FILE_RANGE => forward;
     PREADV2 => forward;
     PWRITEV2 => forward;

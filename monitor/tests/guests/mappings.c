@@ -151,6 +151,11 @@ static void mistakes(void)
     TRY("madvise nothing", madvise(at, 0, MADV_DONTNEED));
     TRY("madvise across a hole", madvise(at, 4 * PAGE, MADV_DONTNEED));
     TRY("madvise over", madvise(at, -2 * PAGE, MADV_DONTNEED));
+    /* What is mapped is gone through; then there is nothing. */
+    size_t beyond = 0x7ffffffff000 - (uintptr_t)at;
+    TRY("madvise far beyond", madvise(at, beyond, MADV_NORMAL));
+    TRY("munlock far beyond", munlock(at, beyond));
+    TRY("msync far beyond", msync(at, beyond, MS_ASYNC));
     TRY("msync odd", msync(at + 1, PAGE, MS_SYNC));
     TRY("msync both", msync(at, PAGE, MS_SYNC | MS_ASYNC));
     TRY("msync unknown", msync(at, PAGE, 0x100));
@@ -170,6 +175,8 @@ static void mistakes(void)
     TRY("mremap to nothing", at, PAGE, 0, 0);
     TRY("mremap unmapped", at + 2 * PAGE, PAGE, PAGE, 0);
     TRY("mremap across a hole", at, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE);
+    TRY("mremap across a hole, staying", at, 4 * PAGE, 8 * PAGE, 0);
+    TRY("mremap across a hole, shorter", at, 4 * PAGE, 3 * PAGE, 0);
     TRY("mremap unknown", at, PAGE, PAGE, 64);
     TRY("mremap fixed without moving", at, PAGE, PAGE, MREMAP_FIXED, at + 8 * PAGE);
     TRY("mremap onto itself", at, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, at + PAGE);
@@ -428,6 +435,52 @@ static void growing(void)
     printf("whole: %d\n", failed(munmap(below, 2001 * PAGE)));
 }
 
+/* How a child that looks at a page ends: 0, or by a signal, or the signal and its code as in touch(). */
+static int in_child(volatile char *at)
+{
+    int status = -1;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(touch(at, 0) / 100);
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -status;
+}
+
+/* What is said of pages and mappings goes with them. */
+static void advice_that_moves(void)
+{
+    int has_guards = at_least(6, 13);
+    char *at = mmap(NULL, 16 * PAGE, RW, ANON, -1, 0);
+    char *to = mmap(NULL, 32 * PAGE, PROT_NONE, ANON, -1, 0);
+    if (has_guards) {
+        printf("guards: %d %d\n", failed(madvise(at + PAGE, PAGE, 102)), failed(madvise(at + 4 * PAGE, PAGE, 102)));
+        printf("touched: %d %d\n", touch(at + PAGE, 1), touch(at + 2 * PAGE, 1));
+        to = mremap(at, 8 * PAGE, 12 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+        printf("moved:");
+        for (int i = 0; i < 12; i++)
+            printf(" %d", touch(to + i * PAGE, i % 2));
+        printf("; shorter: %d;", failed((long)mremap(to, 12 * PAGE, 5 * PAGE, 0)));
+        for (int i = 0; i < 6; i++)
+            printf(" %d", touch(to + i * PAGE, 0));
+        char *kept = mremap(to, 5 * PAGE, 5 * PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+        printf("; kept: %d;", error_of(kept));
+        for (int i = 0; i < 5; i++)
+            printf(" %d/%d", touch(kept + i * PAGE, 1), touch(to + i * PAGE, 1));
+        printf("\n");
+    }
+    at = mmap(NULL, 16 * PAGE, RW, ANON, -1, 0);
+    printf("not inherited: %d;", failed(madvise(at + 2 * PAGE, 2 * PAGE, MADV_DONTFORK)));
+    for (int i = 0; i < 6; i++)
+        printf(" %d", in_child(at + i * PAGE));
+    to = mmap(NULL, 32 * PAGE, PROT_NONE, ANON, -1, 0);
+    to = mremap(at + 2 * PAGE, 2 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to + 4 * PAGE);
+    printf("; moved: %d;", error_of(to));
+    for (int i = 0; i < 4; i++)
+        printf(" %d", in_child(to + i * PAGE));
+    printf("; here: %d\n", touch(to + 3 * PAGE, 1));
+    fflush(stdout);
+}
+
 int main(void)
 {
     struct sigaction action = { .sa_sigaction = caught, .sa_flags = SA_SIGINFO | SA_NODEFER };
@@ -446,5 +499,6 @@ int main(void)
     many();
     big();
     growing();
+    advice_that_moves();
     return 0;
 }
