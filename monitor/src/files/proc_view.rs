@@ -18,7 +18,7 @@ use super::{
     neighbour::{self, Owner, Viewer},
     proc_status::{self, Form},
 };
-use crate::layout::VDSO;
+use crate::{layout::VDSO, memory::limits};
 
 /// The column in which `maps` names what is mapped.
 const NAME_AT: usize = 73;
@@ -35,6 +35,8 @@ enum Kind {
     Auxiliary,
     /// The system call a thread waits in, and where.
     Call,
+    /// Resource limits.
+    Limits,
     /// Sizes and numbers of threads.
     Status(Form),
 }
@@ -52,6 +54,7 @@ pub fn substitute(
         "environ" => Kind::Environment,
         "auxv" => Kind::Auxiliary,
         "syscall" => Kind::Call,
+        "limits" => Kind::Limits,
         "status" => Kind::Status(Form::Status),
         "stat" => Kind::Status(Form::Stat),
         "statm" => Kind::Status(Form::Statm),
@@ -69,6 +72,7 @@ pub fn substitute(
         Kind::Auxiliary if owner == Owner::Own => viewer.auxiliary.as_bytes().to_vec(),
         Kind::Auxiliary => shown_vector(&read(file)?),
         Kind::Call => guest_call(&read(file)?),
+        Kind::Limits => guest_limits(&read(file)?),
         // Numbers in the procfs of another namespace are other processes'.
         Kind::Status(_) if !proc_files::is_of_root(file) => return Ok(None),
         Kind::Status(form) => proc_status::of_guest(form, process, &read(file)?),
@@ -113,6 +117,25 @@ fn guest_call(content: &[u8]) -> Vec<u8> {
         [call @ .., _, _] if call.len() == 7 => format!("{} 0x0 0x0\n", call.join(" ")).into(),
         _ => content.to_vec(),
     }
+}
+
+/// Those of memory are higher on the host, by the monitor's share.
+fn guest_limits(content: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(content);
+    let shown = |line: &str| {
+        let of_memory = ["Max address space ", "Max data size "];
+        let name = of_memory.into_iter().find(|name| line.starts_with(name))?.trim_end();
+        let mut words = line[name.len()..].split_whitespace();
+        let mut guests = || {
+            let word = words.next()?;
+            let limit = word.parse().map(limits::to_guest);
+            Some(limit.map_or_else(|_| word.to_owned(), |limit| limit.to_string()))
+        };
+        let (soft, hard) = (guests()?, guests()?);
+        Some(format!("{name:<25} {soft:<20} {hard:<20} {:<10}\n", "bytes"))
+    };
+    let lines = text.split_inclusive('\n');
+    lines.flat_map(|line| shown(line).unwrap_or_else(|| line.to_owned()).into_bytes()).collect()
 }
 
 /// The entries of guest memory, and the host's vDSO where the guest sees it.
@@ -194,7 +217,7 @@ fn without_launch_variable(mut content: Vec<u8>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{guest_call, guest_maps, shown_vector, without_launch_variable};
+    use super::{guest_call, guest_limits, guest_maps, shown_vector, without_launch_variable};
 
     #[test]
     fn the_monitors_mappings_are_left_out() {
@@ -245,6 +268,20 @@ Size:                  8 kB
         assert_eq!(strip(b"KM_LAUNCH=961\0A=1\0"), b"A=1\0");
         assert_eq!(strip(b"A=1\0KM_LAUNCH=961\0"), b"A=1\0KM_LAUNCH=961\0");
         assert_eq!(strip(b"KM_LAUNCH=961"), b"");
+    }
+
+    #[test]
+    fn limits_of_memory_are_shown_without_the_monitors_share() {
+        let line = |soft: u64, hard: &str| {
+            format!("Max data size             {soft:<20} {hard:<20} bytes     \n")
+        };
+        let others =
+            "Limit                     Soft Limit           Hard Limit           Units     \n";
+        let content = [others, &line((1 << 40) + 4096, "unlimited")].concat();
+
+        let shown = String::from_utf8(guest_limits(content.as_bytes())).unwrap();
+
+        assert_eq!(shown, [others, &line(4096, "unlimited")].concat());
     }
 
     #[test]

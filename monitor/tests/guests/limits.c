@@ -291,12 +291,26 @@ static const struct {
     { "raised", raised },               { "stack", stack_beyond_others },
 };
 
+/* What /proc tells of the limits that count memory. */
+static void told(void)
+{
+    char line[256];
+    FILE *limits = fopen("/proc/self/limits", "r");
+    while (limits && fgets(line, sizeof line, limits))
+        if (strncmp(line, "Max data", 8) == 0 || strncmp(line, "Max address", 11) == 0 || strncmp(line, "Max core", 8) == 0)
+            fputs(line, stdout);
+    if (limits)
+        fclose(limits);
+    fflush(stdout);
+}
+
 int main(int argc, char **argv)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (argc > 1 && strcmp(argv[1], "tell") == 0) {
         show("; told address space", RLIMIT_AS);
         show("told data", RLIMIT_DATA);
+        told();
         return 0;
     }
     for (unsigned i = 0; i < sizeof tests / sizeof *tests; i++) {
