@@ -189,6 +189,8 @@ impl AddressSpace {
             state.admit(more, 0, kind, protection)?;
         }
         let target = match to {
+            // So low only who may read and write all memory puts something.
+            Some(to) if to < GUEST_START => return Err(Errno::EPERM),
             Some(to) => page_span(to, new_len).ok_or(Errno::EINVAL)?,
             None => match remap_target(&state, from, new_len, may_move, keep != 0) {
                 Err(errno) => return Err(self.why_not_longer(&mut state, from, new_len, errno)),

@@ -61,7 +61,8 @@ pub(super) fn mmap(thread: &mut Thread, args: Args) -> Answer {
         _ => Place::Hint(address),
     };
     let file = if flags & MAP_ANONYMOUS == 0 { Some(borrow(thread, descriptor)?) } else { None };
-    if file.is_some() && len == 0 {
+    let is_odd = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) != 0 && !address.is_multiple_of(PAGE);
+    if file.is_some() && (len == 0 || is_odd) {
         // Linux looks at the descriptor first.
         forward::check_open(descriptor)?;
     }
@@ -132,6 +133,9 @@ pub(super) fn mremap(thread: &mut Thread, args: Args) -> Answer {
     }
     let lens = [old_len, new_len].map(whole_pages);
     let [old, Some(new @ 1..=TASK_SIZE)] = lens else { return Err(Errno::EINVAL) };
+    if keep != 0 && old != Some(new) {
+        return Err(Errno::EINVAL);
+    }
     let end = to.checked_add(new).filter(|&end| end <= TASK_SIZE);
     let overlaps = old.and_then(|old| start.checked_add(old)).is_none_or(|old_end| to < old_end)
         && end.is_some_and(|end| start < end);

@@ -2,7 +2,7 @@
 
 use monitor_sys::{Errno, abi::variants, guest_copy, nested};
 
-use super::{Answer, Args, Reply, reply};
+use super::{Answer, Args, Reply, low_word, reply};
 use crate::{process::identity, thread::Thread};
 
 pub(super) fn uname(thread: &mut Thread, args: Args) -> Answer {
@@ -21,6 +21,9 @@ pub(super) fn mq_notify(thread: &mut Thread, args: Args) -> Answer {
 }
 
 pub(super) fn fsconfig(thread: &mut Thread, args: Args) -> Answer {
+    if low_word(args[0]).cast_signed() < 0 {
+        return Err(Errno::EINVAL);
+    }
     super::forward(thread, variants::fsconfig(args[1]).ok_or(Errno::EOPNOTSUPP)?, args)
 }
 

@@ -21,6 +21,7 @@ pub(super) fn poll(thread: &mut Thread, args: Args) -> Answer {
 }
 
 pub(super) fn ppoll(thread: &mut Thread, args: Args) -> Answer {
+    let args = with_size(args, 3);
     waiting(thread, mask_of(args[3]), |thread| look(thread, Forwardable::PPOLL, args))
 }
 
@@ -46,12 +47,14 @@ pub(super) fn select(thread: &mut Thread, args: Args) -> Answer {
 }
 
 pub(super) fn epoll_pwait(thread: &mut Thread, args: Args) -> Answer {
+    let args = with_size(args, 4);
     waiting(thread, mask_of(args[4]), |thread| {
         super::forward(thread, Forwardable::EPOLL_PWAIT, args)
     })
 }
 
 pub(super) fn epoll_pwait2(thread: &mut Thread, args: Args) -> Answer {
+    let args = with_size(args, 4);
     waiting(thread, mask_of(args[4]), |thread| {
         super::forward(thread, Forwardable::EPOLL_PWAIT2, args)
     })
@@ -63,6 +66,14 @@ pub(super) fn pselect6(thread: &mut Thread, args: Args) -> Answer {
         let memory = thread.process.memory.guest_memory();
         reply(polling::select(memory, number::PSELECT6, args, mask)?)
     })
+}
+
+/// Linux does not look at the size of a mask that is not there.
+fn with_size(mut args: Args, mask_at: usize) -> Args {
+    if args[mask_at] == 0 {
+        args[mask_at + 1] = 8;
+    }
+    args
 }
 
 /// The mask of calls that have no argument left for its size: they point to both.

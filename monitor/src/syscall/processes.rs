@@ -13,6 +13,8 @@ use crate::{files::pidfd, thread::Thread};
 
 /// `KCMP_FILE`, which compares two descriptors.
 const COMPARE_FILES: u32 = 0;
+/// `KCMP_VM`.
+const SAME_MEMORY: u64 = 1;
 /// `KCMP_EPOLL_TFD`, which compares one with what an epoll instance waits for.
 const COMPARE_WITH_TARGET: u32 = 7;
 
@@ -48,7 +50,11 @@ fn own_only(number: u64) -> Result<(), Errno> {
 
 pub(super) fn kcmp(thread: &mut Thread, args: Args) -> Answer {
     let [first, second, kind, first_index, second_index, _] = args;
-    let call = variants::kcmp(kind).ok_or(Errno::EINVAL)?;
+    let Some(call) = variants::kcmp(kind) else {
+        // Linux looks at the processes before it looks at the type: as it does for one that nobody knows.
+        let call = variants::kcmp(SAME_MEMORY).ok_or(Errno::EINVAL)?;
+        return super::forward(thread, call, [first, second, u64::MAX, 0, 0, 0]);
+    };
     let kind = low_word(kind);
     if [COMPARE_FILES, COMPARE_WITH_TARGET].contains(&kind) {
         check_own(first, first_index)?;

@@ -3,7 +3,7 @@
 use monitor_sys::{
     Errno,
     abi::{
-        Forwardable,
+        Forwardable, number,
         variants::{self, UNKNOWN_LEVEL},
     },
     guest_copy,
@@ -35,6 +35,10 @@ pub(super) fn recvmsg(thread: &mut Thread, args: Args) -> Answer {
 
 pub(super) fn sendmmsg(thread: &mut Thread, args: Args) -> Answer {
     let [socket, vector, count, flags, ..] = args;
+    if low_word(count) == 0 {
+        let memory = thread.process.memory.guest_memory();
+        return reply(messages::of_none(memory, number::SENDMMSG, socket, flags, 0)?);
+    }
     each_message(vector, count, |at, _| {
         messages::send(thread.process.memory.guest_memory(), socket, at, flags)
     })
@@ -44,6 +48,14 @@ pub(super) fn sendmmsg(thread: &mut Thread, args: Args) -> Answer {
 /// matters for more than one: here the call ends when no message waits.
 pub(super) fn recvmmsg(thread: &mut Thread, args: Args) -> Answer {
     let [socket, vector, count, flags, timeout, _] = args;
+    if low_word(count) == 0 || timeout != 0 {
+        // The time limit is looked at before the socket, and both are before the first message.
+        let memory = thread.process.memory.guest_memory();
+        let answer = reply(messages::of_none(memory, number::RECVMMSG, socket, flags, timeout)?);
+        if low_word(count) == 0 || answer != Ok(Reply::Value(0)) {
+            return answer;
+        }
+    }
     each_message(vector, count, |at, done| {
         let waits = done == 0 || (flags & WAIT_FOR_ONE == 0 && timeout == 0);
         let flags = flags & !WAIT_FOR_ONE | if waits { 0 } else { DONT_WAIT };

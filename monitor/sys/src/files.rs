@@ -29,7 +29,7 @@ use crate::{
     abi::{Arg, Call, Forwardable, lookup, number},
     descriptors::{self, Scratch},
     forward, guest_copy,
-    guest_memory::GuestMemory,
+    guest_memory::{GuestMemory, PAGE},
     host_call::{self, Outcome, decode, to_u64},
     proc_files::{self, ProcFile},
 };
@@ -167,8 +167,7 @@ impl Wish {
             return Err(Errno::EINVAL);
         }
         let rest = usize::try_from(len - HOW_LEN).map_err(|_| Errno::E2BIG)?;
-        if rest > 4096 || guest_copy::read_array::<u8>(at + HOW_LEN, rest)?.iter().any(|&b| b != 0)
-        {
+        if len > PAGE || guest_copy::read_array::<u8>(at + HOW_LEN, rest)?.iter().any(|&b| b != 0) {
             return Err(Errno::E2BIG);
         }
         let [flags, mode, resolve] = guest_copy::read(at)?;

@@ -22,6 +22,9 @@ use crate::{
 /// The end of a program's addresses on Linux.
 const TASK_SIZE: u64 = (1 << 47) - PAGE;
 
+/// In the last page of its memory a guest has nothing.
+const LAST_PAGE: u64 = GUEST_END - PAGE;
+
 /// What the kernel reads or writes at once, at most: `INT_MAX`, or `MAX_RW_COUNT`, which is less.
 const MOST: u64 = 0x7fff_ffff;
 
@@ -221,6 +224,12 @@ fn own_elements(address: u64, count: u64) -> Option<Vec<IoVec>> {
         vector.get(..readable)?.iter().position(is_too_long)?;
     }
     for element in &mut vector {
+        let end = element.base.checked_add(element.len);
+        if element.base < LAST_PAGE && end.is_some_and(|end| (LAST_PAGE..=TASK_SIZE).contains(&end))
+        {
+            // Behind it nothing is mapped.
+            element.len = LAST_PAGE - element.base;
+        }
         element.base = own_or_nowhere(element.base, element.len);
     }
     Some(vector)

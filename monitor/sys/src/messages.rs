@@ -103,6 +103,22 @@ pub fn receive(
     Ok(outcome)
 }
 
+/// What the host says of sending or receiving several messages, of which there is none, with this time limit.
+pub fn of_none(
+    _memory: &GuestMemory,
+    call: usize,
+    socket: u64,
+    flags: u64,
+    timeout: u64,
+) -> Result<Outcome, Errno> {
+    check_descriptor(socket)?;
+    let timeout = if timeout == 0 { 0 } else { own_or_nowhere(timeout, 16) };
+    let args = [socket, stand_in(0), 0, flags, timeout, 0];
+    // SAFETY: there is nothing at the list's address, nor is it read; the time is the guest's, or nobody's, and the
+    // socket is not the monitor's.
+    Ok(unsafe { host_call::interruptible(call, &args) })
+}
+
 /// What the host says of a header that cannot be read.
 fn without_header(call: usize, socket: u64, flags: u64) -> Outcome {
     // SAFETY: there is nothing at the header's address, and the socket is not the

@@ -11,7 +11,8 @@ use nix::errno::Errno;
 use crate::{
     abi::{Forwardable, number},
     forward::{
-        NO_DESCRIPTOR, OwnVector, check_descriptor, check_pointer, for_host, own_or_unmapped,
+        NO_DESCRIPTOR, OwnVector, check_descriptor, check_pointer, for_host, own_or_nowhere,
+        own_or_unmapped, stand_in,
     },
     guest_copy,
     guest_memory::GuestMemory,
@@ -21,7 +22,7 @@ use crate::{
 /// `SIGEV_THREAD`: as the kernel has it, a message on a netlink socket.
 const NOTIFY_BY_SOCKET: u64 = 2;
 /// `FUTEX_WAITV_MAX`: the most futexes of one wait.
-const WAITERS_MAX: u64 = 128;
+const WAITERS_MAX: usize = 128;
 /// -1, which is no process.
 const NO_PROCESS: u64 = 0xffff_ffff;
 /// `ESRCH`, as the host returns it.
@@ -87,16 +88,18 @@ pub fn mount_setattr(_memory: &GuestMemory, args: [u64; 6]) -> Result<Outcome, E
 /// `futex_waitv(2)`.
 pub fn futex_waitv(_memory: &GuestMemory, args: [u64; 6]) -> Result<Outcome, Errno> {
     let [list, count, _, timeout, ..] = args;
-    let count = count & 0xffff_ffff;
-    if list == 0 || count > WAITERS_MAX {
-        return Err(Errno::EINVAL);
-    }
-    check_pointer(timeout, 16)?;
-    let waiters = copy_waiters(list, usize::try_from(count).expect("at most 128"))?;
+    let count = usize::try_from(count & 0xffff_ffff).ok().filter(|&count| count <= WAITERS_MAX);
+    let waiters = count.and_then(|count| copy_waiters(list, count).ok());
     let mut host = args;
-    host[0] = to_u64(waiters.as_ptr().addr());
+    // Without a list the host finds out what is wrong, and whether that is what counts.
+    host[0] = match &waiters {
+        _ if list == 0 => 0,
+        Some(waiters) if !waiters.is_empty() => to_u64(waiters.as_ptr().addr()),
+        _ => stand_in(list),
+    };
+    host[3] = if timeout == 0 { 0 } else { own_or_nowhere(timeout, 16) };
     // SAFETY: the kernel reads `count` waiters from our copy, which lives until
-    // the call returns; their addresses and the time limit are the guest's.
+    // the call returns, or has no list that it could read; their addresses and the time limit are the guest's.
     let outcome = unsafe { host_call::interruptible(number::FUTEX_WAITV, &host) };
     drop(waiters);
     Ok(outcome)
