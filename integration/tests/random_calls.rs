@@ -18,6 +18,9 @@ const LENGTH: &str = "300";
 /// The sequences' numbers unless `KRUN_RANDOM_CALLS=FIRST-LAST` says others.
 const NUMBERS: &str = "1-40";
 
+/// Says that all calls are drawn from which the guest knows, and not only those of which no difference is known.
+const ALL: &str = "KRUN_RANDOM_CALLS_ALL";
+
 fn numbers() -> Result<std::ops::RangeInclusive<u32>> {
     let wish = env::var("KRUN_RANDOM_CALLS").unwrap_or_else(|_| NUMBERS.to_owned());
     let (first, last) = wish.split_once('-').context("KRUN_RANDOM_CALLS is FIRST-LAST")?;
@@ -47,7 +50,8 @@ fn first_difference(native: &str, km: &str) -> String {
 
 fn compare(number: u32) -> Result<Option<String>> {
     let guest = guests::c("random_calls.c", Link::GlibcStatic)?;
-    let case = Case::program(&guest).arg(number.to_string()).arg(LENGTH);
+    let more = if env::var_os(ALL).is_some() { "more" } else { "" };
+    let case = Case::program(&guest).arg(number.to_string()).arg(LENGTH).arg(more);
     let folder = tempfile::Builder::new()
         .prefix("random-calls-")
         .permissions(fs::Permissions::from_mode(0o755))

@@ -1,6 +1,6 @@
 /* Question: does a sequence of calls that chance has put together do what it does on Linux? Prints each call with
-   its result, and what the memory that calls write to holds. Arguments: the sequence's number, its length. It is
-   run as root in an empty directory, and gives up all rights first. */
+   its result, and what the memory that calls write to holds. Arguments: the sequence's number, its length, and
+   "more" for more kinds of calls. It is run as root in an empty directory, and gives up all rights first. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -150,6 +150,28 @@ static word message(void)
     return below(12) ? (word)&header : buffer();
 }
 
+/* What poll looks at. */
+static word watched(void)
+{
+    struct { int fd; short events, found; } *list = (void *)(data + below(DATA / 8 - 16) * 8);
+    for (int i = 0; i < 9; i++) {
+        list[i].fd = (int)below(24) - 2;
+        list[i].events = (short)below(64);
+        list[i].found = (short)below(64);
+    }
+    return below(12) ? (word)list : buffer();
+}
+
+/* A moment, or none, or what is no time. */
+static word moment(void)
+{
+    static long times[][2] = {{0, 0}, {0, 1000}, {0, -1}, {-1, 0}, {0, 999999999}, {0, 1000000000}};
+    static long time[2];
+    unsigned which = below(8);
+    memcpy(time, times[which < 6 && which != 4 ? which : 0], sizeof time);
+    return below(12) ? (word)time : below(2) ? 0x8000000000001000 : 0xa0000000;
+}
+
 static word argument(char kind)
 {
     switch (kind) {
@@ -163,6 +185,10 @@ static word argument(char kind)
         return buffer();
     case 'v':
         return vector();
+    case 'V':
+        return watched();
+    case 'T':
+        return moment();
     case 'h':
         return message();
     case 'l':
@@ -296,6 +322,32 @@ static const struct call calls[] = {
     CALL(ioprio_get, "1u", 'r'), CALL(ioprio_set, "1ui", 'r'), CALL(syslog, "ibl", 's'),
 };
 
+/* The same, where more is wanted: sequences of the calls above stay what they are. */
+static const struct call more[] = {
+    CALL(select, "nbbbT", 'h'), CALL(select, "nbbbT", 'h'), CALL(pselect6, "nbbbT0", 's'), CALL(ppoll, "bnT0z", 's'),
+    CALL(poll, "Vn0", 'h'), CALL(poll, "Vn0", 'h'), CALL(ppoll, "VnT0z", 's'), CALL(epoll_pwait2, "fbnTbz", 's'),
+    CALL(epoll_ctl, "fwfb", 'r'), CALL(sendmmsg, "fhns", 's'), CALL(recvmmsg, "fhnsT", 's'), CALL(getdents, "fbl", 's'),
+    CALL(rt_sigtimedwait, "bbTz", 's'), CALL(nanosleep, "Tb", 'r'), CALL(clock_nanosleep, "i0Tb", 's'),
+    CALL(futex, "biiTbi", 's'), CALL(futex_waitv, "bisTi", 'r'), CALL(mlock2, "agi", 's'), CALL(timer_settime, "isbb", 's'),
+    CALL(setitimer, "1bb", 's'), CALL(mbind, "agibls", 's'), CALL(lsetxattr, "pbbls", 'r'), CALL(lgetxattr, "pbbl", 'r'),
+    CALL(llistxattr, "pbl", 'r'), CALL(flistxattr, "fbl", 'r'), CALL(fsetxattr, "fbbls", 'r'), CALL(fremovexattr, "fb", 'r'),
+    CALL(removexattr, "pb", 'r'), CALL(lremovexattr, "pb", 'r'), CALL(futimesat, "dpb", 'r'), CALL(utime, "pb", 'r'),
+    CALL(openat2, "dpbl", 'r'), CALL(close_range, "FFs", 'r'), CALL(creat, "pm", 'r'),
+    CALL(rt_tgsigqueueinfo, "uuxb", 'r'), CALL(process_madvise, "fvnis", 's'), CALL(kcmp, "uuiff", 's'),
+    CALL(pidfd_getfd, "ffs", 'r'), CALL(msync, "agw", 'r'), CALL(remap_file_pages, "ag0is", 's'),
+    CALL(mremap, "agg1", 's'), CALL(mremap, "agg0", 's'), CALL(munmap, "ag", 'r'), CALL(timerfd_settime, "fibb", 's'), CALL(getitimer, "wb", 's'),
+    CALL(fsopen, "ps", 's'), CALL(fsconfig, "fippf", 'r'), CALL(open_tree, "dps", 's'),
+    CALL(mount_setattr, "dpsbl", 's'), CALL(fspick, "dps", 's'), CALL(mq_open, "p01b", 's'), CALL(mq_unlink, "p", 's'),
+    CALL(semget, "0is", 's'), CALL(shmget, "0ls", 's'), CALL(msgget, "0s", 's'), CALL(add_key, "ppbl1", 's'),
+    CALL(arch_prctl, "lb", 's'), CALL(setrlimit, "ib", 's'), CALL(capset, "bb", 's'), CALL(sched_setparam, "ub", 's'),
+    CALL(sched_setaffinity, "ulb", 's'), CALL(sched_getattr, "ubl0", 's'), CALL(seccomp, "10b", 's'), CALL(umount2, "pi", 's'),
+};
+
+enum { CALLS = sizeof calls / sizeof *calls, MORE = sizeof more / sizeof *more };
+
+/* How many of all of them are drawn from. */
+static unsigned drawn = CALLS;
+
 static uint64_t hash(void)
 {
     uint64_t sum = 0xcbf29ce484222325;
@@ -325,7 +377,8 @@ static void nothing(int signal)
 
 static void step(unsigned number)
 {
-    const struct call *call = &calls[below(sizeof calls / sizeof *calls)];
+    unsigned which = below(drawn);
+    const struct call *call = which < CALLS ? &calls[which] : &more[which - CALLS];
     word values[6] = {0};
     for (int i = 0; i < 6 && call->arguments[i]; i++)
         switch (call->arguments[i]) {
@@ -414,9 +467,10 @@ static int prepare(void)
 int main(int argc, char **argv)
 {
     if (argc < 3 || prepare()) {
-        perror("random_calls NUMBER LENGTH, in an empty directory");
+        perror("random_calls NUMBER LENGTH [more], in an empty directory");
         return 1;
     }
+    drawn = argc > 3 && strcmp(argv[3], "more") == 0 ? CALLS + MORE : CALLS;
     state = strtoul(argv[1], NULL, 10) * 0x9e3779b97f4a7c15 + 1;
     fill();
     unsigned count = (unsigned)strtoul(argv[2], NULL, 10);
