@@ -51,13 +51,15 @@ static void show_proc(void)
     printf("in /proc and not ours: %d, opened through /proc: %d\n", wrong, reopened);
 }
 
-/* Nor has it a name, whatever is asked about that. */
+/* Nor has it a name, whatever is asked about that. What somebody left open for us is not asked, as it would be changed. */
 static void show_named(void)
 {
     int found = 0;
     for (int fd = 3; fd < NUMBERS; fd++) {
         struct stat status;
         char path[64];
+        if (fcntl(fd, F_GETFD) >= 0)
+            continue;
         snprintf(path, sizeof path, "/proc/thread-self/fd/%d", fd);
         found += lstat(path, &status) == 0;
         found += fstatat(AT_FDCWD, path, &status, AT_SYMLINK_NOFOLLOW) == 0;
