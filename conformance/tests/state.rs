@@ -113,14 +113,16 @@ fn told(stage: &Stage, point: &str, mut document: Value) -> Result<Value> {
     document["ociVersion"] = json!("a version");
     ensure!(document["bundle"] == json!(stage.bundle.path()), "{point}: {document}");
     document["bundle"] = json!("BUNDLE");
-    // Of a process that is gone runc leaves out the number, and krun says 0, as both do in `state`.
-    let pid = document["pid"].as_u64().unwrap_or_default();
-    document["pid"] = match pid {
-        0 => json!("none"),
-        1 => json!("the first of its namespace"),
-        _ => json!("a process"),
-    };
-    // runc 1.1 calls poststart hooks within `create`: the container is created for them.
+    // Of a process that is gone there is no number.
+    if let Some(pid) = document.get("pid").and_then(Value::as_u64) {
+        document["pid"] = match pid {
+            0 => json!("none"),
+            1 => json!("the first of its namespace"),
+            _ => json!("a process"),
+        };
+    }
+    // runc 1.1 calls poststart hooks within `create`, before the program runs: the container is created for
+    // them. The specification has them called when the program has been started, and then it is running.
     if point == "poststart" {
         let status = document["status"].as_str().unwrap_or_default();
         ensure!(["created", "running"].contains(&status), "{point}: {document}");

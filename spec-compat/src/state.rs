@@ -76,17 +76,20 @@ impl State {
         serde_json::to_string_pretty(self).expect("text and numbers can always be written")
     }
 
-    /// The document as hooks get it: the specification's own fields, on one line.
+    /// The document as hooks get it: the specification's own fields, on one line. Where there is no process
+    /// there is no number.
     pub fn to_hook_json(&self) -> String {
-        serde_json::json!({
+        let mut document = serde_json::json!({
             "ociVersion": self.oci_version,
             "id": self.id,
             "status": self.status,
-            "pid": self.pid,
-            "bundle": self.bundle,
-            "annotations": self.annotations,
-        })
-        .to_string()
+        });
+        if self.pid != 0 {
+            document["pid"] = self.pid.into();
+        }
+        document["bundle"] = self.bundle.as_str().into();
+        document["annotations"] = serde_json::json!(self.annotations);
+        document.to_string()
     }
 }
 
@@ -139,5 +142,13 @@ mod tests {
         for field in ["ociVersion", "id", "status", "pid", "bundle", "annotations"] {
             assert!(json.contains(&format!("\"{field}\":")), "{field} is missing in {json}");
         }
+    }
+
+    #[test]
+    fn a_hook_reads_no_number_of_a_process_that_has_ended() {
+        let ended = State { pid: 0, status: Status::Stopped, ..state() };
+
+        assert!(!ended.to_hook_json().contains("pid"), "{}", ended.to_hook_json());
+        assert!(ended.to_json().contains("\"pid\": 0"), "{}", ended.to_json());
     }
 }
