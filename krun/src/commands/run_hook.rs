@@ -1,5 +1,6 @@
 //! `krun run-hook`: what libcontainer runs in place of a hook (see `creation::hook_order`).
 
+use std::env;
 use std::io::{self, Read};
 use std::process::ExitCode;
 
@@ -23,6 +24,9 @@ pub(crate) enum RunHookError {
     /// It cannot run where it belongs.
     #[error("go back to where krun is, for a hook")]
     Home(#[source] io::Error),
+    /// It has no working directory.
+    #[error("go to the working directory of a hook")]
+    Directory(#[source] io::Error),
     /// The state does not come.
     #[error("read the container's state")]
     State(#[source] io::Error),
@@ -94,6 +98,7 @@ fn run(order: &HookOrder, mut state: Value) -> Result<(), RunHookError> {
         // itself.
         state["pid"] = getppid().map_or(0, Pid::as_raw_pid).into();
     }
+    env::set_current_dir(&order.directory).map_err(RunHookError::Directory)?;
     let hook = std::slice::from_ref(&order.hook);
     hooks::run(point, hook, &state.to_string(), &[]).map_err(|error| RunHookError::Failed {
         point: order.point.clone(),

@@ -36,6 +36,8 @@ pub(crate) struct HookOrder {
     pub(crate) hook: Hook,
     /// The bundle's directory.
     pub(crate) bundle: PathBuf,
+    /// The working directory.
+    pub(crate) directory: PathBuf,
     /// The start gate.
     pub(crate) gate: PathBuf,
     /// Where it runs, if not where libcontainer does.
@@ -46,11 +48,14 @@ pub(crate) struct HookOrder {
 pub(super) fn stand_ins(point: Point, hooks: Vec<Hook>, inputs: &Inputs<'_>) -> Vec<Value> {
     // Those of the container run in its first process.
     let home = inputs.hook_home.filter(|_| point != Point::CreateContainer);
+    // As with runc: libraries and devices are put into a container by names below the root file system.
+    let directory = if point == Point::CreateContainer { inputs.rootfs } else { inputs.bundle };
     let order = |(index, hook)| HookOrder {
         point: point.name().to_owned(),
         index,
         hook,
         bundle: inputs.bundle.into(),
+        directory: directory.into(),
         gate: inputs.gate.into(),
         home: home.cloned(),
     };
