@@ -26,6 +26,7 @@ use std::env;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use crate::cli::Cli;
@@ -33,6 +34,9 @@ use crate::log::Log;
 
 /// The exit code of a failure before there is a verb, as for runc.
 const FAILURE: u8 = 1;
+
+/// That of a verb that does not exist, as for runc.
+const UNKNOWN_VERB: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -63,14 +67,18 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     }))
 }
 
-/// Help is asked for, or the command line is wrong, which is exit code 1 for runc.
+/// Help is asked for, or the command line is wrong.
 fn show_usage(usage: &clap::Error) -> ExitCode {
     let _ = usage.print();
     if !usage.use_stderr() {
         return ExitCode::SUCCESS;
     }
     Log::wrong_command_line(env::args_os(), &in_one_line(&usage.to_string()));
-    ExitCode::from(FAILURE)
+    ExitCode::from(exit_code_of(usage.kind()))
+}
+
+fn exit_code_of(wrong: ErrorKind) -> u8 {
+    if wrong == ErrorKind::InvalidSubcommand { UNKNOWN_VERB } else { FAILURE }
 }
 
 /// What is wrong, what is missing and what is right, as one line of a log.

@@ -28,10 +28,10 @@ pub(crate) enum KillError {
 }
 
 pub(super) fn kill(global: &Global, arguments: &Kill) -> Result<(), VerbError> {
-    let signal = if arguments.signal.is_empty() { DEFAULT } else { &arguments.signal };
-    let signal = SignalNumber::parse(signal).map_err(KillError::from)?;
     let entry = super::store(global).find(&arguments.id)?;
     let record = entry.load()?;
+    let signal = if arguments.signal.is_empty() { DEFAULT } else { &arguments.signal };
+    let signal = SignalNumber::parse(signal).map_err(KillError::from)?;
     if arguments.all {
         // Also where the program has ended: it may have left processes behind.
         cgroups::signal_all(&record.cgroups, signal);
