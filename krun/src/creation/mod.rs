@@ -81,6 +81,7 @@ use crate::systemd::{Owner, Scope};
 use crate::workload::agent::{self, Agent, Listening, Messenger};
 use crate::workload::executor::{RunsOn, Workload};
 use crate::workload::monitor::OpenError;
+use crate::workload::stdio::Stdio;
 
 /// The name libcontainer's files have in a container's directory.
 const LIBCONTAINER: &str = "libcontainer";
@@ -443,6 +444,7 @@ impl<'a> Plan<'a> {
             arguments: config.arguments().to_vec(),
             environment: descriptors::with_listen_variables(config.environment()),
             uid: config.process().user().uid(),
+            stdio: Stdio::of(config),
             keyring: keyring.filter(|_| !self.options.no_new_keyring),
             start_hooks: config.hooks(Point::StartContainer.name()),
             state,

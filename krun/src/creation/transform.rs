@@ -35,7 +35,7 @@ use super::hook_home::HookHome;
 use super::owner_mappings::MappedMount;
 use super::{copy_up, hook_order, mount_changes, owner_mappings};
 use crate::container::devices::Decision;
-use crate::workload::profile;
+use crate::workload::{profile, stdio};
 
 /// What the transformation needs to know.
 #[derive(Debug)]
@@ -130,6 +130,7 @@ pub(crate) fn process_for_libcontainer(config: &Config, process: &mut Value) {
     give_home(process);
     give_umask(process);
     profile::lend_rights(config, process);
+    stdio::lend_right(config, process);
 }
 
 /// Adds the monitor's share to limits that would count its memory, too: it has no right to raise them in

@@ -49,6 +49,7 @@ use crate::signals::SignalNumber;
 use crate::workload::agent::{self, Agent, Messenger};
 use crate::workload::executor::{RunsOn, Workload};
 use crate::workload::monitor::OpenError;
+use crate::workload::stdio::Stdio;
 
 /// What is ready before anything is made.
 #[derive(Debug)]
@@ -218,6 +219,7 @@ impl Plan<'_> {
             arguments: self.config.arguments().to_vec(),
             environment: self.config.environment().to_vec(),
             uid: self.config.process().user().uid(),
+            stdio: Stdio::of(&self.config),
             keyring: keyring.filter(|_| self.record.has_new_keyring),
             start_hooks: Vec::new(),
             state: self.record.state(Status::Running),

@@ -30,6 +30,7 @@ use spec_compat::{Config, Hook, State};
 use super::agent::Listening;
 use super::monitor::{Monitor, OpenError};
 use super::native::{self, Native};
+use super::stdio::Stdio;
 use super::{environment, program};
 use crate::cli::Global;
 use crate::container::start_gate;
@@ -48,6 +49,7 @@ pub(crate) struct Workload {
     pub(crate) arguments: Vec<String>,
     pub(crate) environment: Vec<String>,
     pub(crate) uid: u32,
+    pub(crate) stdio: Stdio,
     /// The name of the session keyring to make; none keeps the caller's.
     pub(crate) keyring: Option<CString>,
     /// The hooks that run between `start` and the program.
@@ -124,6 +126,7 @@ impl Workload {
         nix::sys::prctl::set_dumpable(false).map_err(|errno| errno.desc().to_owned())?;
         // Process 1 would outlive what asks it to end, and `stop` of a container that waits would take long.
         krun_sys::end_when_asked().map_err(|errno| errno.desc().to_owned())?;
+        self.stdio.set_up()?;
         // `create` blocked them; a program must not inherit that.
         SigSet::all().thread_unblock().map_err(|errno| errno.desc().to_owned())?;
         self.leave_keyring()?;

@@ -15,3 +15,4 @@ pub(crate) mod monitor_binary;
 mod native;
 pub(crate) mod profile;
 mod program;
+pub(crate) mod stdio;

@@ -37,6 +37,7 @@ pub(super) fn check(process: &Field<'_>, faults: &mut Vec<Fault>) {
     arguments(&process.child("args"), faults);
     user(&process.child("user"), faults);
     process.child("cwd").absolute_path(faults);
+    console_size(&process.child("consoleSize"), faults);
     environment(&process.child("env"), faults);
     capabilities(&process.child("capabilities"), faults);
     limits(&process.child("rlimits"), faults);
@@ -62,6 +63,16 @@ fn user(user: &Field<'_>, faults: &mut Vec<Fault>) {
     // What is no number at all is told as of the wrong type.
     for id in ids.iter().filter(|id| id.is_number()) {
         id.integer(0..=i64::from(LAST_ID), EXPECTED, faults);
+    }
+}
+
+/// runc cuts bits off, and has another size.
+fn console_size(size: &Field<'_>, faults: &mut Vec<Fault>) {
+    const EXPECTED: &str = "a number of characters from 0 to 65535";
+    for side in ["height", "width"].map(|side| size.child(side)) {
+        if side.is_number() {
+            side.integer(0..=i64::from(u16::MAX), EXPECTED, faults);
+        }
     }
 }
 

@@ -67,6 +67,11 @@ const BAD_VALUES: &[(&str, &str, &str)] = &[
         r#"process.capabilities.bounding[0]: found "chown", expected a capability such as CAP_CHOWN"#,
     ),
     (
+        "/process/consoleSize",
+        r#"{"height": 10, "width": 65536}"#,
+        "process.consoleSize.width: found 65536, expected a number of characters from 0 to 65535",
+    ),
+    (
         "/process/rlimits",
         r#"[{ "type": "NOFILE", "soft": 1, "hard": 1 }]"#,
         r#"process.rlimits[0].type: found "NOFILE", expected a resource limit such as RLIMIT_NOFILE"#,
