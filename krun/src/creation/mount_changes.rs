@@ -37,9 +37,10 @@ const FLAGS: [&str; 2] = ["sync", "mand"];
 const WITHOUT_EFFECT: [&str; 7] =
     ["silent", "loud", "acl", "noacl", "iversion", "noiversion", "nolazytime"];
 
-/// Takes out of a mount what libcontainer would take for the file system's own option, or do too early.
-pub(super) fn remove_options(mount: &mut Value) {
-    let waits = copy_up::is_wanted(mount);
+/// Takes out of a mount what libcontainer would take for the file system's own option, or do too early. `later`
+/// are the mounts that follow.
+pub(super) fn remove_options(mount: &mut Value, later: &[Value]) {
+    let waits = is_filled(mount, later);
     if let Some(options) = mount.get_mut("options").and_then(Value::as_array_mut) {
         options.retain(|option| {
             let is_without_effect = WITHOUT_EFFECT.iter().any(|one| option == one);
@@ -47,6 +48,15 @@ pub(super) fn remove_options(mount: &mut Value) {
             !(is_without_effect || comes_later || (waits && option == "ro"))
         });
     }
+}
+
+/// Whether something is still made in a mount, so that it can become read-only only when all is there. In
+/// `/dev` libcontainer makes devices, and lets it be writable for good.
+fn is_filled(mount: &Value, later: &[Value]) -> bool {
+    let holds = |one: &Value| destination(one).starts_with(destination(mount));
+    copy_up::is_wanted(mount)
+        || destination(mount) == Path::new("/dev")
+        || (mount["type"] == "tmpfs" && !is_bind(mount) && later.iter().any(holds))
 }
 
 /// What is to be changed, in the order of the mounts. What a later one covers cannot be reached.
@@ -59,7 +69,7 @@ pub(super) fn wanted(document: &Value) -> Vec<Change> {
                 && destination(later) != Path::new("")
         });
         if !covered {
-            changes.extend(changes_of(mount));
+            changes.extend(changes_of(mount, is_filled(mount, &mounts[index + 1..])));
         }
     }
     changes
@@ -69,7 +79,7 @@ fn destination(mount: &Value) -> &Path {
     Path::new(mount["destination"].as_str().unwrap_or_default())
 }
 
-fn changes_of(mount: &Value) -> Vec<Change> {
+fn changes_of(mount: &Value, is_filled: bool) -> Vec<Change> {
     let mut own = MountAttributes::default();
     let mut changes = Vec::new();
     let change = |attributes, whole_tree| Change {
@@ -83,7 +93,7 @@ fn changes_of(mount: &Value) -> Vec<Change> {
         match option {
             "nosymfollow" => own.no_symlinks = true,
             "symfollow" => own.no_symlinks = false,
-            "ro" => own.read_only = copy_up::is_wanted(mount),
+            "ro" => own.read_only = is_filled,
             "rw" => own.read_only = false,
             _ => {
                 let recursive = option.strip_prefix('r').and_then(propagation);
@@ -102,14 +112,19 @@ fn changes_of(mount: &Value) -> Vec<Change> {
 
 /// A bind mount has the file system of somebody else, and cgroups have one for all.
 fn flags_of(mount: &Value) -> Vec<&'static str> {
-    let has = |name: &str| {
-        mount["options"].as_array().is_some_and(|list| list.iter().any(|one| one == name))
-    };
     let kind = mount["type"].as_str().unwrap_or_default();
-    if has("bind") || has("rbind") || kind.starts_with("cgroup") {
+    if is_bind(mount) || kind.starts_with("cgroup") {
         return Vec::new();
     }
-    FLAGS.into_iter().filter(|flag| has(flag)).collect()
+    FLAGS.into_iter().filter(|flag| has(mount, flag)).collect()
+}
+
+fn is_bind(mount: &Value) -> bool {
+    has(mount, "bind") || has(mount, "rbind")
+}
+
+fn has(mount: &Value, option: &str) -> bool {
+    mount["options"].as_array().is_some_and(|list| list.iter().any(|one| one == option))
 }
 
 fn propagation(option: &str) -> Option<Propagation> {
@@ -239,10 +254,31 @@ mod tests {
         let mut copied = mount("/a", &["ro", "tmpcopyup", "nosymfollow", "silent"]);
         let mut plain = mount("/b", &["ro", "symfollow", "size=1m"]);
 
-        remove_options(&mut copied);
-        remove_options(&mut plain);
+        remove_options(&mut copied, &[]);
+        remove_options(&mut plain, &[]);
 
         assert_eq!(copied["options"], json!(["tmpcopyup"]));
         assert_eq!(plain["options"], json!(["ro", "size=1m"]));
+    }
+
+    #[test]
+    fn what_is_still_filled_becomes_read_only_last() {
+        let bound = json!({ "destination": "/dev", "type": "bind", "options": ["bind", "ro"] });
+        for (mut mount, later, is_late) in [
+            (mount("/dev", &["ro"]), "/proc", true),
+            (bound, "/proc", true),
+            (mount("/a", &["ro"]), "/a/b", true),
+            (mount("/a", &["ro", "bind"]), "/a/b", false),
+            (mount("/a", &["ro"]), "/ab", false),
+        ] {
+            let later = [json!({ "destination": later, "type": "proc" })];
+            let changes = wanted(&json!({ "mounts": [mount, later[0]] }));
+            remove_options(&mut mount, &later);
+
+            assert_eq!(changes.iter().any(|change| change.attributes.read_only), is_late);
+            let is_left =
+                mount["options"].as_array().is_some_and(|left| left.contains(&json!("ro")));
+            assert_eq!(is_left, !is_late, "{mount}");
+        }
     }
 }

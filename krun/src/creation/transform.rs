@@ -109,14 +109,22 @@ pub(super) fn for_libcontainer(inputs: &Inputs<'_>) -> Value {
     }
     process_for_libcontainer(inputs.config, &mut document["process"]);
     replace_hooks(&mut document, inputs);
-    for mount in document.get_mut("mounts").and_then(Value::as_array_mut).into_iter().flatten() {
-        make_source_absolute(mount, inputs.bundle);
-        give_source(mount);
-        mount_changes::remove_options(mount);
-        copy_up::remove_option(mount);
-        owner_mappings::remove(mount);
+    if let Some(mounts) = document.get_mut("mounts").and_then(Value::as_array_mut) {
+        let mut rest = mounts.as_mut_slice();
+        while let Some((mount, later)) = rest.split_first_mut() {
+            change_mount(mount, later, inputs.bundle);
+            rest = later;
+        }
     }
     document
+}
+
+fn change_mount(mount: &mut Value, later: &[Value], bundle: &Path) {
+    make_source_absolute(mount, bundle);
+    give_source(mount);
+    mount_changes::remove_options(mount, later);
+    copy_up::remove_option(mount);
+    owner_mappings::remove(mount);
 }
 
 /// As `exec` is to see it, where libcontainer was kept from the cgroups.

@@ -1,0 +1,53 @@
+//! Mounts that are read-only, and still get what belongs into them.
+
+#![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
+
+use anyhow::{Result, ensure};
+use conformance::{Stage, assert_same};
+use serde_json::{Value, json};
+
+/// Says whether the directory is mounted read-only, what is in it, and what comes of writing.
+const LOOK: &str = "busybox awk -v at=$0 '$5 == at { split($6, one, \",\"); print one[1] }' \
+                    /proc/self/mountinfo; ls $0; touch $0/new 2>&1; echo > /dev/null && echo null";
+
+fn ran(stage: &Stage) -> Result<String> {
+    let ran = stage.with_bundle(&["run"], &["box"])?;
+    ensure!(ran.is_success(), "{ran:?}");
+    Ok(ran.stdout())
+}
+
+fn mounts(spec: &mut Value) -> &mut Vec<Value> {
+    spec["mounts"].as_array_mut().expect("the bundle has mounts")
+}
+
+#[test]
+fn devices_are_made_in_a_dev_that_becomes_read_only() {
+    assert_same(&["/bin/sh", "-c", LOOK, "/dev"], |stage| {
+        stage.bundle.change(|spec| {
+            for mount in mounts(spec).iter_mut().filter(|mount| mount["destination"] == "/dev") {
+                mount["options"] = json!(["nosuid", "mode=755", "ro"]);
+            }
+        })?;
+        let told = ran(stage)?;
+        ensure!(told.starts_with("ro\n") && told.contains("Read-only file system"), "{told}");
+        Ok(told)
+    });
+}
+
+#[test]
+fn a_mount_is_made_in_a_tmpfs_that_becomes_read_only() {
+    assert_same(&["/bin/sh", "-c", LOOK, "/data"], |stage| {
+        stage.bundle.change(|spec| {
+            let source = "/usr/share";
+            mounts(spec).extend([
+                json!({"destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": ["ro"]}),
+                json!({"destination": "/data/in", "type": "bind", "source": source,
+                       "options": ["bind"]}),
+                json!({"destination": "/data/below/tmp", "type": "tmpfs", "source": "tmpfs"}),
+            ]);
+        })?;
+        let told = ran(stage)?;
+        ensure!(told.starts_with("ro\nbelow\nin\n"), "{told}");
+        Ok(told)
+    });
+}
