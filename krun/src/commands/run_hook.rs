@@ -12,7 +12,7 @@ use spec_compat::OCI_VERSION;
 use super::VerbError;
 use crate::cli::RunHook;
 use crate::container::start_gate;
-use crate::creation::{self, HookOrder, Order, ReplaceError};
+use crate::creation::{self, DirectoryError, HookOrder, Order, ReplaceError};
 use crate::error_chain;
 
 /// Why a hook failed.
@@ -33,6 +33,9 @@ pub(crate) enum RunHookError {
     /// Mounts do not get their mappings.
     #[error(transparent)]
     Mounts(#[from] ReplaceError),
+    /// The program has no working directory, and it cannot be made.
+    #[error(transparent)]
+    WorkingDirectory(#[from] DirectoryError),
     /// The hook itself.
     #[error("error running {point} hook #{index}: {failure}")]
     Failed {
@@ -53,11 +56,7 @@ pub(super) fn run_hook(arguments: &RunHook) -> Result<ExitCode, VerbError> {
 }
 
 fn run_and_tell(order: &Order) -> Result<ExitCode, VerbError> {
-    let gate = match order {
-        Order::Hook(order) => &order.gate,
-        Order::Mounts(order) => &order.gate,
-    };
-    match (carry_out(order), start_gate::open_both_ways(gate)) {
+    match (carry_out(order), start_gate::open_both_ways(order.gate())) {
         (Ok(()), _) => Ok(ExitCode::SUCCESS),
         (Err(error), Ok(gate)) => {
             start_gate::report_fault(&gate, &error_chain::text(&error));
@@ -77,6 +76,7 @@ fn carry_out(order: &Order) -> Result<(), RunHookError> {
             let pid = state["pid"].as_i64().and_then(|pid| pid.try_into().ok()).unwrap_or(0);
             Ok(creation::map_owners(order, pid)?)
         }
+        Order::Directory(order) => Ok(creation::make_directory(order)?),
     }
 }
 

@@ -14,6 +14,7 @@ use spec_compat::Hook;
 use super::hook_home::HookHome;
 use super::owner_mappings::MappingOrder;
 use super::transform::Inputs;
+use super::working_directory::DirectoryOrder;
 
 /// What `krun run-hook` is to do; its one argument, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,6 +24,19 @@ pub(crate) enum Order {
     Hook(HookOrder),
     /// To do what libcontainer has left undone to mounts.
     Mounts(MappingOrder),
+    /// To make the program's working directory.
+    Directory(DirectoryOrder),
+}
+
+impl Order {
+    /// The start gate.
+    pub(crate) fn gate(&self) -> &Path {
+        match self {
+            Self::Hook(order) => &order.gate,
+            Self::Mounts(order) => &order.gate,
+            Self::Directory(order) => &order.gate,
+        }
+    }
 }
 
 /// A hook, and what is to be corrected.
@@ -71,6 +85,16 @@ pub(super) fn map_owners(inputs: &Inputs<'_>) -> Value {
         gate: inputs.gate.into(),
     };
     stand_in(inputs.own_path, &Order::Mounts(order))
+}
+
+/// The hook that makes the program's working directory.
+pub(super) fn make_directory(inputs: &Inputs<'_>) -> Value {
+    let order = DirectoryOrder {
+        rootfs: inputs.rootfs.into(),
+        path: inputs.config.process().cwd().clone(),
+        gate: inputs.gate.into(),
+    };
+    stand_in(inputs.own_path, &Order::Directory(order))
 }
 
 fn stand_in(own_path: &Path, order: &Order) -> Value {

@@ -22,6 +22,7 @@ mod tmpfs_mode;
 mod transform;
 mod unfinished;
 mod version_2;
+mod working_directory;
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -58,6 +59,7 @@ pub(crate) use self::transform::{
 use self::unfinished::Unfinished;
 pub(crate) use self::unfinished::reap_children;
 use self::unfinished::reap_children_but;
+pub(crate) use self::working_directory::{DirectoryError, make as make_directory};
 use crate::cli::{CreateOptions, Global};
 use crate::container::cgroups;
 use crate::container::devices;
@@ -382,6 +384,11 @@ impl<'a> Plan<'a> {
             own_path: &self.own_path,
             gate: &start_gate::path(directory),
             hook_home: stay.hook_home(),
+            makes_cwd: working_directory::may_be_missing(
+                &self.bundle.config,
+                &self.bundle.directory,
+                &self.bundle.rootfs,
+            ),
             mapped: &self.mapped,
             namespaces: &transform::Namespaces { has_user: self.has_user_namespace, ready },
         });

@@ -21,7 +21,7 @@
 //! * `linux.namespaces` is without what krun is in already, and names those that krun has made;
 //! * `linux.resources` is gone where krun has set the limits;
 //! * hooks are krun's stand-ins, or gone where krun runs them itself; before the first of them krun
-//!   sees to those mappings.
+//!   sees to those mappings, and after the last to `process.cwd`.
 
 use std::path::Path;
 
@@ -52,6 +52,8 @@ pub(super) struct Inputs<'a> {
     pub(super) gate: &'a Path,
     /// Where hooks of the host run, if not where libcontainer does.
     pub(super) hook_home: Option<&'a HookHome>,
+    /// Whether `process.cwd` may have to be made.
+    pub(super) makes_cwd: bool,
     pub(super) mapped: &'a [MappedMount],
     pub(super) namespaces: &'a Namespaces,
 }
@@ -209,6 +211,9 @@ fn replace_hooks(document: &mut Value, inputs: &Inputs<'_>) {
         let mut list = hook_order::stand_ins(point, hooks, inputs);
         if point == Point::Prestart && !inputs.mapped.is_empty() {
             list.insert(0, hook_order::map_owners(inputs));
+        }
+        if point == Point::CreateContainer && inputs.makes_cwd {
+            list.push(hook_order::make_directory(inputs));
         }
         if !list.is_empty() {
             stand_ins.insert(point.name().into(), list.into());

@@ -29,6 +29,7 @@ fn transformed(changes: &Value) -> Value {
         own_path: Path::new("/opt/krun"),
         gate: Path::new("/run/krun/web/exec.fifo"),
         hook_home: None,
+        makes_cwd: false,
         mapped: &[],
         namespaces: &Namespaces::default(),
     })
