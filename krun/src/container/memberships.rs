@@ -149,7 +149,7 @@ pub(crate) fn home(hierarchies: &[MountInfo], directory: &Path) -> io::Result<Pa
 }
 
 /// Whether `/proc/self/cgroup` means this mount by `name`.
-fn has_option(mount: &MountInfo, name: &str) -> bool {
+pub(crate) fn has_option(mount: &MountInfo, name: &str) -> bool {
     match name.strip_prefix("name=") {
         Some(name) => {
             mount.super_options.get("name").is_some_and(|one| one.as_deref() == Some(name))

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use spec_compat::{ConfigError, LAST_ID};
 
+use super::sub_cgroup::SubCgroupError;
 use crate::container::cgroups::CgroupError;
 use crate::container::store::StoreError;
 use crate::creation::CreateError;
@@ -73,6 +74,9 @@ pub(crate) enum ExecError {
     /// systemd does not let krun into the container's cgroup.
     #[error(transparent)]
     Systemd(#[from] SystemdError),
+    /// The program cannot be put into the cgroups that it is to be in.
+    #[error(transparent)]
+    SubCgroup(#[from] SubCgroupError),
     /// This host's cgroups cannot be found.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),

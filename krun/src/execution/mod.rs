@@ -4,9 +4,10 @@
 //! libcontainer joins the container's namespaces and cgroup; what then becomes the program
 //! is the same [`Workload`] that a container's first program comes from.
 
+mod elsewhere;
 mod error;
 mod request;
-mod user_namespace;
+mod sub_cgroup;
 
 use std::cell::OnceCell;
 use std::ffi::CString;
@@ -27,6 +28,7 @@ use spec_compat::{Config, Status};
 use tempfile::TempDir;
 
 pub(crate) use self::error::ExecError;
+use self::sub_cgroup::SubCgroup;
 use crate::cli::{Exec, Global};
 use crate::container::cgroups;
 use crate::container::forerunner::Forerunner;
@@ -137,8 +139,8 @@ impl Plan<'_> {
         console: Console<'_>,
     ) -> Result<ProcessName, ExecError> {
         let user_namespace = self.config.has_user_namespace().then_some(self.init);
-        let place = Place::make(container, self.record, self.init, user_namespace.is_some())
-            .map_err(ExecError::Place)?;
+        let sub_cgroup = SubCgroup::of(&self.arguments.cgroup, self.record, &self.hierarchies)?;
+        let place = self.place(container, &sub_cgroup).map_err(ExecError::Place)?;
         let directory = place.directory.path().to_path_buf();
         let socket = console.path(&self.config, &directory).map_err(ExecError::Console)?;
         let process_file = directory.join("process.json");
@@ -149,7 +151,6 @@ impl Plan<'_> {
         let cwd = self.config.process().cwd().clone();
         let preserved = i32::from(self.arguments.preserve_fds);
         let ignore_paused = self.arguments.ignore_paused;
-        let below = self.arguments.cgroup.first().cloned();
         // In the user namespace the answer would be another one.
         let leaves_groups = rustix::process::geteuid().is_root();
         let hides_cgroups = self.record.hides_cgroups;
@@ -178,17 +179,15 @@ impl Plan<'_> {
                         .with_process(Some(&process_file))
                         .with_detach(true)
                         .with_ignore_paused(ignore_paused)
-                        .with_sub_cgroup(below)
+                        .with_sub_cgroup(sub_cgroup.for_libcontainer())
                         .as_sibling(is_beside)
                         .build()
                 })
                 .map(i32::from)
                 .map_err(|error| error_chain::text(&error))
         };
-        let result = match user_namespace {
-            Some(init) => user_namespace::build_inside(init, &directories, || build(true)),
-            None => build(false),
-        };
+        let result =
+            elsewhere::build(user_namespace, &sub_cgroup, &directories, &hierarchies, build);
         let told = messenger.map_or(Ok(()), Messenger::wait);
         drop(visit);
         log.send_causes_to(None);
@@ -197,6 +196,15 @@ impl Plan<'_> {
             _ = process.signal(SignalNumber::KILL);
             ExecError::Agent(error)
         })
+    }
+
+    fn place(&self, container: &Path, sub_cgroup: &SubCgroup) -> io::Result<Place> {
+        let has_user_namespace = self.config.has_user_namespace();
+        let is_elsewhere = has_user_namespace || sub_cgroup.is_by_krun();
+        let change = is_elsewhere.then_some(|document: &mut Value| {
+            change_document(document, has_user_namespace, sub_cgroup);
+        });
+        Place::make(container, self.record, self.init, change)
     }
 
     /// The process section as libcontainer is to see it.
@@ -244,6 +252,18 @@ fn started(
     ProcessName::of(pid).map_err(ExecError::Process)
 }
 
+/// Changes what libcontainer reads of the container where it is called elsewhere than krun is. It would take a
+/// user namespace for one that is to be made by somebody who may not set groups.
+fn change_document(document: &mut Value, has_user_namespace: bool, sub_cgroup: &SubCgroup) {
+    let Some(linux) = document["linux"].as_object_mut() else { return };
+    if has_user_namespace {
+        leave_out_user_namespace(linux);
+    }
+    if let Some(path) = sub_cgroup.hidden_path() {
+        linux.insert("cgroupsPath".into(), path.into());
+    }
+}
+
 /// A directory in which libcontainer finds the container and puts its sockets, so that
 /// commands at work at the same time know nothing of each other.
 #[derive(Debug)]
@@ -252,22 +272,21 @@ struct Place {
 }
 
 impl Place {
-    /// `is_inside` tells that libcontainer is called in the container's user namespace. It would take it
-    /// for one that is to be made by somebody who may not set groups.
+    /// `change` changes the container's document.
     fn make(
         container: &Path,
         record: &Record,
         init: ProcessName,
-        is_inside: bool,
+        change: Option<impl FnOnce(&mut Value)>,
     ) -> io::Result<Self> {
         let directory = tempfile::Builder::new().prefix("exec-").tempdir_in(container)?;
         let inner = directory.path().join(&record.id);
         DirBuilder::new().mode(0o700).create(&inner)?;
         let mut bundle = container;
-        if is_inside {
+        if let Some(change) = change {
             let mut document: Value =
                 serde_json::from_slice(&fs::read(container.join("config.json"))?)?;
-            document["linux"].as_object_mut().map(leave_out_user_namespace);
+            change(&mut document);
             bundle = directory.path();
             replace_file(&bundle.join("config.json"), document.to_string().as_bytes())?;
         }
