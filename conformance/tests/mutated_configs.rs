@@ -91,15 +91,6 @@ const LATE: &[(&str, &str, &str)] = &[
     ("/mounts/N/type", "]: error mounting \"", "late, in runc's words"),
     ("/process/args", "exec: \"", "late, in runc's words"),
     ("/process/args/N", "exec: \"", "late, in runc's words"),
-    ("/process/capabilities/bounding", "drop capabilities", "late, in libcontainer's words"),
-    ("/process/capabilities/bounding/N", "drop capabilities", "late, in libcontainer's words"),
-    ("/process/oomScoreAdj", "/oom_score_adj: ", "late: the kernel's name"),
-    (
-        "/process/rlimits/N/soft",
-        "EMFILE: ",
-        "late, in libcontainer's words, which then has no more files",
-    ),
-    ("/process/terminal", "failed to setup tty", "late, in libcontainer's words"),
 ];
 
 /// A document with a little of everything.

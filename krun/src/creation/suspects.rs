@@ -61,7 +61,43 @@ impl Suspects {
         if told.contains("failed to prepare rootfs") {
             return self.mount();
         }
+        if told.contains("drop capabilities") {
+            return self.capabilities();
+        }
+        if told.contains("EMFILE") {
+            return self.descriptors();
+        }
+        let named = [("set up tty", "terminal"), ("/proc/self/oom_score_adj", "oomScoreAdj")];
+        if let Some((_, field)) = named.into_iter().find(|(words, _)| told.contains(words)) {
+            return Some(format!("process.{field}: {told}"));
+        }
         told.contains("makes another died").then(|| self.memory()).flatten()
+    }
+
+    /// Sets of which one has what it must not have without the other. runc's words behind it.
+    fn capabilities(&self) -> Option<String> {
+        let sets = self.config.document().pointer("/process/capabilities")?;
+        let list = |set: &str| sets[set].as_array().map_or(&[][..], Vec::as_slice);
+        [("effective", "permitted"), ("inheritable", "bounding")].into_iter().find_map(
+            |(set, within)| {
+                let alone = list(set).iter().find(|one| !list(within).contains(one))?.as_str()?;
+                let expected = format!("none that process.capabilities.{within} does not have");
+                let words = "unable to apply caps: operation not permitted";
+                Some(format!(
+                    "process.capabilities.{set}: found {alone}, expected {expected}: {words}"
+                ))
+            },
+        )
+    }
+
+    /// A limit that leaves none for those who make the container.
+    fn descriptors(&self) -> Option<String> {
+        let limits = self.config.document().pointer("/process/rlimits")?.as_array()?;
+        let place = limits.iter().position(|limit| limit["type"] == "RLIMIT_NOFILE")?;
+        let soft = &limits[place]["soft"];
+        Some(format!(
+            "process.rlimits[{place}].soft: found {soft}, expected more: too many open files"
+        ))
     }
 
     /// A parameter that this kernel does not have, as far as can be seen from the host: the container's
@@ -192,6 +228,41 @@ mod tests {
             let told = suspects.bind(&[], &mount);
 
             assert_eq!(told, Some(format!("stat {}: {words}", source.display())));
+        }
+    }
+
+    #[test]
+    fn libcontainers_words_get_the_name_of_the_field() {
+        let document = json!({
+            "ociVersion": "1.0.2", "root": {"path": "rootfs"},
+            "process": {
+                "args": ["sh"], "cwd": "/",
+                "capabilities": {
+                    "inheritable": ["CAP_KILL", "CAP_CHOWN"], "bounding": ["CAP_KILL"],
+                },
+                "rlimits": [
+                    {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+                    {"type": "RLIMIT_NOFILE", "soft": 1, "hard": 2},
+                ],
+            },
+        });
+        let config = Config::parse(document.to_string().as_bytes()).unwrap();
+        let suspects = Suspects { config, ..suspects(Path::new("/nowhere"), &json!({})) };
+
+        for (told, expected) in [
+            (
+                "failed to drop capabilities: err=x",
+                "process.capabilities.inheritable: found CAP_CHOWN, expected none that \
+                 process.capabilities.bounding does not have: unable to apply caps: operation not \
+                 permitted",
+            ),
+            (
+                "x: EMFILE: Too many open files",
+                "process.rlimits[1].soft: found 1, expected more: too many open files",
+            ),
+            ("failed to set up tty: x", "process.terminal: failed to set up tty: x"),
+        ] {
+            assert_eq!(suspects.culprit(told).as_deref(), Some(expected));
         }
     }
 
