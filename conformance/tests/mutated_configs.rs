@@ -49,6 +49,7 @@ const PARTINGS: &[(&str, Runs, &str)] = &[
     ("/hooks/createRuntime/N/timeout", Runs::Krun, "runc's time is over before it began"),
     ("/linux/seccomp", Runs::Runc, "runc takes what is required and not there for 0 or nothing"),
     ("/linux/resources/cpu/shares", Runs::Krun, "the kernel takes the most it can give"),
+    ("/process/rlimits/N/soft", Runs::Krun, "runc itself needs some descriptors below the limit"),
     ("/mounts/N/source", Runs::Runc, "runc binds the bundle itself where no source is given"),
     ("/mounts/N/options", Runs::Runc, "without `bind` it is no bind mount, with nothing to bind"),
 ];

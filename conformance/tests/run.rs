@@ -100,3 +100,32 @@ fn what_the_container_sees_of_itself_is_the_same() {
         });
     }
 }
+
+#[test]
+fn a_program_may_have_few_descriptors() {
+    let script = "ulimit -Sn; ulimit -Hn; echo pipe | cat; false < /nosuch || echo on";
+    for (soft, hard) in [(7, 1024), (20, 20), (64, 64)] {
+        assert_same(&["/bin/sh", "-c", script], |stage| {
+            let limit = json!([{"type": "RLIMIT_NOFILE", "soft": soft, "hard": hard}]);
+            stage.bundle.change(|spec| spec["process"]["rlimits"] = limit)?;
+            let ran = stage.with_bundle(&["run"], &["box"])?;
+            anyhow::ensure!(
+                ran.stdout().starts_with(&format!("{soft}\n{hard}\npipe\n")),
+                "{ran:?}"
+            );
+            Ok(ran.stdout())
+        });
+    }
+}
+
+#[test]
+fn a_further_program_may_have_few_descriptors() {
+    assert_same(&["/bin/sleep", "1000"], |stage| {
+        let limit = json!([{"type": "RLIMIT_NOFILE", "soft": 16, "hard": 16}]);
+        stage.bundle.change(|spec| spec["process"]["rlimits"] = limit)?;
+        stage.create("box")?;
+        stage.runtime.must(["start", "box"])?;
+        let ran = stage.runtime.call(["exec", "box", "/bin/sh", "-c", "ulimit -n"])?;
+        Ok((failure(&ran), ran.stdout()))
+    });
+}

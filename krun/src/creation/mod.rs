@@ -83,6 +83,7 @@ use crate::systemd::{Owner, Scope};
 use crate::workload::agent::{self, Agent, Listening, Messenger};
 use crate::workload::executor::{RunsOn, Workload};
 use crate::workload::monitor::OpenError;
+use crate::workload::open_files::OpenFiles;
 use crate::workload::stdio::Stdio;
 
 /// The name libcontainer's files have in a container's directory.
@@ -452,6 +453,7 @@ impl<'a> Plan<'a> {
             environment: descriptors::with_listen_variables(config.environment()),
             uid: config.process().user().uid(),
             stdio: Stdio::of(config),
+            open_files: OpenFiles::of(config),
             keyring: keyring.filter(|_| !self.options.no_new_keyring),
             start_hooks: config.hooks(Point::StartContainer.name()),
             state,

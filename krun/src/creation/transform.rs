@@ -14,7 +14,8 @@
 //! * `process.env` has a `HOME`, or libcontainer would ask the C library, which loads
 //!   libraries, here out of the container. The workload's environment is made elsewhere;
 //! * `process.user.umask` is always there, or it would be the caller's;
-//! * limits of address space and data are those of the program and of its monitor;
+//! * limits of address space and data are those of the program and of its monitor, and that of descriptors is
+//!   enough for libcontainer;
 //! * mounts of file systems have a source, even where it says nothing;
 //! * mounts lose `tmpcopyup` and `nosymfollow`, which libcontainer does not know, and mappings of
 //!   owners, which it refuses;
@@ -35,7 +36,7 @@ use super::hook_home::HookHome;
 use super::owner_mappings::MappedMount;
 use super::{copy_up, hook_order, mount_changes, owner_mappings};
 use crate::container::devices::Decision;
-use crate::workload::{profile, stdio};
+use crate::workload::{open_files, profile, stdio};
 
 /// What the transformation needs to know.
 #[derive(Debug)]
@@ -141,6 +142,7 @@ pub(crate) fn process_for_libcontainer(config: &Config, process: &mut Value) {
     give_umask(process);
     profile::lend_rights(config, process);
     stdio::lend_right(config, process);
+    open_files::leave_room(process);
 }
 
 /// Adds the monitor's share to limits that would count its memory, too: it has no right to raise them in

@@ -51,6 +51,7 @@ use crate::signals::SignalNumber;
 use crate::workload::agent::{self, Agent, Messenger};
 use crate::workload::executor::{RunsOn, Workload};
 use crate::workload::monitor::OpenError;
+use crate::workload::open_files::OpenFiles;
 use crate::workload::stdio::Stdio;
 
 /// What is ready before anything is made.
@@ -228,6 +229,7 @@ impl Plan<'_> {
             environment: self.config.environment().to_vec(),
             uid: self.config.process().user().uid(),
             stdio: Stdio::of(&self.config),
+            open_files: OpenFiles::of(&self.config),
             keyring: keyring.filter(|_| self.record.has_new_keyring),
             start_hooks: Vec::new(),
             state: self.record.state(Status::Running),

@@ -30,6 +30,7 @@ use spec_compat::{Config, Hook, State};
 use super::agent::Listening;
 use super::monitor::{Monitor, OpenError};
 use super::native::{self, Native};
+use super::open_files::OpenFiles;
 use super::stdio::Stdio;
 use super::{environment, program};
 use crate::cli::Global;
@@ -50,6 +51,7 @@ pub(crate) struct Workload {
     pub(crate) environment: Vec<String>,
     pub(crate) uid: u32,
     pub(crate) stdio: Stdio,
+    pub(crate) open_files: Option<OpenFiles>,
     /// The name of the session keyring to make; none keeps the caller's.
     pub(crate) keyring: Option<CString>,
     /// The hooks that run between `start` and the program.
@@ -191,16 +193,21 @@ impl Workload {
             // Or it would be a child of the program's, which knows nothing of it.
             waitpid(checking, None).map_err(|errno| errno.desc().to_owned())?;
         }
+        // The profile may not let them be set later.
+        let early = self.open_files.as_ref().filter(|_| self.start_hooks.is_empty());
         match &self.runs_on {
             RunsOn::Monitor(monitor) => monitor.confine()?,
-            RunsOn::Host(native) => native.confine(prepared)?,
+            RunsOn::Host(native) => native.confine(prepared, early)?,
         }
         let state = self.state.to_hook_json();
         hooks::run(Point::StartContainer, &self.start_hooks, &state, &prepared.variables)
             .map_err(|error| error.to_string())?;
         let executed = match &self.runs_on {
-            RunsOn::Monitor(monitor) => monitor.become_it(prepared)?,
-            RunsOn::Host(_) => native::become_it(prepared)?,
+            RunsOn::Monitor(monitor) => monitor.become_it(prepared, self.open_files.as_ref())?,
+            RunsOn::Host(_) => {
+                let late = self.open_files.as_ref().filter(|_| early.is_none());
+                native::become_it(prepared, late)?
+            }
         };
         executed.map_err(|fault| self.fault(&fault))
     }

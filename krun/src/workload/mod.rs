@@ -13,6 +13,7 @@ mod launch;
 pub(crate) mod monitor;
 pub(crate) mod monitor_binary;
 mod native;
+pub(crate) mod open_files;
 pub(crate) mod profile;
 mod program;
 pub(crate) mod stdio;

@@ -27,6 +27,7 @@ use super::executor::Prepared;
 use super::filter::{self, FilterError};
 use super::launch;
 use super::monitor_binary::{self, MonitorError};
+use super::open_files::OpenFiles;
 use super::profile::Profile;
 
 /// How much of what the monitor's check says is told.
@@ -66,6 +67,12 @@ pub(crate) enum OpenError {
          Linux lets a program start no thread and no process, and a virtual machine needs some"
     )]
     Deadline,
+    /// The monitor could open nothing.
+    #[error(
+        "process.rlimits: found {0} as the hard limit of RLIMIT_NOFILE, expected at least 12: a virtual \
+         machine needs some descriptors"
+    )]
+    Descriptors(u64),
 }
 
 impl Monitor {
@@ -73,6 +80,9 @@ impl Monitor {
     pub(crate) fn open(config: &Config, global: &Global) -> Result<Self, OpenError> {
         if must_stay_alone(config) {
             return Err(OpenError::Deadline);
+        }
+        if let Some(found) = OpenFiles::of(config).and_then(|files| files.too_few()) {
+            return Err(OpenError::Descriptors(found));
         }
         let device = Rc::new(device::open()?);
         let binary = Rc::new(monitor_binary::open_monitor(global.km.as_deref())?);
@@ -127,9 +137,11 @@ impl Monitor {
     pub(super) fn become_it(
         &self,
         prepared: &Prepared,
+        files: Option<&OpenFiles>,
     ) -> Result<Result<Infallible, String>, String> {
         let record = self.record(Action::Run, prepared)?;
         let _inherited = self.inherited(&record)?;
+        files.map_or(Ok(()), OpenFiles::set)?;
         krun_sys::reset_sigpipe().map_err(host)?;
         let executed = with_launch_variable(&record, prepared, |arguments, environment| {
             let flags = AtFlags::AT_EMPTY_PATH;

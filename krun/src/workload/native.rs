@@ -10,6 +10,7 @@ use spec_compat::Config;
 
 use super::executor::Prepared;
 use super::filter::FilterError;
+use super::open_files::OpenFiles;
 use super::profile::Profile;
 use crate::policy;
 
@@ -30,18 +31,27 @@ impl Native {
         Ok(Self { programs, profile: Profile::of_native(config)? })
     }
 
-    /// Gives this process the program's rights and no more. Hooks that run after this are the
-    /// container's own programs.
-    pub(super) fn confine(&self, prepared: &Prepared) -> Result<(), String> {
+    /// Gives this process the program's rights and no more, and these descriptors. Hooks that run after this
+    /// are the container's own programs.
+    pub(super) fn confine(
+        &self,
+        prepared: &Prepared,
+        files: Option<&OpenFiles>,
+    ) -> Result<(), String> {
         if let Some(programs) = &self.programs {
             demand_one_of(programs, &prepared.program)?;
         }
+        files.map_or(Ok(()), OpenFiles::set)?;
         self.profile.as_ref().map_or(Ok(()), Profile::load).map_err(host)
     }
 }
 
 /// Becomes the program. The outer fault is the host's, the inner one the program's.
-pub(super) fn become_it(prepared: &Prepared) -> Result<Result<Infallible, String>, String> {
+pub(super) fn become_it(
+    prepared: &Prepared,
+    files: Option<&OpenFiles>,
+) -> Result<Result<Infallible, String>, String> {
+    files.map_or(Ok(()), OpenFiles::set)?;
     let program = CString::new(prepared.program.as_os_str().as_bytes()).map_err(host)?;
     krun_sys::reset_sigpipe().map_err(host)?;
     let executed = nix::unistd::execve(&program, &prepared.arguments, &prepared.environment);
