@@ -15,7 +15,8 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Parser;
 use monitor_launch::{Action, DeviceKind, Exitless, Findings, LAUNCH_VARIABLE, LaunchRecord};
-use monitor_sys::{auxiliary, descriptors};
+use monitor_sys::{Errno, auxiliary, descriptors, seccomp};
+use rustix::thread::set_no_new_privs;
 
 use crate::{
     machine::{self, Invocation, StartError},
@@ -26,6 +27,7 @@ use crate::{
 /// Runs one unmodified Linux program in a virtual machine.
 #[derive(Debug, Parser)]
 #[command(name = "km", version, about)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 struct CommandLine {
     /// Print the program's system calls to standard error, as strace does.
     #[arg(long)]
@@ -37,6 +39,10 @@ struct CommandLine {
     /// virtual machine for each: auto, on (always, for tests) or off.
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     exitless: Exitless,
+    /// Let km make any system call on the host, for debugging: without its own seccomp filter, what its
+    /// tables refuse is refused by them alone.
+    #[arg(long)]
+    no_monitor_filter: bool,
     /// At each process's end, print to standard error how many system calls left the virtual machine, and why.
     #[arg(long)]
     stats: bool,
@@ -90,6 +96,7 @@ fn launched(descriptor: i32, mut environment: Vec<Vec<u8>>) -> anyhow::Result<u8
         asks_agent: record.asks_agent,
         exitless: record.exitless,
         stats: record.stats,
+        own_filter: record.own_filter,
         trace: take(given.trace)?.map(File::from),
         log: take(given.log)?.map(File::from).or_else(|| machine::hidden_copy(io::stderr())),
         monitor: take(given.monitor)?.or_else(own_program),
@@ -101,6 +108,22 @@ fn launched(descriptor: i32, mut environment: Vec<Vec<u8>>) -> anyhow::Result<u8
         return Ok(report(machine::check(device, &invocation, passed).err()));
     }
     Ok(report(Some(machine::run(device, &invocation, host))))
+}
+
+/// Puts the monitor's own filter on this process. krun has done so where it starts a monitor.
+///
+/// Linux lets an ordinary user do it to a process that can gain no rights any more. A guest gains none by
+/// executing a program anyway; it can see that the flag is set.
+fn confine() -> anyhow::Result<()> {
+    let filter = monitor_filter::PROGRAM;
+    let loaded = match seccomp::confine(filter, monitor_filter::FLAGS) {
+        Err(Errno::EACCES) => {
+            set_no_new_privs(true).context("prctl(PR_SET_NO_NEW_PRIVS)")?;
+            seccomp::confine(filter, monitor_filter::FLAGS)
+        }
+        loaded => loaded,
+    };
+    loaded.context("load km's own seccomp filter (--no-monitor-filter does without)")
 }
 
 /// Takes a descriptor of the record's out of the guest's reach.
@@ -158,11 +181,15 @@ fn by_hand(environment: Vec<Vec<u8>>) -> anyhow::Result<u8> {
         asks_agent: false,
         exitless: options.exitless,
         stats: options.stats,
+        own_filter: !options.no_monitor_filter,
         trace,
         log,
         monitor: own_program(),
         program: None,
     };
+    if host.own_filter {
+        confine()?;
+    }
     let error = machine::run(device, &invocation, host);
     write_line(&format!("km: {}: {error}", invocation.program.display()));
     Ok(error.exit_status())

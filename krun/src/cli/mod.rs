@@ -77,6 +77,11 @@ pub(crate) struct Global {
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub(crate) exitless: Exitless,
 
+    /// Let km make any system call on the host, for debugging: without its own seccomp filter, what its tables
+    /// refuse to a program is refused by them alone.
+    #[arg(long)]
+    pub(crate) no_monitor_filter: bool,
+
     /// Have km say on the container's standard error, at each process's end, how many system calls left the
     /// virtual machine, and why.
     #[arg(long)]

@@ -396,6 +396,7 @@ impl<'a> Plan<'a> {
         if self.decision.mode == Mode::Vm {
             leave_room_for_monitor(&mut document["process"]);
         }
+        self.runs_on.lend_rights(&mut document["process"]);
         tmpfs_mode::complete(&mut document["mounts"], &self.bundle.rootfs);
         if !cgroups::is_version_2() {
             cgroup_mount::spell_out(&mut document["mounts"], parts);

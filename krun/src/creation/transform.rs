@@ -36,7 +36,7 @@ use super::hook_home::HookHome;
 use super::owner_mappings::MappedMount;
 use super::{copy_up, hook_order, mount_changes, owner_mappings};
 use crate::container::devices::Decision;
-use crate::workload::{open_files, profile, stdio};
+use crate::workload::{open_files, stdio};
 
 /// What the transformation needs to know.
 #[derive(Debug)]
@@ -140,7 +140,6 @@ pub(super) fn with_cgroup(mut document: Value, cgroup: &Path) -> Value {
 pub(crate) fn process_for_libcontainer(config: &Config, process: &mut Value) {
     give_home(process);
     give_umask(process);
-    profile::lend_rights(config, process);
     stdio::lend_right(config, process);
     open_files::leave_room(process);
 }

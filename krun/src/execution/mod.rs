@@ -215,6 +215,7 @@ impl Plan<'_> {
         if self.record.mode == Mode::Vm {
             leave_room_for_monitor(&mut section);
         }
+        self.runs_on.lend_rights(&mut section);
         replace_file(path, section.to_string().as_bytes()).map_err(ExecError::Place)
     }
 

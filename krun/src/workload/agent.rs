@@ -15,7 +15,6 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::rc::Rc;
 
-use libcontainer::oci_spec::runtime::LinuxCapabilities;
 use monitor_launch::ASKING_PAGE;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -28,7 +27,6 @@ use serde_json::{Value, json};
 use spec_compat::{Config, State, Status};
 
 use super::filter::{self, FilterError};
-use super::profile;
 use crate::policy::Mode;
 
 /// An agent that krun is connected to, and what makes its descriptor.
@@ -38,8 +36,6 @@ pub(crate) struct Agent {
     metadata: Option<String>,
     filter: Vec<u8>,
     flags: u32,
-    /// What the program is to have, where more was lent to load the filter with.
-    rights: Option<Box<LinuxCapabilities>>,
 }
 
 /// The child that waits for the descriptor.
@@ -52,7 +48,6 @@ pub(crate) struct Listening {
     way_out: Rc<OwnedFd>,
     filter: Rc<Vec<u8>>,
     flags: u32,
-    rights: Option<Box<LinuxCapabilities>>,
 }
 
 /// Whether the profile wants an agent to be asked.
@@ -70,13 +65,13 @@ impl Agent {
         let path = path.ok_or(FilterError::NoListener)?;
         let socket = UnixStream::connect(path)
             .map_err(|source| FilterError::Agent { path: path.to_owned(), source })?;
-        let (filter, rights) = match mode {
-            Mode::Native => (filter::asking_part(&filter::compile_natively(profile)?), None),
-            Mode::Vm => (calls_from(ASKING_PAGE), profile::rights(config)),
+        let filter = match mode {
+            Mode::Native => filter::asking_part(&filter::compile_natively(profile)?),
+            Mode::Vm => calls_from(ASKING_PAGE),
         };
         let flags = filter::flags_of_listener(profile);
         let metadata = profile.listener_metadata().clone().filter(|text| !text.is_empty());
-        Ok(Some(Self { socket, metadata, filter, flags, rights }))
+        Ok(Some(Self { socket, metadata, filter, flags }))
     }
 
     /// Starts the child that passes the descriptor on.
@@ -85,7 +80,7 @@ impl Agent {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         // The process does not know its number on the host: the kernel says it.
         set_socket_passcred(&ours, true)?;
-        let Self { socket, metadata, filter, flags, rights } = self;
+        let Self { socket, metadata, filter, flags } = self;
         let mut theirs = Some(theirs);
         let child = krun_sys::fork_for_status(|| {
             drop(theirs.take());
@@ -101,7 +96,7 @@ impl Agent {
                 .into()
         })?;
         let way_out = Rc::new(theirs.take().ok_or(io::ErrorKind::BrokenPipe)?);
-        Ok((Messenger(child), Listening { way_out, filter: Rc::new(filter), flags, rights }))
+        Ok((Messenger(child), Listening { way_out, filter: Rc::new(filter), flags }))
     }
 }
 
@@ -126,16 +121,9 @@ impl Listening {
     /// Loads the filter into this process and passes on what listens to it.
     pub(super) fn begin(&self) -> Result<(), String> {
         let host = |reason: &dyn std::fmt::Display| format!("notify the seccomp agent: {reason}");
-        if let Some(rights) = &self.rights {
-            profile::drop_bounding(rights).map_err(|error| host(&error))?;
-        }
         let listener = krun_sys::load_seccomp_listener(&self.filter, self.flags);
         let listener = listener.map_err(|error| host(&error))?;
-        send(&*self.way_out, &json!({}), &listener).map_err(|error| host(&error))?;
-        if let Some(rights) = &self.rights {
-            profile::give_back(rights).map_err(|error| host(&error))?;
-        }
-        Ok(())
+        send(&*self.way_out, &json!({}), &listener).map_err(|error| host(&error))
     }
 }
 

@@ -25,6 +25,7 @@ use monitor_launch::Findings;
 use nix::sys::signal::SigSet;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
+use serde_json::Value;
 use spec_compat::{Config, Hook, State};
 
 use super::agent::Listening;
@@ -82,6 +83,17 @@ impl RunsOn {
         match mode {
             Mode::Native => Ok(Self::Host(Native::prepare(config, programs)?)),
             Mode::Vm => Monitor::open(config, global).map(Self::Monitor),
+        }
+    }
+
+    /// Adds to the process section that libcontainer sees what loading the filter needs.
+    pub(crate) fn lend_rights(&self, process: &mut Value) {
+        let profile = match self {
+            Self::Monitor(monitor) => monitor.profile(),
+            Self::Host(native) => native.profile(),
+        };
+        if let Some(profile) = profile {
+            profile.lend_rights(process);
         }
     }
 }

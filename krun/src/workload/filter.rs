@@ -2,8 +2,8 @@
 //! a native program.
 //!
 //! libseccomp translates the profile, with runc's reading of it; the monitor asks the
-//! program about each of the guest's calls. The monitor itself is under no such filter:
-//! a profile that is right for a workload would be wrong for it.
+//! program about each of the guest's calls. The monitor's own filter is another one: a profile that
+//! is right for a workload would be wrong for it.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -89,8 +89,8 @@ pub(crate) fn compile(profile: &LinuxSeccomp) -> Result<Vec<u8>, FilterError> {
     compile_for(profile, &[])
 }
 
-/// What the kernel is to ask about the calls of a monitor: `return ALLOW`.
-pub(super) fn of_monitor() -> Vec<u8> {
+/// What the kernel is to ask about the calls of a monitor that has no filter of its own: `return ALLOW`.
+pub(super) fn for_show() -> Vec<u8> {
     bytes(&[(RETURN, 0, 0, ALLOW)])
 }
 

@@ -42,6 +42,7 @@ mod tests {
             exitless: Exitless::Auto,
             findings: Findings::default(),
             stats: false,
+            own_filter: false,
             descriptors: Descriptors::default(),
         };
 

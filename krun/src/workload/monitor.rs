@@ -35,14 +35,17 @@ const TOLD: u64 = 16 << 10;
 
 /// The monitor and what it is started with.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Monitor {
     binary: Rc<OwnedFd>,
     device: Rc<Device>,
     release_suffix: bool,
     /// The seccomp filters for the program's calls.
     filters: Vec<Vec<u8>>,
-    /// What the kernel is told of them.
+    /// What the kernel has for its process.
     profile: Option<Profile>,
+    /// Whether that is one more than there are for the program.
+    own_filter: bool,
     /// Whether there is an agent to be asked, as a filter may want.
     asks_agent: bool,
     exitless: Exitless,
@@ -88,18 +91,26 @@ impl Monitor {
         let binary = Rc::new(monitor_binary::open_monitor(global.km.as_deref())?);
         let profile = config.seccomp_profile();
         let filters = profile.map(filter::compile).transpose()?.into_iter().collect();
-        let profile = Profile::of_monitor(config);
         let asks_agent = agent::is_asked(config);
+        let confines = !global.no_monitor_filter;
+        let profile = Profile::of_monitor(config, confines);
+        let own_filter = confines && (config.seccomp_profile().is_none() || asks_agent);
         Ok(Self {
             binary,
             device,
             release_suffix: !global.no_release_suffix,
             filters,
             profile,
+            own_filter,
             asks_agent,
             exitless: global.exitless,
             stats: global.stats,
         })
+    }
+
+    /// What is put on the monitor's process.
+    pub(super) fn profile(&self) -> Option<&Profile> {
+        self.profile.as_ref()
     }
 
     /// Gives this process the program's rights and no more.
@@ -162,6 +173,7 @@ impl Monitor {
             exitless: self.exitless,
             findings: prepared.findings.clone(),
             stats: self.stats,
+            own_filter: self.own_filter,
             descriptors: Descriptors {
                 monitor: Some(self.binary.as_raw_fd()),
                 ..Descriptors::default()

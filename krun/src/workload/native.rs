@@ -31,6 +31,11 @@ impl Native {
         Ok(Self { programs, profile: Profile::of_native(config)? })
     }
 
+    /// What is put on the process.
+    pub(super) fn profile(&self) -> Option<&Profile> {
+        self.profile.as_ref()
+    }
+
     /// Gives this process the program's rights and no more, and these descriptors. Hooks that run after this
     /// are the container's own programs.
     pub(super) fn confine(

@@ -9,6 +9,7 @@ use crate::{
 
 /// What krun wants km to do, and with what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct LaunchRecord {
     /// Run the program, or only find out whether it could run.
     pub action: Action,
@@ -35,6 +36,9 @@ pub struct LaunchRecord {
     pub findings: Findings,
     /// Whether km says at each process's end what became of its calls.
     pub stats: bool,
+    /// Whether one of the seccomp filters that the kernel counts for km's process is km's own, of which
+    /// the guest is not to be told.
+    pub own_filter: bool,
     /// Further descriptors that km may need.
     pub descriptors: Descriptors,
 }

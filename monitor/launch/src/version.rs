@@ -7,7 +7,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The version this crate writes, and the only one it reads.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 const MAGIC: [u8; 8] = *b"kmlaunch";
 const HEADER: usize = 12;
@@ -76,6 +76,7 @@ mod tests {
                 gate_level: Some(3),
             },
             stats: true,
+            own_filter: true,
             descriptors: Descriptors { monitor: Some(9), ..Descriptors::default() },
         }
     }

@@ -27,6 +27,8 @@ pub struct Viewer<'a> {
     pub auxiliary: &'a [u64],
     /// Where its heap begins and ends.
     pub heap: [u64; 2],
+    /// Whether one of the filters that the kernel counts is the monitor's own. It is so for neighbours, too.
+    pub own_filter: bool,
 }
 
 /// Whose folder it is.
@@ -146,7 +148,13 @@ mod tests {
 
     #[test]
     fn a_process_knows_its_own_folder_and_that_of_no_guest() {
-        let viewer = Viewer { monitor: None, program: None, auxiliary: &[], heap: [0; 2] };
+        let viewer = Viewer {
+            monitor: None,
+            program: None,
+            auxiliary: &[],
+            heap: [0; 2],
+            own_filter: false,
+        };
         let parent = std::os::unix::process::parent_id().to_string();
 
         assert_eq!(owner(&viewer, &std::process::id().to_string()), Owner::Own);

@@ -127,7 +127,7 @@ mod tests {
     use crate::files::neighbour::Viewer;
 
     const VIEWER: Viewer<'static> =
-        Viewer { monitor: None, program: None, auxiliary: &[], heap: [0; 2] };
+        Viewer { monitor: None, program: None, auxiliary: &[], heap: [0; 2], own_filter: false };
 
     fn entry(name: &str) -> Vec<u8> {
         let mut bytes = vec![0; 19];

@@ -130,7 +130,7 @@ mod tests {
     fn leads(path: &[u8]) -> Leads {
         let program = File::open("/dev/null").unwrap();
         let (program, heap) = (Some(program.as_fd()), [0; 2]);
-        let viewer = Viewer { monitor: None, program, auxiliary: &[], heap };
+        let viewer = Viewer { monitor: None, program, auxiliary: &[], heap, own_filter: false };
         look(&viewer, &Place { directory: CWD, path }).unwrap()
     }
 

@@ -7,6 +7,7 @@ use monitor_sys::{guest_memory::PAGE, proc_files};
 use rustix::fs::Dir;
 
 use super::{
+    neighbour::Viewer,
     proc_list::{PATIENCE, is_worker},
     proc_view::{Line, lines},
 };
@@ -44,7 +45,7 @@ struct Resident {
 }
 
 /// The content of one of a guest's files as it should be. What may not be looked at is left as it is.
-pub fn of_guest(form: Form, process: &str, content: &[u8]) -> Vec<u8> {
+pub fn of_guest(viewer: &Viewer<'_>, form: Form, process: &str, content: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(content);
     let threads = threads(process);
     let memory = proc_files::read(&format!("{process}/maps")).ok().map(|maps| {
@@ -53,6 +54,7 @@ pub fn of_guest(form: Form, process: &str, content: &[u8]) -> Vec<u8> {
         memory
     });
     let shown = match form {
+        Form::Status if viewer.own_filter => without_a_filter(&status(&text, memory, threads)),
         Form::Status => status(&text, memory, threads),
         Form::Stat => stat(&text, memory, threads),
         Form::Statm => memory.map_or_else(|| text.to_string(), |memory| statm(&text, memory)),
@@ -169,6 +171,20 @@ fn status(text: &str, memory: Option<Memory>, threads: Option<u64>) -> String {
     text.split_inclusive('\n').map(line).collect()
 }
 
+/// The lines about seccomp filters of a thread with one filter less. A kernel that does not count them (before
+/// Linux 5.9) is believed.
+fn without_a_filter(text: &str) -> String {
+    const COUNT: &str = "Seccomp_filters:\t";
+    let count = text.lines().find_map(|line| line.strip_prefix(COUNT)?.parse::<u64>().ok());
+    let Some(shown) = count.and_then(|count| count.checked_sub(1)) else { return text.to_owned() };
+    let line = |line: &str| match line {
+        _ if line.starts_with(COUNT) => format!("{COUNT}{shown}\n"),
+        "Seccomp:\t2\n" if shown == 0 => "Seccomp:\t0\n".to_owned(),
+        _ => line.to_owned(),
+    };
+    text.split_inclusive('\n').map(line).collect()
+}
+
 /// `number (name) word word …`, where the name can hold anything.
 fn stat(text: &str, memory: Option<Memory>, threads: Option<u64>) -> String {
     const THIRD: usize = 3;
@@ -214,7 +230,7 @@ fn statm(text: &str, memory: Memory) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Memory, Resident, sizes, stat, statm, status};
+    use super::{Memory, Resident, sizes, stat, statm, status, without_a_filter};
 
     const MEMORY: Memory = Memory {
         size: 80 << 10,
@@ -235,6 +251,18 @@ mod tests {
              RssAnon:\t      16 kB\nVmExe:\t       4 kB\nVmLib:\t      20 kB\nThreads:\t1\n"
         );
         assert_eq!(status(text, None, Some(1)), text.replace("Threads:\t2", "Threads:\t1"));
+    }
+
+    #[test]
+    fn the_monitors_own_filter_is_not_counted() {
+        let text = |mode, count| {
+            format!("Name:\tx\nSeccomp:\t{mode}\nSeccomp_filters:\t{count}\nCpus:\t2\n")
+        };
+
+        assert_eq!(without_a_filter(&text(2, 1)), text(0, 0));
+        assert_eq!(without_a_filter(&text(2, 3)), text(2, 2));
+        assert_eq!(without_a_filter(&text(0, 0)), text(0, 0));
+        assert_eq!(without_a_filter("Seccomp:\t2\n"), "Seccomp:\t2\n");
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub fn substitute(
         Kind::Limits => guest_limits(&read(file)?),
         // Numbers in the procfs of another namespace are other processes'.
         Kind::Status(_) if !proc_files::is_of_root(file) => return Ok(None),
-        Kind::Status(form) => proc_status::of_guest(form, process, &read(file)?),
+        Kind::Status(form) => proc_status::of_guest(viewer, form, process, &read(file)?),
     };
     file_with(&content).map(Some)
 }

@@ -124,6 +124,7 @@ impl Successor {
             exitless: process.host.exitless,
             findings: process.machine.findings(),
             stats: process.host.stats,
+            own_filter: process.host.own_filter,
             descriptors: Descriptors {
                 monitor: Some(monitor.as_raw_fd()),
                 log: number(&log),

@@ -68,6 +68,7 @@ pub struct Process {
 
 /// What a process and its children need of the host.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Host {
     /// `uname(2)` shows the platform's name behind the release.
     pub release_suffix: bool,
@@ -77,6 +78,8 @@ pub struct Host {
     pub exitless: Exitless,
     /// Whether each process says at its end what became of its calls.
     pub stats: bool,
+    /// One of the filters that the kernel counts is the monitor's own.
+    pub own_filter: bool,
     /// Where every call is written down, if anywhere.
     pub trace: Option<File>,
     /// Where the monitor says what it must.
@@ -176,6 +179,7 @@ impl Process {
             program: self.host.program.as_ref().map(AsFd::as_fd),
             auxiliary: &self.auxiliary,
             heap: self.memory.heap(),
+            own_filter: self.host.own_filter,
         }
     }
 

@@ -123,6 +123,10 @@ fn by_table(thread: &mut Thread, number: u64, args: Args) -> Answer {
         Some(Policy::Handle(handler)) => handler(thread, args),
         Some(Policy::Refuse(errno, _)) => Err(*errno),
         None => {
+            #[cfg(feature = "taken-over")]
+            if let Some(result) = monitor_sys::taken_over::make(number, args) {
+                return Ok(Reply::Value(result));
+            }
             thread.process.note_unknown_call(number);
             Err(Errno::ENOSYS)
         }

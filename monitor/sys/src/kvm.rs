@@ -36,6 +36,29 @@ const KVM_HAS_DEVICE_ATTR: u64 = 0x4018_aee3;
 /// `_IO(KVMIO, 0x44)`, which `kvm-ioctls` does not have.
 const KVM_SET_NR_MMU_PAGES: u64 = 0xae44;
 
+/// The requests that are made: by this module, and by `kvm-ioctls` for it.
+pub const REQUESTS: [u32; 19] = [
+    0xae00,      // KVM_GET_API_VERSION
+    0xae01,      // KVM_CREATE_VM
+    0xae04,      // KVM_GET_VCPU_MMAP_SIZE
+    0xc008_ae05, // KVM_GET_SUPPORTED_CPUID
+    0xae41,      // KVM_CREATE_VCPU
+    0xae44,      // KVM_SET_NR_MMU_PAGES
+    0x4020_ae46, // KVM_SET_USER_MEMORY_REGION
+    0xae80,      // KVM_RUN
+    0x8090_ae81, // KVM_GET_REGS
+    0x8138_ae83, // KVM_GET_SREGS
+    0x4138_ae84, // KVM_SET_SREGS
+    0x4008_ae89, // KVM_SET_MSRS
+    0x4008_ae90, // KVM_SET_CPUID2
+    0x8040_ae9f, // KVM_GET_VCPU_EVENTS
+    0x9000_aea4, // KVM_GET_XSAVE
+    0x5000_aea5, // KVM_SET_XSAVE
+    0x4188_aea7, // KVM_SET_XCRS
+    0x4018_aee1, // KVM_SET_DEVICE_ATTR
+    0x4018_aee3, // KVM_HAS_DEVICE_ATTR
+];
+
 /// The only version of the interface there is.
 const API_VERSION: i32 = 12;
 

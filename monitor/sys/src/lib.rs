@@ -31,6 +31,8 @@ pub mod process_view;
 pub mod robust;
 pub mod seccomp;
 pub mod signals;
+#[cfg(feature = "taken-over")]
+pub mod taken_over;
 pub mod threads;
 pub mod transfer;
 

@@ -157,16 +157,3 @@ fn hooks_are_stood_in_for_or_kept_back() {
     assert!(stand_in["args"][2].as_str().unwrap().contains("\"bundle\":\"/bundle\""));
     assert_eq!(transformed(&json!({})).get("hooks"), None);
 }
-
-#[test]
-fn a_program_is_lent_what_loading_its_profile_needs() {
-    let changes = json!({
-        "process": { "args": ["sh"], "cwd": "/", "noNewPrivileges": false },
-        "linux": { "seccomp": { "defaultAction": "SCMP_ACT_ALLOW" } },
-    });
-    let bounding = |document: &Value| document["process"]["capabilities"]["bounding"].clone();
-
-    let lent = transformed(&changes);
-    assert_eq!(bounding(&lent), json!(["CAP_SYS_ADMIN", "CAP_SETPCAP"]));
-    assert_eq!(lent["linux"].get("seccomp"), None);
-}

@@ -181,6 +181,26 @@ pub fn kcmp(kind: u64) -> Option<Forwardable> {
     find(KCMP, kind)
 }
 
+/// The selectors of all rows of a call.
+fn selectors(table: &'static [Variant]) -> impl Iterator<Item = u64> {
+    table.iter().map(|variant| variant.selector)
+}
+
+/// The requests of `ioctl(2)` that can be forwarded.
+pub fn ioctls() -> impl Iterator<Item = u64> {
+    selectors(IOCTL)
+}
+
+/// The options of `prctl(2)` that can be forwarded.
+pub fn prctls() -> impl Iterator<Item = u64> {
+    selectors(PRCTL)
+}
+
+/// The operations of `keyctl(2)` that can be forwarded.
+pub fn keyctls() -> impl Iterator<Item = u64> {
+    selectors(KEYCTL)
+}
+
 /// The kernel takes selectors as 32-bit numbers.
 fn find(table: &'static [Variant], selector: u64) -> Option<Forwardable> {
     let selector = selector & 0xffff_ffff;
