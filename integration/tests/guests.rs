@@ -319,6 +319,11 @@ fn clone_makes_of_each_flag_what_linux_makes_of_it() {
 }
 
 #[test]
+fn a_file_ends_when_the_program_lets_go_of_it_as_its_standard_error() {
+    guest("standard_error.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
 fn processes_get_namespaces_as_on_linux() {
     guest("namespaces.c").assert_same_end(End::Exited(0));
 }

@@ -82,7 +82,9 @@ fn made(worker: &mut Thread, call: usize, args: Args) -> Option<Made> {
         number::CLOCK_GETTIME if !CLOCKS.contains(&first) => None,
         number::FCNTL if !FCNTL_COMMANDS.contains(&second) => None,
         number::IOCTL if !IOCTL_REQUESTS.contains(&(second & 0xffff_ffff)) => None,
-        number::CLOSE if !transfer::closes_at_once(worker, first) => None,
+        number::CLOSE if first & 0xffff_ffff == 2 || !transfer::closes_at_once(worker, first) => {
+            None
+        }
         number::OPEN => open(worker, call, args, first),
         number::OPENAT => open(worker, call, args, second),
         number::NEWFSTATAT if fourth & EMPTY_PATH != 0 && is_empty(second) => {

@@ -94,6 +94,9 @@ pub struct Host {
 /// failures.
 pub const MONITOR_FAILED: u32 = 125;
 
+/// The number of a program's standard error.
+const STANDARD_ERROR: RawFd = 2;
+
 /// How many different unknown calls are logged.
 const UNKNOWN_MAX: usize = 16;
 
@@ -198,6 +201,18 @@ impl Process {
         use std::io::Write;
         if let Some(mut log) = self.host.log.as_ref() {
             _ = writeln!(log, "km: {line}");
+        }
+    }
+
+    /// The program's standard error may be another one now, or none: the log is where it is. Whoever waits
+    /// for the end of the earlier one shall not wait for the monitor.
+    pub fn follow_standard_error(&self) {
+        let (Some(log), Some(program)) = (&self.host.log, &self.host.program) else { return };
+        let standard_error = descriptors::borrow(self.memory.guest_memory(), STANDARD_ERROR);
+        let followed = standard_error.and_then(|file| descriptors::lead_elsewhere(log, file));
+        if followed.is_err() {
+            // It cannot be written to.
+            _ = descriptors::lead_elsewhere(log, program.as_fd());
         }
     }
 

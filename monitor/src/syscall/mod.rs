@@ -36,6 +36,9 @@ pub(crate) use files::about_descriptor;
 
 use crate::{arch::x86_64::registers::SYSCALL_LEN, thread::Thread};
 
+/// `CLOSE_RANGE_CLOEXEC`.
+const CLOSE_RANGE_CLOEXEC: u32 = 4;
+
 /// The six arguments of a call.
 pub type Args = [u64; 6];
 
@@ -105,7 +108,20 @@ pub(crate) fn answer(thread: &mut Thread, number: u64, args: Args) -> Answer {
     thread.process.helper.kinds().forget();
     let answer = by_table(thread, number, args);
     thread.process.helper.kinds().forget();
+    if answer.is_ok() && changes_standard_error(number, args) {
+        thread.process.follow_standard_error();
+    }
     answer
+}
+
+/// Whether a call that [`closes`] does so to descriptor 2.
+fn changes_standard_error(number: u64, args: Args) -> bool {
+    let [first, second, third] = [args[0], args[1], args[2]].map(low_word);
+    match usize::try_from(number) {
+        Ok(number::CLOSE) => first == 2,
+        Ok(number::CLOSE_RANGE) => first <= 2 && third & CLOSE_RANGE_CLOEXEC == 0,
+        _ => second == 2,
+    }
 }
 
 /// Whether a descriptor is closed by a call, so that its number can become another file's.

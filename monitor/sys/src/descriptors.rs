@@ -6,6 +6,7 @@
 
 use std::{
     cell::Cell,
+    fs::File,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -123,7 +124,7 @@ pub fn discard(_guest: &GuestMemory, descriptor: RawFd) {
 
 /// Opens `/dev/kvm` or its like for reading and writing, and hides it.
 pub fn open_device(path: &std::path::Path) -> Result<OwnedFd, std::io::Error> {
-    let file = std::fs::File::options().read(true).write(true).open(path)?;
+    let file = File::options().read(true).write(true).open(path)?;
     Ok(hide(file)?)
 }
 
@@ -228,9 +229,15 @@ impl Drop for Scratch {
     }
 }
 
+/// Has a descriptor of the monitor's lead to another file, for a writer who bears what may become of that.
+pub fn lead_elsewhere(descriptor: &File, to: BorrowedFd<'_>) -> Result<(), Errno> {
+    put(to.as_raw_fd(), descriptor.as_raw_fd())
+}
+
 /// `dup3(2)` onto a number of the monitor's.
 fn put(file: RawFd, number: RawFd) -> Result<(), Errno> {
-    // SAFETY: `number` belongs to a [`Scratch`], or is spare; `file` is only read.
+    // SAFETY: `number` belongs to a [`Scratch`], is spare, or is a `File`'s, for which any file will do; `file`
+    // is only read.
     let result = unsafe { libc::dup3(file, number, libc::O_CLOEXEC) };
     if result < 0 { Err(Errno::last()) } else { Ok(()) }
 }
