@@ -137,6 +137,11 @@ pub trait Vcpu: Send + Debug {
     /// Runs the program until something happens.
     fn run(&mut self) -> Result<Exit, PlatformError>;
 
+    /// Has the kernel do what it does when a machine is run for the first time, without running the program.
+    fn begin(&mut self) -> Result<(), PlatformError> {
+        Ok(())
+    }
+
     /// The program's registers.
     fn registers(&self) -> &Registers;
 

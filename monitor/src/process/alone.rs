@@ -26,7 +26,9 @@ pub fn without_machine<T>(thread: &mut Thread, call: impl FnOnce() -> T) -> Opti
     let given = next().and_then(|machine| {
         put(thread, machine)?;
         thread.cpu = thread.process.take_vcpu()?;
-        snapshot.apply(thread)
+        snapshot.apply(thread)?;
+        // What the guest does next may forbid the thread that KVM makes at a machine's first run.
+        thread.cpu.begin()
     });
     if let Err(error) = given {
         thread.process.log(&format!("no machine after a change of namespaces: {error}"));

@@ -25,6 +25,8 @@ const CLONE_THREAD: u64 = 0x1_0000;
 const CLONE_SETTLS: u64 = 0x8_0000;
 const CLONE_PARENT_SETTID: u64 = 0x10_0000;
 const CLONE_DETACHED: u64 = 0x40_0000;
+const CLONE_NEWUSER: u64 = 0x1000_0000;
+const CLONE_NEWPID: u64 = 0x2000_0000;
 const SIGCHLD: u64 = 17;
 /// The highest signal number.
 const SIGNAL_MAX: u64 = 64;
@@ -88,7 +90,7 @@ fn carry_out(thread: &mut Thread, birth: &Birth) -> Answer {
 
 /// `unshare(2)`: a thread with descriptors of its own is noted.
 pub(super) fn unshare(thread: &mut Thread, args: Args) -> Answer {
-    let answer = as_single_thread(thread, Forwardable::UNSHARE, args);
+    let answer = process_numbers_last(thread, Forwardable::UNSHARE, args, 0);
     if answer == Ok(Reply::Value(0)) && args[0] & birth::FILES != 0 {
         thread.process.descriptors_differ();
     }
@@ -96,7 +98,28 @@ pub(super) fn unshare(thread: &mut Thread, args: Args) -> Answer {
 }
 
 pub(super) fn setns(thread: &mut Thread, args: Args) -> Answer {
-    as_single_thread(thread, Forwardable::SETNS, args)
+    process_numbers_last(thread, Forwardable::SETNS, args, 1)
+}
+
+/// A process whose children are to have other numbers gets no further thread, and a machine needs one of the
+/// kernel's: so where a machine must be put away for the other namespaces, it is back before that one
+/// changes. `flags` is the place of the namespaces among the arguments.
+fn process_numbers_last(
+    thread: &mut Thread,
+    call: Forwardable,
+    args: Args,
+    flags: usize,
+) -> Answer {
+    const BOTH: u64 = CLONE_NEWUSER | CLONE_NEWPID;
+    if args[flags] & BOTH != BOTH {
+        return as_single_thread(thread, call, args);
+    }
+    let (mut others, mut last) = (args, args);
+    others[flags] &= !CLONE_NEWPID;
+    last[flags] = CLONE_NEWPID;
+    as_single_thread(thread, call, others)?;
+    // Who has new users may have new numbers for processes: it is only memory that could be missing.
+    super::forward(thread, call, last)
 }
 
 /// Where Linux refuses to a process with threads what it grants to one without,

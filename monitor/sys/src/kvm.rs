@@ -303,6 +303,14 @@ impl Vcpu {
         }
     }
 
+    /// Has a first run do what it does for the whole machine, and come back before the guest goes on.
+    pub fn begin(&mut self) -> Result<(), Errno> {
+        self.fd.set_kvm_immediate_exit(1);
+        let result = self.run_on();
+        self.fd.set_kvm_immediate_exit(0);
+        result.map(drop)
+    }
+
     /// Completes an access to a hole or a port without letting the guest go on, so
     /// that it can be put back to where it was.
     pub fn complete_access(&mut self) {

@@ -146,6 +146,20 @@ static void by_unshare(void)
         }
         waitpid(child, NULL, 0);
     }
+    /* `unshare --map-root-user --pid --fork`. */
+    pid_t child = fork();
+    if (child == 0) {
+        int refused = unshare(CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS);
+        int mine = differing(before);
+        pid_t grandchild = fork();
+        if (grandchild == 0)
+            execl("/bin/sh", "sh", "-c", "exit $$", NULL);
+        printf("unshare of users and processes: %d, %d, ", refused, mine);
+        show_end("its child", grandchild);
+        fflush(stdout);
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
     printf("unshare of nothing: %d\n", unshare(0));
     printf("unshare of what there is not: %d\n", unshare(0x1000) ? errno : 0);
     printf("unshare of handlers: %d\n", unshare(CLONE_SIGHAND) ? errno : 0);

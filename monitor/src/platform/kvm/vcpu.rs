@@ -454,6 +454,10 @@ impl Vcpu for KvmVcpu {
         }
     }
 
+    fn begin(&mut self) -> Result<(), PlatformError> {
+        self.device.begin().map_err(PlatformError::Run)
+    }
+
     fn registers(&self) -> &Registers {
         &self.registers
     }
