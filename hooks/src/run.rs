@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub enum Failure {
         source: io::Error,
     },
     /// It ended with something else than 0.
-    #[error("{status}, stderr: {stderr}")]
+    #[error("error running hook: {}, stderr: {stderr}", end(*status))]
     Status {
         /// How it ended.
         status: ExitStatus,
@@ -61,6 +61,41 @@ pub enum Failure {
         /// The beginning of what it said.
         stderr: String,
     },
+}
+
+/// How a hook ended, as Go says it and so runc does.
+fn end(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("signal: {}", signal_name(signal)),
+        (None, Some(code)) => format!("exit status {code}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+/// What Go calls the signals that end hooks.
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        1 => "hangup",
+        2 => "interrupt",
+        3 => "quit",
+        4 => "illegal instruction",
+        5 => "trace/breakpoint trap",
+        6 => "aborted",
+        7 => "bus error",
+        8 => "floating point exception",
+        9 => "killed",
+        10 => "user defined signal 1",
+        11 => "segmentation fault",
+        12 => "user defined signal 2",
+        13 => "broken pipe",
+        14 => "alarm clock",
+        15 => "terminated",
+        24 => "CPU time limit exceeded",
+        25 => "file size limit exceeded",
+        31 => "bad system call",
+        other => return format!("signal {other}"),
+    };
+    name.to_owned()
 }
 
 /// Runs all `hooks` one after the other, those behind one that fails too, and gives the failures.
@@ -205,9 +240,21 @@ mod tests {
 
         assert_eq!(
             error.to_string(),
-            "error running createRuntime hook #1: exit status: 3, stderr: no network"
+            "error running createRuntime hook #1: error running hook: exit status 3, stderr: no network"
         );
         assert!(!mark.exists());
+    }
+
+    #[test]
+    fn a_signal_has_the_name_that_runc_gives_it() {
+        for (signal, name) in [("KILL", "killed"), ("SYS", "bad system call"), ("URG", "")] {
+            let hook = shell(&format!("kill -{signal} $$"), json!({}));
+            let told = run(Point::StartContainer, &[hook], "", &[]).map_err(|one| one.to_string());
+            let expected = format!(
+                "error running startContainer hook #0: error running hook: signal: {name}, stderr: "
+            );
+            assert_eq!(told.err(), (!name.is_empty()).then_some(expected));
+        }
     }
 
     #[test]
@@ -221,8 +268,12 @@ mod tests {
         let failures = run_all(Point::Poststop, &hooks, "state", &[]);
 
         let told: Vec<_> = failures.iter().map(ToString::to_string).collect();
-        let words = |index| format!("error running poststop hook #{index}: exit status");
-        assert_eq!(told, [words(0) + ": 3, stderr: ", words(1) + ": 4, stderr: "]);
+        let words = |index, status| {
+            format!(
+                "error running poststop hook #{index}: error running hook: exit status {status}, stderr: "
+            )
+        };
+        assert_eq!(told, [words(0, 3), words(1, 4)]);
         assert_eq!(fs::read_to_string(mark).unwrap(), "state");
     }
 

@@ -67,8 +67,11 @@ pub(crate) enum FilterError {
     /// runc's words.
     #[error("linux.seccomp: seccomp listenerPath is not set")]
     NoListener,
-    /// Nobody listens.
-    #[error("linux.seccomp.listenerPath: connect to {path}: {source}")]
+    /// Nobody listens. It begins with runc's words.
+    #[error(
+        "failed to connect with seccomp agent specified in the seccomp profile: linux.seccomp.listenerPath: \
+         connect to {path}: {source}"
+    )]
     Agent {
         /// What was given.
         path: PathBuf,
