@@ -208,12 +208,15 @@ impl Workload {
         // The profile may not let them be set later.
         let early = self.open_files.as_ref().filter(|_| self.start_hooks.is_empty());
         match &self.runs_on {
-            RunsOn::Monitor(monitor) => monitor.confine()?,
-            RunsOn::Host(native) => native.confine(prepared, early)?,
+            RunsOn::Monitor(monitor) => {
+                monitor.with_profile_of_hooks(|| self.run_start_hooks(prepared))?;
+                monitor.confine()?;
+            }
+            RunsOn::Host(native) => {
+                native.confine(prepared, early)?;
+                self.run_start_hooks(prepared)?;
+            }
         }
-        let state = self.state.to_hook_json();
-        hooks::run(Point::StartContainer, &self.start_hooks, &state, &prepared.variables)
-            .map_err(|error| error.to_string())?;
         let executed = match &self.runs_on {
             RunsOn::Monitor(monitor) => monitor.become_it(prepared, self.open_files.as_ref())?,
             RunsOn::Host(_) => {
@@ -222,6 +225,12 @@ impl Workload {
             }
         };
         executed.map_err(|fault| self.fault(&fault))
+    }
+
+    fn run_start_hooks(&self, prepared: &Prepared) -> Result<(), String> {
+        let state = self.state.to_hook_json();
+        hooks::run(Point::StartContainer, &self.start_hooks, &state, &prepared.variables)
+            .map_err(|error| error.to_string())
     }
 }
 

@@ -20,6 +20,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use spec_compat::Config;
 
 use crate::cli::Global;
+use crate::in_child;
 
 use super::agent;
 use super::device::{self, Device, DeviceError};
@@ -46,6 +47,8 @@ pub(crate) struct Monitor {
     profile: Option<Profile>,
     /// Whether that is one more than there are for the program.
     own_filter: bool,
+    /// What holds for the container's hooks, which are no guests.
+    profile_of_hooks: Option<Profile>,
     /// Whether there is an agent to be asked, as a filter may want.
     asks_agent: bool,
     exitless: Exitless,
@@ -94,6 +97,7 @@ impl Monitor {
         let asks_agent = agent::is_asked(config);
         let confines = !global.no_monitor_filter;
         let profile = Profile::of_monitor(config, confines);
+        let profile_of_hooks = Profile::of_start_hooks(config, confines)?;
         let own_filter = confines && (config.seccomp_profile().is_none() || asks_agent);
         Ok(Self {
             binary,
@@ -102,6 +106,7 @@ impl Monitor {
             filters,
             profile,
             own_filter,
+            profile_of_hooks,
             asks_agent,
             exitless: global.exitless,
             stats: global.stats,
@@ -116,6 +121,17 @@ impl Monitor {
     /// Gives this process the program's rights and no more.
     pub(super) fn confine(&self) -> Result<(), String> {
         self.profile.as_ref().map_or(Ok(()), Profile::load).map_err(host)
+    }
+
+    /// Calls `run`, which runs hooks in the container: in a child, if the kernel is to hold them to a profile
+    /// that the monitor must not have.
+    pub(super) fn with_profile_of_hooks(
+        &self,
+        run: impl FnOnce() -> Result<(), String>,
+    ) -> Result<(), String> {
+        let Some(profile) = &self.profile_of_hooks else { return run() };
+        let confined = || profile.load().map_err(host).and_then(|()| run()).map(|()| 0);
+        in_child::run(None, confined).map(drop)
     }
 
     /// Finds out whether the program can be run. The outer fault is the host's, the inner one the

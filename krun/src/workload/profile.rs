@@ -13,8 +13,9 @@
 
 use caps::errors::CapsError;
 use caps::{CapSet, Capability, CapsHashSet};
+use hooks::Point;
 use libcontainer::capabilities::CapabilityExt;
-use libcontainer::oci_spec::runtime::{Capabilities, LinuxCapabilities};
+use libcontainer::oci_spec::runtime::{Capabilities, LinuxCapabilities, LinuxSeccomp};
 use serde_json::{Value, json};
 use spec_compat::Config;
 
@@ -58,6 +59,27 @@ impl Profile {
         let program = filter::deciding_part(&filter::compile_natively(profile)?);
         let (flags, purpose) = (filter::flags(profile), Purpose::Profile);
         Ok(Some(Self::new(config, Some(Filter { program, flags, purpose }))))
+    }
+
+    /// For hooks in the container of a virtual machine, which run before the monitor is given its own. What an agent
+    /// is to be asked about fails in them as if nobody listened: the agent of a virtual machine is asked by the
+    /// monitor.
+    pub(super) fn of_start_hooks(
+        config: &Config,
+        confines: bool,
+    ) -> Result<Option<Self>, FilterError> {
+        let profile = config.seccomp_profile();
+        let is_lent = confines || profile.is_some();
+        if !is_lent || config.hooks(Point::StartContainer.name()).is_empty() {
+            return Ok(None);
+        }
+        let filter = profile.map(Self::compile_for_host).transpose()?;
+        Ok(Some(Self::new(config, filter)))
+    }
+
+    fn compile_for_host(profile: &LinuxSeccomp) -> Result<Filter, FilterError> {
+        let program = filter::compile_for_host(profile)?;
+        Ok(Filter { program, flags: filter::flags(profile), purpose: Purpose::Profile })
     }
 
     /// For a monitor, which may have a filter of its own. Where an agent is asked, the kernel has one already.
