@@ -77,9 +77,10 @@ pub(super) fn stand_ins(point: Point, hooks: Vec<Hook>, inputs: &Inputs<'_>) -> 
     hooks.into_iter().enumerate().map(order).map(stand_in).collect()
 }
 
-/// The hook that gives mounts other owners.
+/// The hook that makes late mounts, and gives mounts other owners.
 pub(super) fn map_owners(inputs: &Inputs<'_>) -> Value {
     let order = MappingOrder {
+        binds: inputs.late.to_vec(),
         mounts: inputs.mapped.to_vec(),
         rootfs: inputs.rootfs.into(),
         gate: inputs.gate.into(),

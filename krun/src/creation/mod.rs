@@ -9,6 +9,7 @@ mod error;
 mod hook_home;
 mod hook_order;
 mod in_container;
+mod late_binds;
 mod later_mounts;
 mod mount_changes;
 mod mount_label;
@@ -47,6 +48,7 @@ use self::cgroup_mount::Part;
 pub(crate) use self::descriptors::demand_open;
 pub(crate) use self::error::{CreateError, init_words};
 pub(crate) use self::hook_order::{HookOrder, Order};
+use self::late_binds::LateBind;
 use self::later_mounts::LaterMounts;
 use self::owner_mappings::MappedMount;
 pub(crate) use self::owner_mappings::{MappingError, ReplaceError, carry_out as map_owners};
@@ -179,6 +181,7 @@ struct Plan<'a> {
     options: &'a CreateOptions,
     bundle: bundle::Bundle,
     devices: devices::Decision,
+    late: Vec<LateBind>,
     mapped: Vec<MappedMount>,
     decision: Decision,
     runs_on: RunsOn,
@@ -211,6 +214,7 @@ impl<'a> Plan<'a> {
         mount_label::demand_possible(bundle.config.document())?;
         cgroups::demand_files_of_version(&bundle.config)?;
         let devices = devices::decide(&bundle.config)?;
+        let late = late_binds::wanted(&bundle.config, &bundle.directory);
         let mapped = owner_mappings::wanted(&bundle.config, geteuid().is_root())?;
         demand_open(options.preserve_fds)?;
         let pidfd_socket =
@@ -230,6 +234,7 @@ impl<'a> Plan<'a> {
             options,
             bundle,
             devices,
+            late,
             mapped,
             decision,
             runs_on,
@@ -390,6 +395,7 @@ impl<'a> Plan<'a> {
                 &self.bundle.directory,
                 &self.bundle.rootfs,
             ),
+            late: &self.late,
             mapped: &self.mapped,
             namespaces: &transform::Namespaces { has_user: self.has_user_namespace, ready },
         });

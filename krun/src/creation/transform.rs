@@ -33,8 +33,9 @@ use serde_json::{Map, Value, json};
 use spec_compat::Config;
 
 use super::hook_home::HookHome;
+use super::late_binds::LateBind;
 use super::owner_mappings::MappedMount;
-use super::{copy_up, hook_order, mount_changes, owner_mappings};
+use super::{copy_up, hook_order, late_binds, mount_changes, owner_mappings};
 use crate::container::devices::Decision;
 use crate::workload::{open_files, stdio};
 
@@ -55,6 +56,7 @@ pub(super) struct Inputs<'a> {
     pub(super) hook_home: Option<&'a HookHome>,
     /// Whether `process.cwd` may have to be made.
     pub(super) makes_cwd: bool,
+    pub(super) late: &'a [LateBind],
     pub(super) mapped: &'a [MappedMount],
     pub(super) namespaces: &'a Namespaces,
 }
@@ -119,6 +121,7 @@ pub(super) fn for_libcontainer(inputs: &Inputs<'_>) -> Value {
             rest = later;
         }
     }
+    late_binds::put_stand_ins(&mut document["mounts"], inputs.late);
     document
 }
 
@@ -210,7 +213,8 @@ fn replace_hooks(document: &mut Value, inputs: &Inputs<'_>) {
     for point in STAND_IN_POINTS {
         let hooks = inputs.config.hooks(point.name());
         let mut list = hook_order::stand_ins(point, hooks, inputs);
-        if point == Point::Prestart && !inputs.mapped.is_empty() {
+        let replaces = !inputs.late.is_empty() || !inputs.mapped.is_empty();
+        if point == Point::Prestart && replaces {
             list.insert(0, hook_order::map_owners(inputs));
         }
         if point == Point::CreateContainer && inputs.makes_cwd {

@@ -21,6 +21,8 @@ pub use disposition::{end_when_asked, reset_sigpipe};
 pub use filter::{load_seccomp_filter, load_seccomp_listener};
 pub use fork::{fork_for_status, fork_into, fork_to};
 pub use keyring::join_session_keyring;
-pub use mount::{MountAttributes, Propagation, make_read_only, map_owners, set_attributes};
+pub use mount::{
+    MountAttributes, MountFlags, Propagation, make_read_only, map_owners, set_attributes, set_flags,
+};
 pub use placeholder::Placeholder;
 pub use signal::send_signal;

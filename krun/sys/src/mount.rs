@@ -28,6 +28,59 @@ pub struct MountAttributes {
     pub read_only: bool,
 }
 
+/// Flags of mounts, to be set and to be taken away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MountFlags {
+    set: u64,
+    clear: u64,
+}
+
+impl MountFlags {
+    /// What these options of `mount(8)` mean, of which the last counts.
+    pub fn of<'a>(options: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut flags = Self::default();
+        options.into_iter().for_each(|option| flags.set(option));
+        flags
+    }
+
+    /// Adds the flag that an option means, or takes it back. Other options change nothing.
+    fn set(&mut self, option: &str) {
+        let (flag, is_set) = match option {
+            "ro" => (libc::MOUNT_ATTR_RDONLY, true),
+            "nosuid" => (libc::MOUNT_ATTR_NOSUID, true),
+            "nodev" => (libc::MOUNT_ATTR_NODEV, true),
+            "noexec" => (libc::MOUNT_ATTR_NOEXEC, true),
+            "nodiratime" => (libc::MOUNT_ATTR_NODIRATIME, true),
+            "noatime" => return self.set_times(libc::MOUNT_ATTR_NOATIME),
+            "strictatime" => return self.set_times(libc::MOUNT_ATTR_STRICTATIME),
+            "relatime" => return self.set_times(libc::MOUNT_ATTR_RELATIME),
+            "rw" => (libc::MOUNT_ATTR_RDONLY, false),
+            "suid" => (libc::MOUNT_ATTR_NOSUID, false),
+            "dev" => (libc::MOUNT_ATTR_NODEV, false),
+            "exec" => (libc::MOUNT_ATTR_NOEXEC, false),
+            "diratime" => (libc::MOUNT_ATTR_NODIRATIME, false),
+            _ => return,
+        };
+        self.set = if is_set { self.set | flag } else { self.set & !flag };
+    }
+
+    /// Linux has these as one number.
+    fn set_times(&mut self, times: u64) {
+        self.clear |= libc::MOUNT_ATTR__ATIME;
+        self.set = self.set & !libc::MOUNT_ATTR__ATIME | times;
+    }
+}
+
+/// Changes the flags of a detached mount, and with `whole_tree` of those below it.
+pub fn set_flags(mount: BorrowedFd<'_>, flags: MountFlags, whole_tree: bool) -> io::Result<()> {
+    let MountFlags { set: attr_set, clear: attr_clr } = flags;
+    if attr_set | attr_clr == 0 {
+        return Ok(());
+    }
+    let attributes = libc::mount_attr { attr_set, attr_clr, propagation: 0, userns_fd: 0 };
+    set(mount, &attributes, if whole_tree { libc::AT_RECURSIVE } else { 0 })
+}
+
 /// Makes a detached mount (from `open_tree(2)` with `OPEN_TREE_CLONE`) read-only.
 pub fn make_read_only(mount: BorrowedFd<'_>) -> io::Result<()> {
     let attributes = libc::mount_attr {

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use spec_compat::Config;
 
+use super::late_binds::LateBind;
+
 pub(crate) use self::replace::{ReplaceError, carry_out};
 
 /// Whether the mounts below get the mapping, too.
@@ -35,6 +37,8 @@ pub(crate) enum MappingError {
 /// What `krun run-hook` is to do with a container's mounts.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct MappingOrder {
+    /// What is not mounted yet.
+    pub(super) binds: Vec<LateBind>,
     pub(super) mounts: Vec<MappedMount>,
     pub(super) rootfs: PathBuf,
     /// The start gate.

@@ -28,6 +28,14 @@ pub(crate) enum ReplaceError {
         /// What Linux said.
         source: io::Error,
     },
+    /// A bind mount that waits for this moment.
+    #[error("mount on {destination}")]
+    Bind {
+        /// Where.
+        destination: PathBuf,
+        /// What Linux said.
+        source: io::Error,
+    },
     /// The container's mounts cannot be reached.
     #[error("enter the container's mount namespace")]
     Enter(#[source] io::Error),
@@ -74,6 +82,11 @@ pub(crate) fn carry_out(order: &MappingOrder, pid: i32) -> Result<(), ReplaceErr
     let mount_namespace = open(&format!("/proc/{pid}/ns/mnt")).map_err(ReplaceError::Enter)?;
     let work = || {
         enter(&mount_namespace).map_err(ReplaceError::Enter)?;
+        for bind in &order.binds {
+            let destination = bind.destination.clone();
+            bind.make(&order.rootfs)
+                .map_err(|source| ReplaceError::Bind { destination, source })?;
+        }
         mounts.iter().try_for_each(|(mount, namespace)| {
             replace(mount, &order.rootfs, namespace).map_err(|fault| fault.of(mount))
         })

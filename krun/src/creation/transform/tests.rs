@@ -30,6 +30,7 @@ fn transformed(changes: &Value) -> Value {
         gate: Path::new("/run/krun/web/exec.fifo"),
         hook_home: None,
         makes_cwd: false,
+        late: &[],
         mapped: &[],
         namespaces: &Namespaces::default(),
     })
