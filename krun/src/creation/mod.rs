@@ -84,6 +84,7 @@ use crate::signals::HeldSignals;
 use crate::systemd::{Owner, Scope};
 use crate::workload::agent::{self, Agent, Listening, Messenger};
 use crate::workload::executor::{RunsOn, Workload};
+use crate::workload::inheritable;
 use crate::workload::monitor::OpenError;
 use crate::workload::open_files::OpenFiles;
 use crate::workload::stdio::Stdio;
@@ -461,6 +462,7 @@ impl<'a> Plan<'a> {
             uid: config.process().user().uid(),
             stdio: Stdio::of(config),
             open_files: OpenFiles::of(config),
+            surplus: inheritable::surplus(config),
             keyring: keyring.filter(|_| !self.options.no_new_keyring),
             start_hooks: config.hooks(Point::StartContainer.name()),
             state,

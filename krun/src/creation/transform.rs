@@ -37,7 +37,7 @@ use super::late_binds::LateBind;
 use super::owner_mappings::MappedMount;
 use super::{copy_up, hook_order, late_binds, mount_changes, owner_mappings};
 use crate::container::devices::Decision;
-use crate::workload::{open_files, stdio};
+use crate::workload::{inheritable, open_files, stdio};
 
 /// What the transformation needs to know.
 #[derive(Debug)]
@@ -143,6 +143,7 @@ pub(super) fn with_cgroup(mut document: Value, cgroup: &Path) -> Value {
 pub(crate) fn process_for_libcontainer(config: &Config, process: &mut Value) {
     give_home(process);
     give_umask(process);
+    inheritable::permit(process);
     stdio::lend_right(config, process);
     open_files::leave_room(process);
 }

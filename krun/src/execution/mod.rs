@@ -50,6 +50,7 @@ use crate::selinux::Label;
 use crate::signals::SignalNumber;
 use crate::workload::agent::{self, Agent, Messenger};
 use crate::workload::executor::{RunsOn, Workload};
+use crate::workload::inheritable;
 use crate::workload::monitor::OpenError;
 use crate::workload::open_files::OpenFiles;
 use crate::workload::stdio::Stdio;
@@ -231,6 +232,7 @@ impl Plan<'_> {
             uid: self.config.process().user().uid(),
             stdio: Stdio::of(&self.config),
             open_files: OpenFiles::of(&self.config),
+            surplus: inheritable::surplus(&self.config),
             keyring: keyring.filter(|_| self.record.has_new_keyring),
             start_hooks: Vec::new(),
             state: self.record.state(Status::Running),

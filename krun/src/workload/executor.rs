@@ -16,6 +16,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use caps::{Capability, CapsHashSet};
 use hooks::Point;
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::workload::{
@@ -32,8 +33,9 @@ use super::agent::Listening;
 use super::monitor::{Monitor, OpenError};
 use super::native::{self, Native};
 use super::open_files::OpenFiles;
+use super::profile::Profile;
 use super::stdio::Stdio;
-use super::{environment, program};
+use super::{environment, inheritable, program};
 use crate::cli::Global;
 use crate::container::start_gate;
 use crate::policy::Mode;
@@ -53,6 +55,8 @@ pub(crate) struct Workload {
     pub(crate) uid: u32,
     pub(crate) stdio: Stdio,
     pub(crate) open_files: Option<OpenFiles>,
+    /// What was permitted so that it can be inherited, and is not to be.
+    pub(crate) surplus: CapsHashSet,
     /// The name of the session keyring to make; none keeps the caller's.
     pub(crate) keyring: Option<CString>,
     /// The hooks that run between `start` and the program.
@@ -88,12 +92,20 @@ impl RunsOn {
 
     /// Adds to the process section that libcontainer sees what loading the filter needs.
     pub(crate) fn lend_rights(&self, process: &mut Value) {
-        let profile = match self {
+        if let Some(profile) = self.profile() {
+            profile.lend_rights(process);
+        }
+    }
+
+    /// What is lent until the filter is loaded.
+    fn lent(&self) -> &'static [Capability] {
+        self.profile().map_or(&[], Profile::lent)
+    }
+
+    fn profile(&self) -> Option<&Profile> {
+        match self {
             Self::Monitor(monitor) => monitor.profile(),
             Self::Host(native) => native.profile(),
-        };
-        if let Some(profile) = profile {
-            profile.lend_rights(process);
         }
     }
 }
@@ -143,6 +155,7 @@ impl Workload {
         self.stdio.set_up()?;
         // `create` blocked them; a program must not inherit that.
         SigSet::all().thread_unblock().map_err(|errno| errno.desc().to_owned())?;
+        inheritable::give_back(&self.surplus, self.runs_on.lent())?;
         self.leave_keyring()?;
         // The monitor's check has it, too, and so have the container's hooks, as with runc.
         self.label.as_ref().map_or(Ok(()), Label::give_to_program)?;

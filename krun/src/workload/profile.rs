@@ -125,6 +125,11 @@ impl Profile {
         })
     }
 
+    /// What is lent until this is loaded.
+    pub(super) fn lent(&self) -> &'static [Capability] {
+        if self.rights.is_some() { &LENT } else { &[] }
+    }
+
     /// Adds what is lent to the process section that libcontainer sees.
     pub(super) fn lend_rights(&self, process: &mut Value) {
         if self.rights.is_none() {
