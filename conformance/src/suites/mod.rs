@@ -71,6 +71,7 @@ type Seen = BTreeMap<Mode, Vec<Point>>;
 
 /// Runs the suites, or one program of each, and reports.
 pub fn run(suites: &[Suite], only: Option<&str>, scope: Scope) -> Result<Report> {
+    world::check_host()?;
     groups::check()?;
     let gaps = KnownGaps::read()?;
     let mut groups = Vec::new();

@@ -16,6 +16,9 @@ use super::tap::{self, Point, Verdict};
 /// tests as it announced, and no error without a test: `tap/tap.go` says this name where one does.
 const ENDS_WELL: &str = "(the program)";
 
+/// `linux/magic.h`.
+const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
+
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// A runtime, and how it runs containers.
@@ -64,6 +67,17 @@ fn find(name: &str) -> Result<PathBuf> {
     let places = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
     let found = places.iter().map(|place| Path::new(place).join(name)).find(|path| path.is_file());
     found.with_context(|| format!("there is no {name}: run `integration/prepare conformance`"))
+}
+
+/// Fails where no program of any suite could run.
+pub(super) fn check_host() -> Result<()> {
+    let magic = rustix::fs::statfs("/sys/fs/cgroup").context("look at /sys/fs/cgroup")?.f_type;
+    ensure!(
+        magic != CGROUP2_SUPER_MAGIC,
+        "this host's cgroups are of version 2 alone, and other people's suites are run where there are some of \
+         version 1: not one of their tests has been run. Boot with systemd.unified_cgroup_hierarchy=0"
+    );
+    Ok(())
 }
 
 /// Runs the program, and returns its tests.
