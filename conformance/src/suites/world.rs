@@ -102,6 +102,7 @@ pub(super) fn run(group: &Group, mode: Mode) -> Result<Vec<Point>> {
         command.env(variable, &runtime);
     }
     command.env("INIT", directory.join("source/crun/tests/init"));
+    command.env("PYTHONPATH", script("libmount"));
     // Nothing comes, but no end either, which the terminal that `script` makes would pass on for ever.
     command.stdin(Stdio::piped()).stdout(output.try_clone()?).stderr(output);
     // It judges nobody, and hangs where a cgroup is frozen.
@@ -139,7 +140,7 @@ const ENVIRONMENT: [(&str, &str); 6] = [
     ("PYTHONDONTWRITEBYTECODE", "1"),
 ];
 
-/// One of our scripts.
+/// One of our scripts, or a directory of them.
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
