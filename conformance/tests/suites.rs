@@ -15,3 +15,13 @@ fn assert_as_known(suite: Suite) {
 fn the_oci_runtime_tools() {
     assert_as_known(Suite::RuntimeTools);
 }
+
+#[test]
+fn the_tests_of_runc() {
+    assert_as_known(Suite::Runc);
+}
+
+#[test]
+fn the_tests_of_crun() {
+    assert_as_known(Suite::Crun);
+}

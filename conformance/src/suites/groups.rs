@@ -41,12 +41,13 @@ impl Suite {
         }
     }
 
-    /// How many tests runc passes at least, also of the quick part: with less it is the machine that is
-    /// judged, or nobody. Of suites that have not been run to their ends nobody has counted them.
-    pub(super) fn floor(self) -> usize {
-        match self {
-            Self::RuntimeTools => 3300,
-            Self::Runc | Self::Crun => 1,
+    /// How many tests runc passes at least: with less it is the machine that is judged, or nobody.
+    pub(super) fn floor(self, scope: Scope) -> usize {
+        match (self, scope) {
+            (Self::RuntimeTools, _) => 3300,
+            (Self::Runc, Scope::Everything) => 155,
+            (Self::Runc, Scope::Quick) => 84,
+            (Self::Crun, _) => 90,
         }
     }
 
@@ -95,9 +96,19 @@ pub(super) struct Group {
     pub(super) limit: Duration,
 }
 
-/// Programs that wait more than they do.
-const SLOW: [(Suite, &str); 3] =
-    [(Suite::RuntimeTools, "delete"), (Suite::RuntimeTools, "kill"), (Suite::Runc, "update")];
+/// Programs that wait more than they do, or say little for the time they take.
+const SLOW: [(Suite, &str); 10] = [
+    (Suite::RuntimeTools, "delete"),
+    (Suite::RuntimeTools, "kill"),
+    (Suite::Runc, "cgroups"),
+    (Suite::Runc, "debug"),
+    (Suite::Runc, "events"),
+    (Suite::Runc, "exec"),
+    (Suite::Runc, "seccomp-notify"),
+    (Suite::Runc, "spec"),
+    (Suite::Runc, "tty"),
+    (Suite::Runc, "update"),
+];
 
 /// Programs that cannot say anything here: what they need no host of this kind has, or they are not
 /// about runtimes.

@@ -60,7 +60,7 @@ impl Report {
         let is_whole = self.only.is_none();
         let few = |suite: &Suite| {
             let [judging, ..] = self.passed(*suite);
-            let (name, floor) = (suite.name(), suite.floor());
+            let (name, floor) = (suite.name(), suite.floor(self.scope));
             (is_whole && judging < floor).then(|| {
                 format!(
                     "{name}: runc passes {judging} tests, and on a sound machine at least {floor}"
