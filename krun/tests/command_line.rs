@@ -162,11 +162,13 @@ fn a_name_that_is_a_path_is_refused() {
 }
 
 #[test]
-fn wrong_usage_is_exit_code_1() {
-    for arguments in [["create"].as_slice(), &["nosuch"], &["--nosuch"], &["kill"]] {
+fn wrong_usage_is_exit_code_1_but_for_an_unknown_verb() {
+    for (arguments, code) in
+        [(["create"].as_slice(), 1), (&["nosuch"], 3), (&["--nosuch"], 1), (&["kill"], 1)]
+    {
         let output = krun(arguments);
 
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
         assert!(!output.stderr.is_empty());
     }
 }

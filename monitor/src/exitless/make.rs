@@ -51,6 +51,7 @@ pub(super) fn make(worker: &mut Thread, number: u64, args: Args) -> Made {
 fn made(worker: &mut Thread, call: usize, args: Args) -> Option<Made> {
     let [first, second, third, fourth, ..] = args;
     match call {
+        _ if is_the_threads(worker, call, args) => None,
         number::READ => bytes(worker, Direction::Read, args, None),
         number::WRITE => bytes(worker, Direction::Write, args, None),
         number::PREAD64 => bytes(worker, Direction::Read, args, Some(fourth)),
@@ -59,11 +60,9 @@ fn made(worker: &mut Thread, call: usize, args: Args) -> Option<Made> {
         number::WRITEV => vector(worker, Direction::Write, args, None),
         number::PREADV => vector(worker, Direction::Read, args, Some(fourth)),
         number::PWRITEV => vector(worker, Direction::Write, args, Some(fourth)),
-        number::SENDFILE if !transfer::sends_at_once(worker, first, second) => None,
         number::RECVFROM | number::RECVMSG | number::SENDTO | number::SENDMSG => {
             message(worker, call, args)
         }
-        number::ACCEPT | number::ACCEPT4 if !is_nonblocking(worker, first) => None,
         // What is ready is another thing to another thread, and to an epoll set it may be told once.
         number::EPOLL_CTL | number::EPOLL_WAIT | number::EPOLL_PWAIT | number::POLL
             if worker.process.helper.has_signal_files() =>
@@ -74,16 +73,9 @@ fn made(worker: &mut Thread, call: usize, args: Args) -> Option<Made> {
         number::EPOLL_WAIT => poll(worker, number::EPOLL_WAIT, args, 3),
         number::EPOLL_PWAIT if args[4] == 0 => poll(worker, number::EPOLL_WAIT, args, 3),
         number::EPOLL_PWAIT => None,
-        number::FUTEX if !WAKES.contains(&(second & !FUTEX_PRIVATE)) => None,
         number::GETRANDOM => {
             let args = [first, second, third | RANDOM_WITHOUT_WAITING, 0, 0, 0];
             finished(plainly(worker, call, args)).filter(|made| !is_again(*made))
-        }
-        number::CLOCK_GETTIME if !CLOCKS.contains(&first) => None,
-        number::FCNTL if !FCNTL_COMMANDS.contains(&second) => None,
-        number::IOCTL if !IOCTL_REQUESTS.contains(&(second & 0xffff_ffff)) => None,
-        number::CLOSE if first & 0xffff_ffff == 2 || !transfer::closes_at_once(worker, first) => {
-            None
         }
         number::OPEN => open(worker, call, args, first),
         number::OPENAT => open(worker, call, args, second),
@@ -112,6 +104,22 @@ fn made(worker: &mut Thread, call: usize, args: Args) -> Option<Made> {
         }
         _ => finished(plainly(worker, call, args)),
     }
+}
+
+/// Whether a call is the thread's to make by what it asks for: it may have to wait, or mean the thread itself.
+fn is_the_threads(worker: &Thread, call: usize, args: Args) -> bool {
+    let [first, second, ..] = args;
+    let is_anybodys = match call {
+        number::ACCEPT | number::ACCEPT4 => is_nonblocking(worker, first),
+        number::SENDFILE => transfer::sends_at_once(worker, first, second),
+        number::CLOSE => first & 0xffff_ffff != 2 && transfer::closes_at_once(worker, first),
+        number::FUTEX => WAKES.contains(&(second & !FUTEX_PRIVATE)),
+        number::CLOCK_GETTIME => CLOCKS.contains(&first),
+        number::FCNTL => FCNTL_COMMANDS.contains(&second),
+        number::IOCTL => IOCTL_REQUESTS.contains(&(second & 0xffff_ffff)),
+        _ => true,
+    };
+    !is_anybodys
 }
 
 /// As the thread would.
