@@ -169,7 +169,7 @@ fn a_containers_root_changes_no_file_of_the_hosts_by_a_descriptors_name() {
 
     let ran = Runtime::krun().unwrap().call(["run", "--bundle", bundle_path, "changes"]).unwrap();
 
-    assert_eq!(ran.stdout(), "changed: 0\n", "{ran:?}");
+    assert_eq!(ran.stdout(), "mounts: 0, changed: 0\n", "{ran:?}");
 }
 
 #[test]

@@ -9,14 +9,14 @@
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, Seek};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::AtFlags;
 use rustix::fs::{
-    CWD, MemfdFlags, SealFlags, StatVfsMountFlags, fcntl_add_seals, fcntl_get_seals, fstatvfs,
-    memfd_create,
+    CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags, fcntl_add_seals, fcntl_get_seals,
+    fstatvfs, memfd_create, open,
 };
 use rustix::mount::{OpenTreeFlags, open_tree};
 
@@ -49,12 +49,17 @@ pub(crate) fn is_executed_again() -> bool {
     std::env::var_os(PATH_VARIABLE).is_some()
 }
 
-/// Opens `file` on a read-only mount of its own that is attached nowhere.
+/// Opens `file`, as a path, on a read-only mount of its own that is attached nowhere and never will be.
+///
+/// While the descriptor of a new mount is open, whoever has `CAP_SYS_ADMIN` in any user namespace may attach it and
+/// change its flags, by the name that procfs gives to the descriptor. So that one is closed, and the mount is
+/// gone for `mount_setattr(2)` and `move_mount(2)`, while the file that was opened keeps it as it is.
 pub(crate) fn open_read_only_mount(file: &Path) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let mount = open_tree(CWD, file, flags)?;
     krun_sys::make_read_only(mount.as_fd())?;
-    Ok(mount)
+    let name = format!("/proc/self/fd/{}", mount.as_raw_fd());
+    Ok(open(name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Comes back in a process whose binary nobody can write. To be called before anything is done that
@@ -143,5 +148,7 @@ mod tests {
         let by_descriptor = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&mount));
         let error = File::options().write(true).open(by_descriptor).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+        let left_alone = krun_sys::make_read_only(std::os::fd::AsFd::as_fd(&mount));
+        assert_eq!(left_alone.unwrap_err().raw_os_error(), Some(22), "nobody changes its flags");
     }
 }
