@@ -13,6 +13,9 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::{AddressSpace, Protection, State, map::Kind};
 
+/// So many descriptors of a list are read at once.
+const WATCHED_AT_ONCE: usize = 4096;
+
 impl AddressSpace {
     /// Reads a string of the guest's as [`guest_copy::read_string`] does.
     pub fn read_string(&self, address: u64, limit: usize) -> Result<Vec<u8>, Errno> {
@@ -29,15 +32,21 @@ impl AddressSpace {
         guest_copy::read_certain_string(address, len)
     }
 
-    /// Reads the list of `poll(2)`.
+    /// Reads the list of `poll(2)`, piece by piece: its length is the guest's word.
     pub fn read_watched(&self, address: u64, count: usize) -> Result<Vec<Watched>, Errno> {
-        let mut list = vec![Watched::new_zeroed(); count];
-        let bytes = list.as_mut_slice().as_mut_bytes();
-        let certain = self.state.try_lock().ok().and_then(|state| {
-            let is_certain = state.certain_from(address) >= to_u64(bytes.len());
-            is_certain.then(|| guest_copy::read_certain_bytes(address, bytes))
-        });
-        certain.unwrap_or_else(|| guest_copy::read_bytes(address, bytes))?;
+        let mut list = Vec::new();
+        while list.len() < count {
+            let (known, next) = (list.len(), count.min(list.len() + WATCHED_AT_ONCE));
+            list.try_reserve(next - known).map_err(|_| Errno::ENOMEM)?;
+            list.resize(next, Watched::new_zeroed());
+            let at = address.checked_add(to_u64(known) * WATCHED_LEN).ok_or(Errno::EFAULT)?;
+            let bytes = list.get_mut(known..).unwrap_or_default().as_mut_bytes();
+            let certain = self.state.try_lock().ok().and_then(|state| {
+                let is_certain = state.certain_from(at) >= to_u64(bytes.len());
+                is_certain.then(|| guest_copy::read_certain_bytes(at, bytes))
+            });
+            certain.unwrap_or_else(|| guest_copy::read_bytes(at, bytes))?;
+        }
         Ok(list)
     }
 

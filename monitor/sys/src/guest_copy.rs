@@ -165,16 +165,14 @@ fn copy_certain(address: u64, into: &mut [u8]) {
 pub fn write_apart(address: u64, distance: u64, values: &[u16]) -> Result<(), Errno> {
     let all = distance.checked_mul(to_u64(values.len())).ok_or(Errno::EFAULT)?;
     check(address, all)?;
-    let places: Vec<_> = (0..)
-        .map(|at| address + at * distance)
-        .zip(values)
-        .map(|(base, _)| IoVec { base, len: 2 })
-        .collect();
-    for (places, values) in places.chunks(VECTOR_MAX).zip(values.chunks(VECTOR_MAX)) {
+    let mut bases = (0..).map(|at| address + at * distance);
+    for values in values.chunks(VECTOR_MAX) {
+        let bases = bases.by_ref().take(values.len());
+        let places: Vec<_> = bases.map(|base| IoVec { base, len: 2 }).collect();
         let from = IoVec { base: to_u64(values.as_ptr().addr()), len: to_u64(values.len()) * 2 };
         // SAFETY: the kernel reads the slice, and writes guest memory, which holds nothing of Rust's; both vectors
         // live until the call returns.
-        let copied = unsafe { copy(Way::In, places, &from) }?;
+        let copied = unsafe { copy(Way::In, &places, &from) }?;
         if copied != from.len {
             return Err(Errno::EFAULT);
         }
