@@ -222,8 +222,7 @@ impl Workload {
         let early = self.open_files.as_ref().filter(|_| self.start_hooks.is_empty());
         match &self.runs_on {
             RunsOn::Monitor(monitor) => {
-                monitor.with_profile_of_hooks(|| self.run_start_hooks(prepared))?;
-                monitor.confine()?;
+                monitor.confine_before(|| self.run_start_hooks(prepared))?;
             }
             RunsOn::Host(native) => {
                 native.confine(prepared, early)?;

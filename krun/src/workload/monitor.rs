@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
@@ -13,14 +13,13 @@ use libcontainer::oci_spec::runtime::{LinuxSchedulerFlag, LinuxSchedulerPolicy};
 use monitor_launch::{
     Action, Descriptors, Device as PassedDevice, Exitless, Findings, LAUNCH_VARIABLE, LaunchRecord,
 };
-use nix::fcntl::AtFlags;
+use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, pipe2};
 use rustix::io::{FdFlags, fcntl_setfd};
 use spec_compat::Config;
 
 use crate::cli::Global;
-use crate::in_child;
 
 use super::agent;
 use super::device::{self, Device, DeviceError};
@@ -123,15 +122,50 @@ impl Monitor {
         self.profile.as_ref().map_or(Ok(()), Profile::load).map_err(host)
     }
 
-    /// Calls `run`, which runs hooks in the container: in a child, if the kernel is to hold them to a profile
-    /// that the monitor must not have.
-    pub(super) fn with_profile_of_hooks(
+    /// The same before `run`, which runs hooks in the container.
+    ///
+    /// What the kernel is to hold them to the monitor must not have, so they run in a child. They may have rights
+    /// over this process, and the child does not begin until there is nothing here for them to take.
+    pub(super) fn confine_before(
         &self,
         run: impl FnOnce() -> Result<(), String>,
     ) -> Result<(), String> {
-        let Some(profile) = &self.profile_of_hooks else { return run() };
-        let confined = || profile.load().map_err(host).and_then(|()| run()).map(|()| 0);
-        in_child::run(None, confined).map(drop)
+        let Some(profile) = &self.profile_of_hooks else {
+            self.confine()?;
+            return run();
+        };
+        let (gate, open_gate) = pipe2(OFlag::O_CLOEXEC).map_err(host)?;
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(host)?;
+        let mut ours = Some((open_gate, reader));
+        let mut theirs = Some((gate, writer, run));
+        let child = krun_sys::fork_to(|| {
+            drop(ours.take());
+            let Some((gate, writer, run)) = theirs.take() else { return };
+            let run = || if is_opened(gate)? { run() } else { Ok(()) };
+            if let Err(fault) = profile.load().map_err(host).and_then(|()| run()) {
+                // If nobody listens, the parent has gone.
+                _ = File::from(writer).write_all(fault.as_bytes());
+            }
+        });
+        drop(theirs);
+        let child = child.map_err(|error| host(error.to_string()))?;
+        let Some((open_gate, reader)) = ours else { return Ok(()) };
+        let confined = self.confine();
+        if confined.is_ok() {
+            _ = File::from(open_gate).write_all(b"x");
+        } else {
+            drop(open_gate);
+        }
+        let mut said = String::new();
+        let listened = File::from(reader).take(TOLD).read_to_string(&mut said);
+        let ended = waitpid(child, None).map_err(host)?;
+        confined?;
+        listened.map_err(|error| host(error.to_string()))?;
+        if !said.is_empty() {
+            return Err(said);
+        }
+        let is_done = matches!(ended, WaitStatus::Exited(_, 0));
+        is_done.then_some(()).ok_or_else(|| host(format!("who runs hooks died: {ended:?}")))
     }
 
     /// Finds out whether the program can be run. The outer fault is the host's, the inner one the
@@ -144,9 +178,11 @@ impl Monitor {
     ) -> Result<Result<(Pid, Findings), String>, String> {
         let record = self.record(Action::Check, prepared)?;
         let _inherited = self.inherited(&record)?;
-        let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(host)?;
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(host)?;
         let child = with_launch_variable(&record, prepared, |arguments, environment| {
-            krun_sys::spawn(self.binary.as_fd(), arguments, environment, writer.as_fd())
+            let (monitor, writer) = (self.binary.as_fd(), writer.as_fd());
+            // It reads what the image has, and is held to what holds for who runs it.
+            krun_sys::spawn(monitor, arguments, environment, writer, || self.confine())
         });
         let child = child.map_err(|error| host(error.to_string()))?;
         drop(writer);
@@ -230,6 +266,11 @@ fn with_launch_variable<T>(
     let mut environment = vec![variable];
     environment.extend(prepared.environment.iter().map(CString::as_c_str));
     start(&arguments, &environment)
+}
+
+/// Whether a gate is opened, and not closed.
+fn is_opened(gate: OwnedFd) -> Result<bool, String> {
+    File::from(gate).read(&mut [0]).map(|bytes| bytes != 0).map_err(|error| host(error.to_string()))
 }
 
 /// What is said up to the end of the line, or of the process that says it.

@@ -61,7 +61,7 @@ impl Profile {
         Ok(Some(Self::new(config, Some(Filter { program, flags, purpose }))))
     }
 
-    /// For hooks in the container of a virtual machine, which run before the monitor is given its own. What an agent
+    /// For hooks in the container of a virtual machine, which run in a process without the monitor's. What an agent
     /// is to be asked about fails in them as if nobody listened: the agent of a virtual machine is asked by the
     /// monitor.
     pub(super) fn of_start_hooks(
