@@ -2,14 +2,18 @@
 
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::fs::{self, File, Permissions};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
+use std::process::Stdio;
 
 use anyhow::{Result, ensure};
 use conformance::failures::put;
 use conformance::{Stage, assert_same};
 use integration::outcome::{self, TIME_LIMIT};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
 use serde_json::{Value, json};
 
 /// Says in a file whose the three are, whose the terminal is where there is one, and how large; whether they can be
@@ -111,6 +115,70 @@ fn what_is_no_terminal_belongs_to_the_user_too() {
             Ok(told)
         });
     }
+}
+
+/// A pseudo terminal: the side that holds it, and the one to be used.
+fn pseudo_terminal() -> Result<[OwnedFd; 2]> {
+    let holder = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    unlockpt(&holder)?;
+    let name = ptsname(&holder, Vec::new())?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok([holder, open(name, flags, Mode::empty())?])
+}
+
+/// Calls the verb with standard input and output of a caller's own, the latter a file of this mode. Says whose they
+/// are then, and their modes.
+fn after(stage: &Stage, words: &[&str], input: File, mode: u32) -> Result<[String; 2]> {
+    let path = stage.bundle.path().join("output");
+    let output = File::create(path)?;
+    output.set_permissions(Permissions::from_mode(mode))?;
+    let mut command = stage.runtime.command(words);
+    command.stdin(input.try_clone()?).stdout(output.try_clone()?).stderr(Stdio::null());
+    let ended = outcome::wait(&mut command.spawn()?, TIME_LIMIT)?;
+    ensure!(ended.is_some_and(|status| status.success()), "{command:?}: {ended:?}");
+    let owner_and_mode = |file: File| -> Result<String> {
+        let found = file.metadata()?;
+        Ok(format!("{} {:o}", found.uid(), found.mode() & 0o7777))
+    };
+    Ok([owner_and_mode(input)?, owner_and_mode(output)?])
+}
+
+#[test]
+fn a_caller_who_waits_keeps_his_terminal_and_his_files() {
+    assert_same(&["/bin/true"], |stage| {
+        stage.bundle.change(|spec| spec["process"]["user"] = json!({"uid": 1000, "gid": 1000}))?;
+        let [_holder, terminal] = pseudo_terminal()?;
+        let terminal = File::from(terminal);
+        let before = terminal.metadata()?.mode();
+        let path = stage.bundle.path().to_string_lossy().into_owned();
+
+        let of_run =
+            after(stage, &["run", "--bundle", &path, "one"], terminal.try_clone()?, 0o6755)?;
+        stage.bundle.change(|spec| spec["process"]["args"] = json!(SLEEP))?;
+        stage.create("two")?;
+        stage.runtime.must(["start", "two"])?;
+        let words = ["exec", "--user", "1000:1000", "two", "/bin/true"];
+        let of_exec = after(stage, &words, terminal.try_clone()?, 0o6755)?;
+
+        ensure!(terminal.metadata()?.mode() == before, "the terminal's mode");
+        ensure!(of_run[1] == "0 6755" && of_exec == of_run, "{of_run:?} {of_exec:?}");
+        Ok(of_run)
+    });
+}
+
+#[test]
+fn a_caller_who_goes_leaves_his_files_to_the_user() {
+    assert_same(&["/bin/true"], |stage| {
+        stage.bundle.change(|spec| spec["process"]["user"] = json!({"uid": 1000, "gid": 1000}))?;
+        let path = stage.bundle.path().to_string_lossy().into_owned();
+        let words = ["run", "--detach", "--bundle", &path, "box"];
+
+        let [input, output] = after(stage, &words, File::open("/dev/null")?, 0o644)?;
+
+        stage.runtime.wait_for_status("box", "stopped")?;
+        ensure!(input == "0 666" && output == "1000 644", "{input} {output}");
+        Ok(output)
+    });
 }
 
 #[test]

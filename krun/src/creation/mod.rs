@@ -112,6 +112,11 @@ impl Console<'_> {
         }
     }
 
+    /// Whether the caller attends to the program's terminal or other standard files, and krun does not.
+    fn is_callers(&self) -> bool {
+        matches!(self, Self::Caller(_))
+    }
+
     /// The socket that libcontainer is to connect to.
     pub(crate) fn path(self, config: &Config, directory: &Path) -> io::Result<Option<PathBuf>> {
         match self {
@@ -149,7 +154,7 @@ pub(crate) fn create(
     console: Console<'_>,
 ) -> Result<Created, CreateError> {
     let id = ContainerId::parse(id)?;
-    let mut plan = Plan::make(global, options)?;
+    let mut plan = Plan { is_detached: console.is_callers(), ..Plan::make(global, options)? };
     let forerunner = plan.forerunner.take();
     console.demand_right(&plan.bundle.config)?;
     let pid_file = options.pid_file.as_deref().map(std::path::absolute).transpose();
@@ -179,6 +184,8 @@ struct Plan<'a> {
     /// Whether the first process is born in its cgroups.
     is_born_there: bool,
     has_user_namespace: bool,
+    /// Whether the caller does not wait for the program.
+    is_detached: bool,
     options: &'a CreateOptions,
     bundle: bundle::Bundle,
     devices: devices::Decision,
@@ -232,6 +239,7 @@ impl<'a> Plan<'a> {
             wish,
             is_born_there,
             has_user_namespace,
+            is_detached: true,
             options,
             bundle,
             devices,
@@ -460,7 +468,7 @@ impl<'a> Plan<'a> {
             arguments: config.arguments().to_vec(),
             environment: descriptors::with_listen_variables(config.environment()),
             uid: config.process().user().uid(),
-            stdio: Stdio::of(config),
+            stdio: Stdio::of(config, self.is_detached),
             open_files: OpenFiles::of(config),
             surplus: inheritable::surplus(config),
             keyring: keyring.filter(|_| !self.options.no_new_keyring),

@@ -230,7 +230,7 @@ impl Plan<'_> {
             arguments: self.config.arguments().to_vec(),
             environment: self.config.environment().to_vec(),
             uid: self.config.process().user().uid(),
-            stdio: Stdio::of(&self.config),
+            stdio: Stdio::of(&self.config, self.arguments.detach),
             open_files: OpenFiles::of(&self.config),
             surplus: inheritable::surplus(&self.config),
             keyring: keyring.filter(|_| self.record.has_new_keyring),

@@ -2,6 +2,9 @@
 //!
 //! They belong to whoever made them, mostly root, and the terminal to the container's root. As with runc they
 //! are given to the program's user: another one could not open his own terminal, nor `/dev/stdout`, by name.
+//! What outlives the container or is others', too, is left alone: terminals that are not the container's, all
+//! other devices, and, unless whoever called left it to the container and went, files.
+//!
 //! That needs `CAP_CHOWN`, which is lent to the process that becomes the program for that long; it cannot be
 //! done from outside, since the program of `exec` runs as soon as it is ready.
 
@@ -10,7 +13,7 @@ use std::os::fd::BorrowedFd;
 use caps::{CapSet, Capability};
 use libcontainer::capabilities::CapabilityExt;
 use libcontainer::oci_spec::runtime::Capabilities;
-use rustix::fs::{FileType, Stat, Uid, fchown, fstat, makedev};
+use rustix::fs::{FileType, Uid, fchown, fstat};
 use rustix::io::Errno;
 use rustix::stdio::{stderr, stdin, stdout};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -26,6 +29,10 @@ const LENT_IN: [&str; 2] = ["effective", "permitted"];
 #[derive(Clone, Debug)]
 pub(crate) struct Stdio {
     owner: Uid,
+    /// Whether they are the container's own terminal.
+    has_terminal: bool,
+    /// Whether the caller hands his own on, and does not wait for the program.
+    is_detached: bool,
     /// Of the terminal, if the bundle says so.
     size: Option<Winsize>,
     /// The sets in which the program has the right itself.
@@ -34,7 +41,7 @@ pub(crate) struct Stdio {
 
 impl Stdio {
     /// What they are to be for the program of `config`.
-    pub(crate) fn of(config: &Config) -> Self {
+    pub(crate) fn of(config: &Config, is_detached: bool) -> Self {
         let process = config.process();
         let rights = process.capabilities().as_ref();
         let has = |set: Option<&Capabilities>| {
@@ -42,6 +49,8 @@ impl Stdio {
         };
         Self {
             owner: Uid::from_raw(process.user().uid()),
+            has_terminal: config.wants_terminal(),
+            is_detached,
             size: size(config),
             kept: [
                 has(rights.and_then(|rights| rights.effective().as_ref())),
@@ -56,7 +65,7 @@ impl Stdio {
             tcsetwinsize(stdin(), size).map_err(|errno| fault("process.consoleSize", errno))?;
         }
         for (name, file) in [("input", stdin()), ("output", stdout()), ("error", stderr())] {
-            give(file, self.owner)
+            self.give(file)
                 .map_err(|errno| fault(&format!("give standard {name} to the user"), errno))?;
         }
         for (set, kept) in [CapSet::Effective, CapSet::Permitted].into_iter().zip(self.kept) {
@@ -65,6 +74,33 @@ impl Stdio {
             }
         }
         Ok(())
+    }
+
+    /// Gives a file to the user if it is for the container; its group is what the mount wants it to be.
+    fn give(&self, file: BorrowedFd<'_>) -> Result<(), Errno> {
+        let status = fstat(file)?;
+        let kind = FileType::from_raw_mode(status.st_mode);
+        if status.st_uid == self.owner.as_raw() || !self.is_for_container(kind) {
+            return Ok(());
+        }
+        match fchown(file, Some(self.owner), None) {
+            // As with runc: one that has no name in the container's user namespace stays whose it is.
+            Err(Errno::INVAL | Errno::PERM | Errno::ROFS) => Ok(()),
+            given => given,
+        }
+    }
+
+    /// runc hands on nothing but pipes while it waits. krun hands on what it has, so a file would stay the
+    /// user's, and lose the bits of its mode that the change of owner takes.
+    fn is_for_container(&self, kind: FileType) -> bool {
+        match kind {
+            FileType::Fifo | FileType::Socket => true,
+            FileType::RegularFile => self.is_detached,
+            FileType::CharacterDevice => self.has_terminal,
+            FileType::Directory | FileType::Symlink | FileType::BlockDevice | FileType::Unknown => {
+                false
+            }
+        }
     }
 }
 
@@ -82,25 +118,6 @@ fn size(config: &Config) -> Option<Winsize> {
         ws_xpixel: 0,
         ws_ypixel: 0,
     })
-}
-
-/// Gives a file to a user; its group is what the mount wants it to be.
-fn give(file: BorrowedFd<'_>, owner: Uid) -> Result<(), Errno> {
-    let status = fstat(file)?;
-    if status.st_uid == owner.as_raw() || is_null_device(&status) {
-        return Ok(());
-    }
-    match fchown(file, Some(owner), None) {
-        // As with runc: one that has no name in the container's user namespace stays whose it is.
-        Err(Errno::INVAL | Errno::PERM | Errno::ROFS) => Ok(()),
-        given => given,
-    }
-}
-
-/// That one is everybody's.
-fn is_null_device(status: &Stat) -> bool {
-    FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice
-        && status.st_rdev == makedev(1, 3)
 }
 
 /// Adds what is lent to the process section that libcontainer sees, if there is somebody to lend it: the root
@@ -122,6 +139,7 @@ pub(crate) fn lend_right(config: &Config, process: &mut Value) {
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::FileType;
     use serde_json::{Value, json};
     use spec_compat::Config;
 
@@ -136,7 +154,7 @@ mod tests {
         for (name, value) in process.as_object().unwrap() {
             document["process"][name] = value.clone();
         }
-        Stdio::of(&Config::parse(document.to_string().as_bytes()).unwrap())
+        Stdio::of(&Config::parse(document.to_string().as_bytes()).unwrap(), false)
     }
 
     #[test]
@@ -160,5 +178,25 @@ mod tests {
 
         assert_eq!(stdio.kept, [false, true]);
         assert_eq!(stdio.owner.as_raw(), 7);
+    }
+
+    #[test]
+    fn the_callers_terminal_and_devices_are_left_alone_and_his_files_while_he_waits() {
+        const KINDS: [FileType; 5] = [
+            FileType::Fifo,
+            FileType::Socket,
+            FileType::RegularFile,
+            FileType::CharacterDevice,
+            FileType::BlockDevice,
+        ];
+        for (is_detached, terminal, expected) in [
+            (false, false, [true, true, false, false, false]),
+            (true, false, [true, true, true, false, false]),
+            (true, true, [true, true, true, true, false]),
+        ] {
+            let stdio = Stdio { is_detached, ..stdio(&json!({"terminal": terminal})) };
+
+            assert_eq!(KINDS.map(|kind| stdio.is_for_container(kind)), expected);
+        }
     }
 }
