@@ -2,8 +2,11 @@
 
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
+use std::fs;
+
 use anyhow::{Result, ensure};
 use conformance::{Stage, assert_same};
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use serde_json::{Value, json};
 
 /// Says whether the directory is mounted read-only, what is in it, and what comes of writing.
@@ -30,6 +33,27 @@ fn devices_are_made_in_a_dev_that_becomes_read_only() {
         })?;
         let told = ran(stage)?;
         ensure!(told.starts_with("ro\n") && told.contains("Read-only file system"), "{told}");
+        Ok(told)
+    });
+}
+
+#[test]
+fn what_is_bound_on_dev_read_only_is_so_and_nothing_is_made_in_it() {
+    assert_same(&["/bin/sh", "-c", "busybox ls /dev; touch /dev/new 2>&1"], |stage| {
+        let source = stage.bundle.path().join("devices");
+        fs::create_dir(&source)?;
+        let mode = Mode::from_raw_mode(0o666);
+        mknodat(CWD, source.join("null"), FileType::CharacterDevice, mode, makedev(1, 3))?;
+        stage.bundle.change(|spec| {
+            for mount in mounts(spec).iter_mut().filter(|mount| mount["destination"] == "/dev") {
+                *mount = json!({"destination": "/dev", "type": "bind", "source": source,
+                                "options": ["bind", "ro"]});
+            }
+        })?;
+        let ran = stage.with_bundle(&["run"], &["box"])?;
+        let told = ran.stdout();
+        ensure!(told.starts_with("null\n") && told.contains("Read-only file system"), "{ran:?}");
+        ensure!(fs::read_dir(&source)?.count() == 1, "something is made in the source");
         Ok(told)
     });
 }

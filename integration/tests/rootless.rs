@@ -13,6 +13,7 @@ use integration::bundle::Bundle;
 use integration::ordinary_user::{AS_HIM, ID, IMAGE, Kvm, OrdinaryUser};
 use integration::outcome::{self, End, Outcome};
 use integration::runtime::Runtime;
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use serde_json::{Value, json};
 
 /// What users see of an outcome; standard error has the runtime's name in it.
@@ -222,6 +223,35 @@ fn an_ordinary_users_bundle_gets_what_he_may_have() {
         if maps.is_some() {
             let without = run("krun", "/nowhere", &bundle);
             assert!(without.stderr().contains("newuidmap"), "{without:?}");
+        }
+    }
+}
+
+#[test]
+fn what_an_ordinary_user_binds_on_dev_is_left_as_it_is() {
+    let user = user();
+    let devices = user.home().join("devices");
+    fs::create_dir(&devices).unwrap();
+    let null = devices.join("null");
+    let mode = Mode::from_raw_mode(0o666);
+    mknodat(CWD, &null, FileType::CharacterDevice, mode, makedev(1, 3)).unwrap();
+    std::os::unix::fs::chown(&devices, Some(ID), Some(ID)).unwrap();
+    for (options, expected) in [(["bind", "ro"], "null\n"), (["bind", "rw"], "null\nadded\n")] {
+        let bundle = own_bundle(&user, |document| {
+            program(document, "ls /dev; touch /dev/new && rm /dev/new && echo added");
+            let mounts = document["mounts"].as_array_mut().expect("there are mounts");
+            mounts.retain(|one| !one["destination"].as_str().unwrap_or("").starts_with("/dev"));
+            mounts.push(json!({
+                "destination": "/dev", "type": "bind", "source": devices, "options": options
+            }));
+        });
+        for name in ["runc", "krun"] {
+            let runtime = user.runtime(name);
+            let ran = user.call([&runtime, "run", "--bundle", &bundle, "web"]).unwrap();
+
+            assert_eq!(ran.stdout(), expected, "{name} {options:?} {ran:?}");
+            let held = fs::read_dir(&devices).unwrap().count();
+            assert_eq!(held, 1, "{name} {options:?}");
         }
     }
 }

@@ -40,17 +40,20 @@ pub(crate) struct LateBind {
     later: Vec<PathBuf>,
 }
 
-/// The bundle's mounts of this kind. An ordinary user's are his own, and can be reached.
+/// The bundle's mounts of this kind. An ordinary user's are his own, and can be reached; on `/dev` they would be
+/// written all the same.
 pub(super) fn wanted(config: &Config, bundle: &Path) -> Vec<LateBind> {
     let is_root = rustix::process::geteuid().is_root() && !rootless::is_in_user_namespace();
-    if !is_root || !config.has_new_mount_namespace() {
+    if !config.has_new_mount_namespace() {
         return Vec::new();
     }
     let mounts: &[Value] = config.document()["mounts"].as_array().map_or(&[], Vec::as_slice);
     let binds = mounts.iter().enumerate().filter_map(|(index, mount)| {
         let bind = bind(mount, bundle)?;
         let is_dev = bind.destination == Path::new("/dev");
-        let is_late = is_dev || config.has_new_user_namespace() && !is_open_to_all(&bind.source);
+        let is_closed =
+            || is_root && config.has_new_user_namespace() && !is_open_to_all(&bind.source);
+        let is_late = is_dev || is_closed();
         let later = mounts[index + 1..].iter().map(destination).collect();
         is_late.then_some(LateBind { later, ..bind })
     });
