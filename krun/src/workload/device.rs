@@ -96,10 +96,15 @@ fn open_device(path: &'static str) -> Result<OwnedFd, DeviceError> {
 fn open_on_own_mount(path: &str) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).write(true);
-    match own_binary::open_read_only_mount(Path::new(path)) {
-        Ok(mount) => options.open(format!("/proc/self/fd/{}", mount.as_raw_fd())),
-        Err(_) => options.open(path),
-    }
+    let protected = own_binary::open_read_only_mount(Path::new(path))
+        .and_then(|mount| options.open(format!("/proc/self/fd/{}", mount.as_raw_fd())));
+    protected.or_else(|error| {
+        let device = options.open(path)?;
+        if rustix::process::geteuid().is_root() {
+            tracing::warn!("{path} is opened without a read-only mount: {error}");
+        }
+        Ok(device)
+    })
 }
 
 fn unusable(path: &'static str, answer: &io::Result<i32>) -> DeviceError {
@@ -108,4 +113,24 @@ fn unusable(path: &'static str, answer: &io::Result<i32>) -> DeviceError {
         Err(error) => error_chain::without_number(&error.to_string()).to_owned(),
     };
     DeviceError::Unusable { path, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, ErrorKind};
+    use std::os::fd::AsRawFd;
+
+    use super::open_on_own_mount;
+
+    #[test]
+    fn what_cannot_be_mounted_is_opened_as_it_is() {
+        // Of a pipe no mount can be made.
+        let (_reading, writing) = io::pipe().unwrap();
+        let path = format!("/proc/self/fd/{}", writing.as_raw_fd());
+
+        let missing = open_on_own_mount("/dev/no-such-device").unwrap_err();
+
+        assert!(open_on_own_mount(&path).is_ok());
+        assert_eq!(missing.kind(), ErrorKind::NotFound);
+    }
 }
