@@ -21,6 +21,9 @@ pub(crate) enum RunHookError {
     /// This was not called by libcontainer.
     #[error("run-hook is for internal use: {0}")]
     Order(#[from] serde_json::Error),
+    /// Others could look into it.
+    #[error("hide krun from the container's processes")]
+    Hide(#[source] io::Error),
     /// It cannot run where it belongs.
     #[error("go back to where krun is, for a hook")]
     Home(#[source] io::Error),
@@ -51,6 +54,8 @@ pub(crate) enum RunHookError {
 /// A failure of the hook is told through the start gate, and only there: it is up to the
 /// `create` that waits at the gate to log it.
 pub(super) fn run_hook(arguments: &RunHook) -> Result<ExitCode, VerbError> {
+    // The container's processes may see this one: they shall find neither the host's binary nor its descriptors.
+    nix::sys::prctl::set_dumpable(false).map_err(|errno| RunHookError::Hide(errno.into()))?;
     let order: Order = serde_json::from_str(&arguments.order).map_err(RunHookError::from)?;
     run_at_home(&order)
 }
@@ -105,4 +110,20 @@ fn run(order: &HookOrder, mut state: Value) -> Result<(), RunHookError> {
         index: order.index,
         failure: error.failure,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::prctl;
+
+    use super::run_hook;
+    use crate::cli::RunHook;
+
+    #[test]
+    fn nobody_looks_into_it() {
+        let refused = run_hook(&RunHook { order: "no order".into() });
+
+        assert!(refused.is_err());
+        assert_eq!(prctl::get_dumpable(), Ok(false));
+    }
 }
