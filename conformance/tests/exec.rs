@@ -60,6 +60,8 @@ const ASKED: &[&[&str]] = &[
     &["--cgroup", "/"],
     &["--cgroup", "sub"],
     &["--cgroup", "/sub/"],
+    &["--cgroup", ":sub"],
+    &["--cgroup", "memory:/", "--cgroup", "cpu,:sub"],
     &["--cgroup", "memory:sub"],
     &["--cgroup", "memory:sub", "--cgroup", "cpu,cpuacct:sub"],
     &["--cgroup", "memory:/"],

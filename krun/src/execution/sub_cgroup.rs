@@ -79,7 +79,8 @@ impl SubCgroup {
         match asked.into_iter().next() {
             Some((None, path)) if cgroups::is_version_2() => {
                 places.iter().try_for_each(|place| demand(place))?;
-                Ok(Self::ByLibcontainer(path))
+                let way = own.first().zip(places.first()).and_then(|(own, at)| way(own, at));
+                way.map(Self::ByLibcontainer).ok_or(SubCgroupError::Outside(path))
             }
             _ => Ok(Self::ByKrun(places)),
         }
@@ -141,12 +142,16 @@ fn parse(asked: &[String]) -> Result<Vec<(Option<String>, String)>, SubCgroupErr
                 return Err(SubCgroupError::Invalid(one.clone()));
             }
             Some((controllers, path)) => {
-                let controllers = controllers.split(',').map(str::to_owned);
-                parsed.extend(controllers.map(|name| (Some(name), path.to_owned())));
+                let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+                parsed.extend(controllers.split(',').map(|name| (named(name), path.to_owned())));
             }
         }
     }
-    Ok(parsed)
+    // As for runc a path without a controller is for all, whatever else is said.
+    match parsed.iter().rposition(|(controller, _)| controller.is_none()) {
+        Some(last) => Ok(vec![parsed.swap_remove(last)]),
+        None => Ok(parsed),
+    }
 }
 
 fn has_controller(hierarchies: &[MountInfo], directory: &Path, name: &str) -> bool {
@@ -169,11 +174,16 @@ fn below(own: &Path, path: &str) -> Result<PathBuf, SubCgroupError> {
     is_below.then_some(place).ok_or_else(|| SubCgroupError::Outside(path.to_owned()))
 }
 
+/// From a cgroup to one below it, without a slash at the beginning: libcontainer takes such a path for one of the host's.
+fn way(own: &Path, place: &Path) -> Option<String> {
+    Some(place.strip_prefix(own).ok()?.to_str()?.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use super::{SubCgroupError, below, parse};
+    use super::{SubCgroupError, below, parse, way};
 
     #[test]
     fn a_path_is_for_one_controller_or_for_all() {
@@ -190,6 +200,19 @@ mod tests {
             "invalid --cgroup argument: b (missing <controller>: prefix)"
         );
         assert_eq!(parsed(&["cpu:a:b"]).unwrap_err(), "invalid --cgroup argument: cpu:a:b");
+        assert_eq!(parsed(&[":a"]), Ok(vec![(None, "a".to_owned())]));
+        assert_eq!(parsed(&["cpu:a", ":b", "memory:c"]), Ok(vec![(None, "b".to_owned())]));
+        assert_eq!(parsed(&["cpu,:a"]), Ok(vec![(None, "a".to_owned())]));
+    }
+
+    #[test]
+    fn libcontainer_is_told_the_way_from_the_containers_cgroup() {
+        let own = Path::new("/sys/fs/cgroup/web");
+        for path in ["a/b", "/a/b/", "../web/a/./b", "/a/c/../b"] {
+            let place = below(own, path).unwrap();
+
+            assert_eq!(way(own, &place).as_deref(), Some("a/b"), "{path}");
+        }
     }
 
     #[test]
