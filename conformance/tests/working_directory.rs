@@ -127,3 +127,16 @@ fn a_further_program_gets_no_directory_made() {
         Ok(failure(&stage.runtime.call(["exec", "--cwd", "/tmp/new", "box", "/bin/pwd"])?))
     });
 }
+
+#[test]
+fn it_is_made_where_a_mount_covers_it_by_another_name() {
+    assert_same(&LOOK, |stage| {
+        fs::create_dir_all(stage.bundle.in_rootfs("covered/app"))?;
+        symlink("/covered", stage.bundle.in_rootfs("other-name"))?;
+        stage.bundle.change(|spec| {
+            let mount = json!({"destination": "/other-name", "type": "tmpfs", "source": "tmpfs"});
+            put(spec, "/mounts/-", mount);
+        })?;
+        outcome(stage, "/covered/app")
+    });
+}

@@ -15,7 +15,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat2};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use spec_compat::Config;
 
 use super::in_container;
@@ -55,10 +55,39 @@ pub(super) fn may_be_missing(config: &Config, bundle: &Path, rootfs: &Path) -> b
     if mounts.iter().any(|mount| destination(mount).starts_with(cwd)) {
         return false;
     }
-    match covering(mounts, cwd) {
+    let Ok(mounts) = without_links(mounts, rootfs) else { return true };
+    match covering(&mounts, cwd) {
         Some(mount) => !is_in_source(mount, bundle, cwd),
-        None => !is_in_image(rootfs, cwd, mounts).unwrap_or(false),
+        None => !is_in_image(rootfs, cwd, &mounts).unwrap_or(false),
     }
+}
+
+/// The mounts, each said to be where the image's links lead it.
+fn without_links(mounts: &[Value], rootfs: &Path) -> io::Result<Vec<Value>> {
+    let root = openat2(CWD, rootfs, DIRECTORY, Mode::empty(), ResolveFlags::empty())?;
+    let straight = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+    let path = OFlags::PATH | OFlags::CLOEXEC;
+    let mut mounts = mounts.to_vec();
+    for mount in &mut mounts {
+        let found = openat2(&root, destination(mount), path, Mode::empty(), straight);
+        if found.is_err_and(|errno| errno == Errno::LOOP) {
+            mount["destination"] = json!(behind_links(&root, destination(mount))?);
+        }
+    }
+    Ok(mounts)
+}
+
+/// Where a path leads to. What is not there yet is made in what is.
+fn behind_links(root: &OwnedFd, path: &Path) -> io::Result<PathBuf> {
+    for above in path.ancestors() {
+        if let Ok(found) = in_container::open_in(root, above, OFlags::PATH) {
+            let [root, found] = [place(root)?, place(&found)?];
+            let inside = found.strip_prefix(root).map_err(io::Error::other)?;
+            let rest = path.strip_prefix(above).map_err(io::Error::other)?;
+            return Ok(Path::new("/").join(inside).join(rest));
+        }
+    }
+    Ok(path.to_owned())
 }
 
 fn destination(mount: &Value) -> &Path {
@@ -149,10 +178,15 @@ mod tests {
         symlink("/usr", rootfs.join("short")).unwrap();
         symlink("/run", rootfs.join("to-mount")).unwrap();
         fs::create_dir_all(rootfs.join("run/app")).unwrap();
+        fs::create_dir_all(rootfs.join("srv/app")).unwrap();
+        symlink("/srv", rootfs.join("to-srv")).unwrap();
+        symlink("/usr", rootfs.join("to-usr")).unwrap();
         let mounts = json!([
             {"destination": "/run", "type": "tmpfs"},
             {"destination": "/volume", "type": "bind", "source": "source", "options": ["bind"]},
             {"destination": "/deep/mount", "type": "tmpfs"},
+            {"destination": "/to-srv", "type": "tmpfs"},
+            {"destination": "/to-usr/below/it", "type": "tmpfs"},
         ]);
         for (cwd, expected) in [
             ("/", false),
@@ -166,6 +200,9 @@ mod tests {
             ("/usr/new", true),
             ("/run/app", true),
             ("/to-mount/app", true),
+            ("/srv", true),
+            ("/srv/app", true),
+            ("/usr/below/it/too", true),
             ("/volume/link", true),
             ("/volume/new", true),
             ("/usr/../usr", true),
