@@ -13,8 +13,8 @@ use rustix::fs::{AtFlags, FileType, fstat, makedev, statat};
 const LOOKS: u32 = 200;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
-/// `/dev/kvm`'s numbers: `MISC_MAJOR`, `KVM_MINOR`.
-const KVM: (u32, u32) = (10, 232);
+/// `/dev/kvm`'s numbers, as in `linux/miscdevice.h`.
+const DEVICE: (u32, u32) = (10, 232);
 
 /// The process that looks.
 #[derive(Clone, Copy, Debug)]
@@ -127,7 +127,7 @@ fn leads_to_monitors(viewer: &Viewer<'_>, process: &str, number: i32) -> bool {
     };
     let is_device = FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice;
     let own = viewer.monitor.map(fstat).and_then(Result::ok);
-    is_device && found.st_rdev == makedev(KVM.0, KVM.1)
+    is_device && found.st_rdev == makedev(DEVICE.0, DEVICE.1)
         || own.is_some_and(|own| (own.st_dev, own.st_ino) == (found.st_dev, found.st_ino))
 }
 
