@@ -199,6 +199,14 @@ pub(crate) fn remove(directories: &[PathBuf]) -> Result<(), CgroupError> {
     }
 }
 
+/// Removes the cgroup where nobody is in it.
+pub(crate) fn remove_empty(directories: &[PathBuf]) {
+    for directory in directories {
+        // It is somebody's, or has gone.
+        _ = remove_one(directory);
+    }
+}
+
 pub(super) fn remove_tree(directory: &Path) -> Result<(), CgroupError> {
     for child in children(directory) {
         remove_tree(&child)?;

@@ -37,7 +37,7 @@ use crate::container::pidfd_socket::{self, PidfdSocket};
 use crate::container::process::{self, ProcessName};
 use crate::container::record::Record;
 use crate::container::start_gate::{self, Reports};
-use crate::container::store::{Entry, replace_file};
+use crate::container::store::{Entry, StoreError, replace_file};
 use crate::creation::{
     Console, demand_open, init_words, leave_out_user_namespace, leave_room_for_monitor,
     process_for_libcontainer, reap_children,
@@ -79,8 +79,17 @@ pub(crate) fn execute(
     let record = entry.load()?;
     let init = demand_running(entry, &record, arguments)?;
     let begun = begin(global, log, entry, arguments, console, &record, init);
-    // Whatever went wrong, it is what comes of a container that ended meanwhile.
-    begun.map_err(|error| if init.is_alive() { error } else { ExecError::Stopped })
+    begun.map_err(|error| {
+        if init.is_alive() {
+            return error;
+        }
+        // libcontainer makes a cgroup that is not there any more. Whoever removes the container has the lock.
+        if matches!(entry.lock(), Err(StoreError::NotFound)) {
+            cgroups::remove_empty(&record.cgroups);
+        }
+        // Whatever went wrong, it is what comes of a container that ended meanwhile.
+        ExecError::Stopped
+    })
 }
 
 fn begin(

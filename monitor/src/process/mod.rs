@@ -207,6 +207,10 @@ impl Process {
     /// The program's standard error may be another one now, or none: the log is where it is. Whoever waits
     /// for the end of the earlier one shall not wait for the monitor.
     pub fn follow_standard_error(&self) {
+        if self.stats.is_some() || self.host.trace.is_some() {
+            // Whoever asked for more than messages waits for it to its end.
+            return;
+        }
         let (Some(log), Some(program)) = (&self.host.log, &self.host.program) else { return };
         let standard_error = descriptors::borrow(self.memory.guest_memory(), STANDARD_ERROR);
         let followed = standard_error.and_then(|file| descriptors::lead_elsewhere(log, file));

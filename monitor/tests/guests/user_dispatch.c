@@ -49,9 +49,15 @@ static void call(const char *what)
            seen.si_syscall, seen.si_arch, seen.si_errno, seen.si_call_addr ? "there" : "none", rax);
 }
 
+/* The selector is the first thread's, too, which makes no calls between these two. */
+static volatile int may_begin, is_done;
+
 static void *in_thread(void *unused)
 {
+    while (!may_begin)
+        ;
     call("in a thread");
+    is_done = 1;
     return unused;
 }
 
@@ -86,6 +92,9 @@ int main(void)
     set("on", 1, 0, 0, &selector);
     call("with a selector");
     pthread_create(&thread, NULL, in_thread, NULL);
+    may_begin = 1;
+    while (!is_done)
+        ;
     pthread_join(thread, NULL);
     set("on but for all", 1, 1, (1UL << 47) - 1, &selector);
     call("from code that may");
