@@ -65,7 +65,14 @@ static void at_the_edge(void)
     show("getcwd across", 0, syscall(SYS_getcwd, edge - 1, 1));
 }
 
-/* Linux looks at a vector's elements one after the other. */
+/* Linux looks at a vector's elements one after the other; older ones (6.1) fetch them all first. */
+static void show_either(const char *call, long result)
+{
+    if (result == -1 && errno == EFAULT)
+        errno = EINVAL;
+    show(call, 0, result);
+}
+
 static void vectors_at_the_edge(void)
 {
     struct iovec *spans = (struct iovec *)(edge - 2 * sizeof *spans);
@@ -74,8 +81,8 @@ static void vectors_at_the_edge(void)
     spans[1] = (struct iovec){own, 16};
     show("vector across", 0, readv(zero_fd, spans, 3));
     spans[1].iov_len = SIZE_MAX;
-    show("vector across, its second too long", 0, readv(zero_fd, spans, 3));
-    show("the same to be sent", 0, writev(null_fd, spans, 3));
+    show_either("vector across, its second too long", readv(zero_fd, spans, 3));
+    show_either("the same to be sent", writev(null_fd, spans, 3));
     show("that alone", 0, readv(zero_fd, spans, 2));
     struct msghdr message = {.msg_iov = spans, .msg_iovlen = 3};
     show("a message of it to nobody", 0, sendmsg(null_fd, &message, 0));
