@@ -207,7 +207,10 @@ impl AddressSpace {
         let carried = state.carried(from);
         let advised = self.make_one_mapping(&mut state, from);
         state.is_in_doubt |= !is_one;
-        state.sure(self.memory.remap(from, target, keep))?;
+        if let Err(errno) = state.sure(self.memory.remap(from, target, keep)) {
+            self.forget_if_no_room(&mut state, from, target, to);
+            return Err(errno);
+        }
         if keep == 0 {
             state.forget(from);
         } else {
@@ -228,6 +231,23 @@ impl AddressSpace {
             state.unfit.insert(target, Protection::default(), kind);
         }
         Ok(target.start())
+    }
+
+    /// A failed `MREMAP_FIXED` may have made room, and taken off the end, before Linux found a reason to refuse.
+    fn forget_if_no_room(
+        &self,
+        state: &mut State,
+        from: GuestSpan,
+        target: GuestSpan,
+        to: Option<u64>,
+    ) {
+        let Some(to) = to else { return };
+        self.forget_if_replaced(state, target, Place::Fixed(to));
+        let less = from.len().checked_sub(target.len());
+        let end = less.and_then(|less| GuestSpan::new(from.start() + target.len(), less));
+        if let Some(end) = end.filter(|end| !end.is_empty()) {
+            self.forget_if_replaced(state, end, Place::Fixed(end.start()));
+        }
     }
 
     /// The error of a mapping that cannot become longer where it is: the host has no room there either, and says

@@ -88,14 +88,14 @@ static void ends_of_memory(void)
 static void changes(void)
 {
     char *old = anonymous(2);
-    strcpy(old, "/etc");
+    strcpy(old, "/dev");
     char *moved = mremap(old, 2 * PAGE, 4 * PAGE, MREMAP_MAYMOVE, NULL);
     look("moved", moved, 0);
     if (moved != old)
         look("where it was", old, EFAULT);
     madvise(moved, PAGE, MADV_DONTNEED);
     look("given back", moved, ENOENT);
-    strcpy(moved, "/etc");
+    strcpy(moved, "/dev");
     // Fails behind the first pages, whose protection it has changed by then.
     munmap(moved + 2 * PAGE, PAGE);
     int failed = mprotect(moved, 4 * PAGE, PROT_NONE);
@@ -104,18 +104,18 @@ static void changes(void)
     mprotect(moved, PAGE, PROT_READ);
     look("and no more", moved, 0);
     char *heap = sbrk(2 * PAGE);
-    strcpy(heap + PAGE, "/etc");
+    strcpy(heap + PAGE, "/dev");
     look("heap", heap + PAGE, 0);
     sbrk(-2 * PAGE);
     look("behind the heap", heap + PAGE, EFAULT);
-    char stack[] = "/etc";
+    char stack[] = "/dev";
     look("stack", stack, 0);
 }
 
 static void guards(int (*advise)(char *, int))
 {
     char *page = anonymous(1);
-    strcpy(page, "/etc");
+    strcpy(page, "/dev");
     look("before the guard", page, 0);
     if (advise(page, GUARD_INSTALL))
         return;
@@ -142,7 +142,7 @@ static void files(void)
         int file = memfd_create("path", 0);
         ftruncate(file, PAGE);
         char *page = map(PAGE, flags, file);
-        strcpy(page, "/etc");
+        strcpy(page, "/dev");
         look("file", page, 0);
         pwrite(file, "/nowhere", 9, 64);
         look("written to by a call", page + 64, ENOENT);
