@@ -13,8 +13,13 @@ use crate::{
 const PR_GET_DUMPABLE: u32 = 3;
 const PR_GET_TID_ADDRESS: u32 = 40;
 const PR_SET_DUMPABLE: u32 = 4;
+/// Of 0, the only kind of timing that Linux has: nothing changes.
+const PR_SET_TIMING: u32 = 14;
 const PR_GET_SECCOMP: u32 = 21;
 const PR_SET_SECCOMP: u32 = 22;
+const PR_SET_TSC: u32 = 26;
+/// `rdtsc` works, as it always does here.
+const PR_TSC_ENABLE: u32 = 1;
 const PR_SET_SYSCALL_USER_DISPATCH: u32 = 59;
 
 const ARCH_SET_GS: u64 = 0x1001;
@@ -45,6 +50,8 @@ pub(super) fn prctl(thread: &mut Thread, args: Args) -> Answer {
         PR_GET_TID_ADDRESS => tell(args[1], thread.clear_at_exit),
         PR_GET_SECCOMP => Ok(Reply::Value(filtering::mode(thread))),
         PR_SET_SECCOMP => filtering::set_mode(thread, args[1], args[2]),
+        PR_SET_TIMING if args[1] == 0 => Ok(Reply::Value(0)),
+        PR_SET_TSC if low_word(args[1]) == PR_TSC_ENABLE => Ok(Reply::Value(0)),
         PR_SET_SYSCALL_USER_DISPATCH => dispatch::set(thread, args),
         _ => super::forward(thread, variants::prctl(args[0]).ok_or(Errno::EINVAL)?, args),
     }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -88,6 +89,15 @@ static void vectors_at_the_edge(void)
     show("a message of it to nobody", 0, sendmsg(null_fd, &message, 0));
 }
 
+/* What switches nothing, and what there is not. */
+static void switches(void)
+{
+    for (unsigned long value = 0; value < 2; value++)
+        show("PR_SET_TIMING", value, prctl(PR_SET_TIMING, value, 0, 0, 0));
+    show("PR_SET_TSC", PR_TSC_ENABLE, prctl(PR_SET_TSC, PR_TSC_ENABLE, 0, 0, 0));
+    show("PR_SET_TSC", 3, prctl(PR_SET_TSC, 3, 0, 0, 0));
+}
+
 static void false_numbers(void)
 {
     char own[64], path[5000];
@@ -151,5 +161,6 @@ int main(void)
     at_the_edge();
     vectors_at_the_edge();
     false_numbers();
+    switches();
     return 0;
 }
