@@ -204,7 +204,8 @@ pub fn start_borrower<F: FnMut(u32)>(new: &NewProcess<'_>, child: F) -> Result<u
     let mut shared = (child, AtomicU32::new(0));
     let mut arguments = new.arguments(VM | VFORK | PARENT_SET_TID)?;
     arguments.parent_tid = to_u64((&raw mut shared.1).expose_provenance());
-    let mut stack = vec![0_u128; BORROWER_STACK / 16];
+    // Not cleared: of its pages a child touches a few.
+    let mut stack = Vec::<u128>::with_capacity(BORROWER_STACK / 16);
     arguments.stack = to_u64(stack.as_mut_ptr().expose_provenance());
     arguments.stack_len = to_u64(BORROWER_STACK);
     let data = (&raw mut shared).cast();
