@@ -12,7 +12,7 @@ use std::{
 use monitor_sys::{
     Errno,
     descriptors::{self, Passed},
-    guest_copy,
+    guest_copy::{self, Window},
 };
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
 
@@ -177,12 +177,14 @@ fn read_strings(address: u64) -> Result<Vec<Vec<u8>>, Errno> {
     if address == 0 {
         return Ok(strings);
     }
+    // The strings mostly lie behind one another.
+    let (mut pointers, mut bytes) = (Window::default(), Window::default());
     for at in 0..STRINGS_MAX {
-        let pointer = guest_copy::read::<u64>(address.wrapping_add(at * 8))?;
+        let pointer = pointers.read_word(address.wrapping_add(at * 8))?;
         if pointer == 0 {
             return Ok(strings);
         }
-        match guest_copy::read_string(pointer, STRING_MAX) {
+        match bytes.read_string(pointer, STRING_MAX) {
             Err(Errno::ENAMETOOLONG) => return Err(Errno::E2BIG),
             string => strings.push(string?),
         }

@@ -91,24 +91,70 @@ pub fn read_array<T: FromBytes + IntoBytes + Clone>(
 ///
 /// `ENAMETOOLONG` if there is no NUL among the first `limit` bytes (or 128 KiB).
 pub fn read_string(address: u64, limit: usize) -> Result<Vec<u8>, Errno> {
-    let limit = limit.min(LONGEST_STRING);
-    let mut string = Vec::new();
-    while string.len() < limit {
-        let at = address + to_u64(string.len());
-        let to_page_end = usize::try_from(PAGE - at % PAGE).expect("at most a page");
-        let piece = if string.is_empty() { FIRST_PIECE } else { usize::MAX };
-        let mut piece = vec![0; to_page_end.min(limit - string.len()).min(piece)];
-        let copied = read_some(at, &mut piece)?;
-        match piece[..copied].iter().position(|&byte| byte == 0) {
-            Some(end) => {
-                string.extend(&piece[..end]);
+    Window::default().read_up_to_nul(address, limit, FIRST_PIECE)
+}
+
+/// The piece of guest memory that was copied last, for what lies close together: a program's strings and the
+/// vectors that name them.
+#[derive(Debug, Default)]
+pub struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    /// Reads a string as [`read_string`] does.
+    pub fn read_string(&mut self, address: u64, limit: usize) -> Result<Vec<u8>, Errno> {
+        self.read_up_to_nul(address, limit, usize::MAX)
+    }
+
+    /// Reads a word as [`read`] does.
+    pub fn read_word(&mut self, address: u64) -> Result<u64, Errno> {
+        let mut word = [0; 8];
+        let mut done = 0;
+        while done < word.len() {
+            let piece = self.at(address.wrapping_add(to_u64(done)), usize::MAX)?;
+            let len = piece.len().min(word.len() - done);
+            word[done..done + len].copy_from_slice(&piece[..len]);
+            done += len;
+        }
+        Ok(u64::from_le_bytes(word))
+    }
+
+    fn read_up_to_nul(
+        &mut self,
+        address: u64,
+        limit: usize,
+        first: usize,
+    ) -> Result<Vec<u8>, Errno> {
+        let limit = limit.min(LONGEST_STRING);
+        let mut string = Vec::new();
+        while string.len() < limit {
+            let most = if string.is_empty() { first } else { usize::MAX };
+            let piece = self.at(address.wrapping_add(to_u64(string.len())), most)?;
+            let piece = &piece[..piece.len().min(limit - string.len())];
+            if let Some(end) = piece.iter().position(|&byte| byte == 0) {
+                string.extend_from_slice(&piece[..end]);
                 return Ok(string);
             }
-            None if copied < piece.len() => return Err(Errno::EFAULT),
-            None => string.extend(&piece),
+            string.extend_from_slice(piece);
         }
+        Err(Errno::ENAMETOOLONG)
     }
-    Err(Errno::ENAMETOOLONG)
+
+    /// What is known from `address` on, at least a byte: copies as far as to its page's end, `most` bytes at most.
+    fn at(&mut self, address: u64, most: usize) -> Result<&[u8], Errno> {
+        let known = address.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+        if let Some(at) = known.filter(|&at| at < self.bytes.len()) {
+            return Ok(&self.bytes[at..]);
+        }
+        let to_page_end = usize::try_from(PAGE - address % PAGE).expect("at most a page");
+        (self.start, self.bytes) = (address, vec![0; to_page_end.min(most)]);
+        let copied = read_some(address, &mut self.bytes);
+        self.bytes.truncate(copied.unwrap_or(0));
+        copied?;
+        if self.bytes.is_empty() { Err(Errno::EFAULT) } else { Ok(&self.bytes) }
+    }
 }
 
 /// Reads a string as [`read_string`] does, without asking the kernel: from memory of which the caller knows that
@@ -266,7 +312,7 @@ unsafe fn copy(way: Way, guests: &[IoVec], ours: &IoVec) -> Result<u64, Errno> {
 mod tests {
     use nix::errno::Errno;
 
-    use super::{read, read_bytes, read_certain_string, read_string, write};
+    use super::{Window, read, read_bytes, read_certain_string, read_string, write};
     use crate::guest_memory::{GUEST_END, GuestMemory, GuestSpan, PAGE};
 
     fn two_pages(at: u64) -> (GuestMemory, GuestSpan) {
@@ -314,6 +360,33 @@ mod tests {
         write(span.start() + PAGE - 3, b"ab\0").unwrap();
 
         assert_eq!(read_string(span.start() + PAGE - 3, 4096), Ok(b"ab".to_vec()));
+    }
+
+    #[test]
+    fn what_lies_across_pages_is_read_as_one() {
+        let (_memory, span) = two_pages(0x60_0000);
+        let middle = span.start() + PAGE;
+        write(middle - 3, &0x1122_3344_5566_7788_u64).unwrap();
+        super::write_bytes(middle - 9, b"a long\0").unwrap();
+        let mut window = Window::default();
+
+        assert_eq!(window.read_string(middle - 9, 4096), Ok(b"a long".to_vec()));
+        assert_eq!(window.read_string(middle - 7, 4096), Ok(b"long".to_vec()));
+        assert_eq!(window.read_string(middle - 7, 4), Err(Errno::ENAMETOOLONG));
+        assert_eq!(window.read_word(middle - 2), Ok(0x11_2233_4455_6677));
+    }
+
+    #[test]
+    fn a_word_that_is_half_there_faults() {
+        let (memory, span) = two_pages(0x70_0000);
+        memory.unmap(GuestSpan::new(span.start() + PAGE, PAGE).unwrap()).unwrap();
+        let mut window = Window::default();
+
+        assert_eq!(window.read_word(span.start() + PAGE - 8), Ok(0));
+        assert_eq!(window.read_word(span.start() + PAGE - 4), Err(Errno::EFAULT));
+        assert_eq!(window.read_word(span.start() + PAGE), Err(Errno::EFAULT));
+        assert_eq!(window.read_word(u64::MAX), Err(Errno::EFAULT));
+        assert_eq!(window.read_word(span.start()), Ok(0), "after a fault");
     }
 
     #[test]
