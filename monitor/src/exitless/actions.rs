@@ -11,7 +11,11 @@
 use std::sync::Arc;
 
 use monitor_launch::Exitless;
-use monitor_sys::{abi::number, gate::SETTABLE, signals::SIGNAL_MAX};
+use monitor_sys::{
+    abi::number,
+    gate::{FORGETFUL, SETTABLE},
+    signals::SIGNAL_MAX,
+};
 
 use crate::{
     arch::x86_64::gate::{Gate, Plan},
@@ -19,9 +23,12 @@ use crate::{
     thread::Thread,
 };
 
+/// The signals of which only the table need know that they were set.
+const QUIET: u64 = SETTABLE & !FORGETFUL;
+
 /// Has a child's gate answer, where it can and its calls are not looked at one by one. Nobody else may have
-/// its actions.
-pub fn answer(child: &mut Thread) {
+/// its actions. It starts with the signals of `mask` blocked.
+pub fn answer(child: &mut Thread, mask: u64) {
     let host = &child.process.host;
     let is_watched = host.trace.is_some() || host.asks_agent || host.exitless == Exitless::Off;
     let number = u32::try_from(number::RT_SIGACTION).expect("numbers of calls are small");
@@ -42,8 +49,33 @@ pub fn answer(child: &mut Thread) {
     }
     let mut plan = Plan::leaving(0);
     plan.look_up(number::RT_SIGACTION);
+    let asks = u32::try_from(number::RT_SIGPROCMASK).expect("numbers of calls are small");
+    if child.filters.always_allow(asks) {
+        plan.tell_mask(number::RT_SIGPROCMASK);
+    }
+    gate.note_mask(Some(mask));
+    gate.take_forgotten();
     gate.follow(&plan);
     child.exitless.answers = Some(gate);
+}
+
+/// The thread's CPU has left: the host does what was put off. A signal that came meanwhile, and that none of the
+/// program's calls can have seen, came before.
+pub fn catch_up(thread: &Thread) {
+    let Some(gate) = &thread.exitless.answers else { return };
+    gate.note_mask(None);
+    let forgotten = gate.take_forgotten() & FORGETFUL;
+    if forgotten == 0 {
+        return;
+    }
+    for signal in (1..=SIGNAL_MAX).filter(|signal| forgotten & 1 << (signal % 64) != 0) {
+        let noted = noted(gate, signal);
+        let is_default = |action: Action| action.handler == DEFAULT;
+        if is_default(noted) && thread.process.actions.get(signal).is_ok_and(is_default) {
+            // Signals that can be set; a host that refuses would have refused the program, too.
+            _ = thread.process.actions.set(signal, noted);
+        }
+    }
 }
 
 /// The gate answers no more: the thread changes, or is not alone with its actions any longer.
@@ -60,7 +92,7 @@ pub fn adopt(thread: &Thread) {
     let own = thread.process.actions.all();
     for (signal, own) in (1..=SIGNAL_MAX).zip(own) {
         let noted = noted(gate, signal);
-        if noted != own && noted.handler == DEFAULT && SETTABLE & 1 << (signal % 64) != 0 {
+        if noted != own && noted.handler == DEFAULT && QUIET & 1 << (signal % 64) != 0 {
             thread.process.actions.note_default(signal, noted);
         }
     }

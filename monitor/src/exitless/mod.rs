@@ -59,10 +59,13 @@ pub struct OfThread {
 /// that, and some follow each other closely.
 pub fn run(thread: &mut Thread) -> Result<Exit, PlatformError> {
     if thread.exitless.timed == CALLS_BEFORE {
-        return thread.cpu.run();
+        let exit = thread.cpu.run()?;
+        actions::catch_up(thread);
+        return Ok(exit);
     }
     let begin = Instant::now();
     let exit = thread.cpu.run()?;
+    actions::catch_up(thread);
     if exit == Exit::Syscall {
         thread.exitless.timed += 1;
         thread.process.helper.note_exit(begin.elapsed());

@@ -28,7 +28,7 @@ pub fn borrow(thread: &mut Thread, birth: &Birth) -> Result<Option<u64>, Errno> 
     let Some(mask) = signals::block_all() else {
         return Ok(None);
     };
-    let started = make_child(thread, birth).and_then(|child| {
+    let started = make_child(thread, birth, mask).and_then(|child| {
         thread.share_robust_futexes();
         let loan = Loan { birth: birth.clone(), parent: Arc::clone(&thread.process), child, mask };
         if birth.has(VFORK) { loan.give(|_| {}) } else { beside(loan) }
@@ -39,7 +39,7 @@ pub fn borrow(thread: &mut Thread, birth: &Birth) -> Result<Option<u64>, Errno> 
 }
 
 /// The child's thread, on a CPU of this process's machine.
-fn make_child(thread: &Thread, birth: &Birth) -> Result<Thread, Errno> {
+fn make_child(thread: &Thread, birth: &Birth, mask: u64) -> Result<Thread, Errno> {
     let parent = &thread.process;
     let snapshot = Snapshot::take(thread, birth).map_err(|_| Errno::EAGAIN)?;
     let mut process = parent.child(Arc::clone(&parent.memory), Arc::clone(&parent.machine));
@@ -63,7 +63,7 @@ fn make_child(thread: &Thread, birth: &Birth) -> Result<Thread, Errno> {
         return Err(Errno::EAGAIN);
     }
     if !birth.has(HANDLERS) && !birth.has(CLEAR_HANDLERS) {
-        exitless::actions::answer(&mut child);
+        exitless::actions::answer(&mut child, mask);
     }
     Ok(child)
 }

@@ -10,7 +10,7 @@
 //! for it, or is *posted*: its number and arguments are written down, and a thread of the monitor's that
 //! looks for them makes the call while the CPU waits. What is not taken up in time is taken back.
 //! `rt_sigaction(2)` can be of a class of its own: what changes nothing outside of the program is answered from a
-//! *table* behind the posted call, an action for each signal. If the program's memory faults meanwhile ([`copy`])
+//! *table* behind the posted call, an action for each signal, and so can be `rt_sigprocmask(2)`. If the program's memory faults meanwhile ([`copy`])
 //! the call leaves after all ([`by_class`]).
 //!
 //! From [`tail`] on all is done again from memory if the CPU is interrupted there: nothing is lost when the
@@ -25,15 +25,20 @@ pub const CLASS_POSTED: u8 = 1;
 /// It is `rt_sigaction(2)`, and answered from the table of actions where that can be. Only where the gate's code
 /// runs at the program's level: it follows the program's pointers.
 pub const CLASS_ACTION: u8 = 2;
+/// It is `rt_sigprocmask(2)`: what asks and sets nothing is answered with a word that was left for it, while there is
+/// one. Only where the gate's code runs at the program's level.
+pub const CLASS_MASK: u8 = 3;
 /// With the index of an answer in the lower bits: it is answered with that.
 pub const CLASS_ANSWERED: u8 = 0x80;
 
 /// The numbers below this have a class; others leave.
 pub const CLASSES: usize = 512;
-/// The signals that the gate may set from one default action to another, by their number modulo 64: nothing but
-/// the table knows the difference. Not `SIGKILL` and `SIGSTOP`, which cannot be set; nor `SIGCHLD`, `SIGCONT`,
-/// `SIGURG` and `SIGWINCH`, which are forgotten if they wait and are set so.
-pub const SETTABLE: u64 = !(1 << 9 | 1 << 19 | 1 << 17 | 1 << 18 | 1 << 23 | 1 << 28);
+/// The signals that can be set, by their number modulo 64: all but `SIGKILL` and `SIGSTOP`. The gate sets them from
+/// one default action to another: mostly nothing but the table knows the difference.
+pub const SETTABLE: u64 = !(1 << 9 | 1 << 19);
+/// Those for which the host has to do it, too, before anything else: `SIGCHLD`, `SIGCONT`, `SIGURG` and `SIGWINCH`,
+/// which are forgotten if they wait and are set so. See [`posted::FORGOTTEN`].
+pub const FORGETFUL: u64 = 1 << 17 | 1 << 18 | 1 << 23 | 1 << 28;
 
 /// How many answers there is room for.
 pub const ANSWERS: usize = 32;
@@ -52,6 +57,10 @@ pub mod fixed {
     pub const PATIENCE: usize = 354;
     /// Not 0 if the CPU shall leave before it goes on with the program.
     pub const LEAVE: usize = 355;
+    /// Not 0 if the next word is the thread's mask.
+    pub const MASK_IS_KNOWN: usize = 356;
+    /// The signals that the thread has blocked.
+    pub const MASK: usize = 357;
 }
 
 /// Words of the page behind it, by their number. The guest can write them all where the code runs at its level.
@@ -68,6 +77,8 @@ pub mod posted {
     pub const ACTIONS: usize = 256;
     /// How many calls were answered.
     pub const ANSWERED: usize = 22;
+    /// Which of the [`super::FORGETFUL`] signals were set, by their number.
+    pub const FORGOTTEN: usize = 26;
 }
 
 /// States of a posted call.
@@ -122,6 +133,8 @@ global_asm!(
     ".set .Lgate_kernel, .Lgate + 2824",
     ".set .Lgate_patience, .Lgate + 2832",
     ".set .Lgate_leave, .Lgate + 2840",
+    ".set .Lgate_mask_is_known, .Lgate + 2848",
+    ".set .Lgate_mask_word, .Lgate + 2856",
     ".set .Lgate_state, .Lgate + 4096",
     ".set .Lgate_number, .Lgate + 4104",
     ".set .Lgate_arguments, .Lgate + 4112",
@@ -133,6 +146,7 @@ global_asm!(
     ".set .Lgate_result, .Lgate + 4264",
     ".set .Lgate_new, .Lgate + 4280",
     ".set .Lgate_answered_calls, .Lgate + 4272",
+    ".set .Lgate_forgotten, .Lgate + 4304",
     ".set .Lgate_stack, .Lgate + 6144",
     ".set .Lgate_actions, .Lgate + 6144",
     // All that changes is put back from memory: rcx, r11 and rsp for the program, rax for the monitor.
@@ -155,6 +169,8 @@ global_asm!(
     "jnz .Lgate_answered",
     "cmp $2, %ecx",
     "je .Lgate_action",
+    "cmp $3, %ecx",
+    "je .Lgate_mask",
     "cmpq $1, {looked_for}",
     "jne .Lgate_nobody",
     // Posted: the state is written last.
@@ -225,14 +241,29 @@ global_asm!(
     "shr $39, %r11",
     "jnz .Lgate_by_class",
     "test %rsi, %rsi",
-    "jz monitor_gate_copy",
-    "movabs ${settable}, %r11",
-    "bt %rdi, %r11",
-    "jnc .Lgate_by_class",
+    "jz .Lgate_follow",
     "cmpq $0, (%rcx)",
     "jne .Lgate_by_class",
+    "jmp .Lgate_follow",
+    // rt_sigprocmask(how, null, old, 8): what is blocked.
+    ".Lgate_mask:",
+    "cmp $8, %r10",
+    "jne .Lgate_by_class",
+    "test %rsi, %rsi",
+    "jnz .Lgate_by_class",
+    "test %rdx, %rdx",
+    "jz .Lgate_by_class",
+    "mov %rdx, %r11",
+    "shr $39, %r11",
+    "jnz .Lgate_by_class",
+    "cmpq $0, .Lgate_mask_is_known(%rip)",
+    "je .Lgate_by_class",
+    "mov .Lgate_mask_word(%rip), %rcx",
     // All that follows the program's pointers; nothing has changed before its end.
     "monitor_gate_copy:",
+    "mov %rcx, (%rdx)",
+    "jmp .Lgate_action_over",
+    ".Lgate_follow:",
     "test %rsi, %rsi",
     "jz .Lgate_tell_action",
     "cmpq $0, (%rsi)",
@@ -243,6 +274,9 @@ global_asm!(
     "mov %r11, .Lgate_new+8(%rip)",
     "mov 24(%rsi), %r11",
     "mov %r11, .Lgate_new+16(%rip)",
+    "movabs ${settable}, %r11",
+    "bt %rdi, %r11",
+    "jnc .Lgate_unsettable",
     ".Lgate_tell_action:",
     "test %rdx, %rdx",
     "jz monitor_gate_copy_end",
@@ -263,8 +297,17 @@ global_asm!(
     "mov %r11, 16(%rcx)",
     "mov .Lgate_new+16(%rip), %r11",
     "mov %r11, 24(%rcx)",
+    "movabs ${forgetful}, %r11",
+    "bt %rdi, %r11",
+    "jnc .Lgate_action_over",
+    "mov .Lgate_forgotten(%rip), %r11",
+    "bts %rdi, %r11",
+    "mov %r11, .Lgate_forgotten(%rip)",
     ".Lgate_action_over:",
     "movq $0, .Lgate_result(%rip)",
+    "jmp monitor_gate_tail",
+    ".Lgate_unsettable:",
+    "movq $-22, .Lgate_result(%rip)",
     "jmp monitor_gate_tail",
     ".Lgate_over:",
     "jne .Lgate_declined",
@@ -308,6 +351,7 @@ global_asm!(
     "monitor_gate_end:",
     ".popsection",
     settable = const SETTABLE.cast_signed(),
+    forgetful = const FORGETFUL.cast_signed(),
     looked_for = const LOOKED_FOR.cast_signed(),
     options(att_syntax),
 );

@@ -11,8 +11,8 @@ use std::sync::{
 use monitor_sys::{
     frames::Frames,
     gate::{
-        self, ANSWERS, CLASS_ACTION, CLASS_ANSWERED, CLASS_POSTED, CLASSES, fixed, posted, reason,
-        state,
+        self, ANSWERS, CLASS_ACTION, CLASS_ANSWERED, CLASS_MASK, CLASS_POSTED, CLASSES, fixed,
+        posted, reason, state,
     },
 };
 
@@ -69,6 +69,11 @@ impl Plan {
     /// Has a call, which must be `rt_sigaction(2)`, answered from the table of actions.
     pub fn look_up(&mut self, number: usize) {
         self.classes[number] = CLASS_ACTION;
+    }
+
+    /// Has a call, which must be `rt_sigprocmask(2)`, answered while the mask is known.
+    pub fn tell_mask(&mut self, number: usize) {
+        self.classes[number] = CLASS_MASK;
     }
 
     /// Has a call posted.
@@ -141,6 +146,21 @@ impl Gate {
     /// The same, as the gate or the guest has left it.
     pub fn noted_action(&self, at: usize) -> [u64; 4] {
         std::array::from_fn(|word| self.posted(posted::ACTIONS + at * 4 + word))
+    }
+
+    /// The forgetful signals that were set since this was asked last, a bit for each number, as the guest's memory
+    /// has it.
+    pub fn take_forgotten(&self) -> u64 {
+        match self.posted(posted::FORGOTTEN) {
+            0 => 0,
+            _ => self.frames.swap(self.pages.posted, posted::FORGOTTEN, 0),
+        }
+    }
+
+    /// Notes what the thread has blocked, or that this is not known any more.
+    pub fn note_mask(&self, mask: Option<u64>) {
+        self.set(fixed::MASK, mask.unwrap_or(0));
+        self.set(fixed::MASK_IS_KNOWN, mask.is_some().into());
     }
 
     /// Has every call leave from now on.
