@@ -79,7 +79,7 @@ fn launched(descriptor: i32, mut environment: Vec<Vec<u8>>) -> anyhow::Result<u8
     }
     let arguments = std::env::args_os().map(OsString::into_vec).collect();
     let program = PathBuf::from(OsString::from_vec(record.program));
-    let signal_mask = record.signal_mask;
+    let (signal_mask, ignored) = (record.signal_mask, record.ignored);
     let filters = Filters::decode(&record.filters).context("a seccomp filter is not valid")?;
     let given = record.descriptors;
     let room = descriptors::make_room();
@@ -89,8 +89,16 @@ fn launched(descriptor: i32, mut environment: Vec<Vec<u8>>) -> anyhow::Result<u8
     let file = opened.as_ref().map(|file| format!("/proc/self/fd/{}", file.as_raw_fd()));
     let file = file.map(PathBuf::from);
     let findings = record.findings;
-    let invocation =
-        Invocation { program, file, arguments, environment, signal_mask, filters, findings };
+    let invocation = Invocation {
+        program,
+        file,
+        arguments,
+        environment,
+        signal_mask,
+        ignored,
+        filters,
+        findings,
+    };
     let host = Host {
         release_suffix: record.release_suffix,
         asks_agent: record.asks_agent,
@@ -171,6 +179,7 @@ fn by_hand(environment: Vec<Vec<u8>>) -> anyhow::Result<u8> {
         arguments: options.program.iter().cloned().map(OsString::into_vec).collect(),
         environment,
         signal_mask: None,
+        ignored: None,
         filters: Filters::default(),
         findings: Findings::default(),
     };

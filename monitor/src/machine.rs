@@ -83,6 +83,8 @@ pub struct Invocation {
     pub environment: Vec<Vec<u8>>,
     /// The signals it starts with blocked, or `None` for the monitor's own.
     pub signal_mask: Option<u64>,
+    /// The signals it starts with ignored, or `None` for those that the kernel says.
+    pub ignored: Option<u64>,
     /// The seccomp filters its calls have to pass.
     pub filters: Filters,
     /// What the machine before this one has found out.
@@ -156,7 +158,8 @@ fn start(device: OwnedFd, invocation: &Invocation, mut host: Host) -> Result<Thr
     // By the name it was called by: that of a script or link, not what it leads to.
     let called = invocation.program.file_name();
     own::set_name(called.map_or(b"", std::os::unix::ffi::OsStrExt::as_bytes));
-    let actions = prepare_signals().map_err(|errno| host_error("set up signals", errno))?;
+    let actions =
+        prepare_signals(invocation.ignored).map_err(|errno| host_error("set up signals", errno))?;
     let process = Process::new(
         memory,
         machine,
@@ -182,9 +185,9 @@ fn host_error(step: &'static str, errno: Errno) -> StartError {
     StartError::Host { step, errno }
 }
 
-fn prepare_signals() -> Result<Actions, Errno> {
+fn prepare_signals(ignored: Option<u64>) -> Result<Actions, Errno> {
     signals::undo_runtime_setup()?;
-    Actions::inherited()
+    ignored.map_or_else(Actions::inherited, |ignored| Ok(Actions::ignoring(ignored)))
 }
 
 /// How many pages the mappings and the program are moved by, and how many bytes

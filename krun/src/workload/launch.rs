@@ -37,6 +37,7 @@ mod tests {
             device: Device { kind: DeviceKind::Kvm, descriptor: 9 },
             release_suffix: true,
             signal_mask: None,
+            ignored: None,
             filters: Vec::new(),
             asks_agent: false,
             exitless: Exitless::Auto,

@@ -220,6 +220,7 @@ impl Monitor {
             device: PassedDevice { kind: self.device.kind, descriptor: self.device().as_raw_fd() },
             release_suffix: self.release_suffix,
             signal_mask: None,
+            ignored: None,
             filters: self.filters.clone(),
             asks_agent: self.asks_agent,
             exitless: self.exitless,

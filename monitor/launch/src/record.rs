@@ -24,6 +24,8 @@ pub struct LaunchRecord {
     /// The signals the program starts with blocked (bit `n - 1` for signal `n`),
     /// or `None` for those that km is started with.
     pub signal_mask: Option<u64>,
+    /// The signals the program starts with ignored, likewise; `None` if km is to ask the kernel.
+    pub ignored: Option<u64>,
     /// The seccomp filters the program's calls have to pass, the oldest first:
     /// classic BPF, eight bytes for an instruction, as `seccomp(2)` takes it.
     pub filters: Vec<Vec<u8>>,
@@ -52,6 +54,9 @@ pub struct Findings {
     pub features: Vec<[u32; 7]>,
     /// The privilege level that `syscall` leads to in a guest, if that is proven.
     pub gate_level: Option<u8>,
+    /// How many bytes the vDSO and the pages of variables in front of it have, and where in them its header is. The
+    /// kernel's, the same in all processes.
+    pub vdso: Option<[u64; 2]>,
 }
 
 impl Findings {
@@ -162,8 +167,11 @@ mod tests {
 
     #[test]
     fn findings_survive_their_line() {
-        let findings =
-            Findings { features: vec![[7, 0, 1, 2, u32::MAX, 0, 0]; 80], gate_level: Some(3) };
+        let findings = Findings {
+            features: vec![[7, 0, 1, 2, u32::MAX, 0, 0]; 80],
+            gate_level: Some(3),
+            vdso: Some([0x8000, 0x6000]),
+        };
 
         assert_eq!(Findings::from_line(&findings.to_line()), Some(findings));
         assert_eq!(Findings::from_line("can run"), Some(Findings::default()));

@@ -7,7 +7,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The version this crate writes, and the only one it reads.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 const MAGIC: [u8; 8] = *b"kmlaunch";
 const HEADER: usize = 12;
@@ -68,12 +68,14 @@ mod tests {
             device: Device { kind: DeviceKind::Kvm, descriptor: 7 },
             release_suffix: true,
             signal_mask: None,
+            ignored: Some(1 << 12),
             filters: vec![vec![6, 0, 0, 0, 0, 0, 0xff, 0x7f]],
             asks_agent: true,
             exitless: Exitless::On,
             findings: Findings {
                 features: vec![[7, 0, 1, 2, u32::MAX, 0, 0]],
                 gate_level: Some(3),
+                vdso: Some([0x8000, 0x6000]),
             },
             stats: true,
             own_filter: true,

@@ -14,7 +14,7 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
 };
 
 use monitor_launch::{Action, Descriptors, Device, LAUNCH_VARIABLE, LaunchRecord};
@@ -119,6 +119,7 @@ impl Successor {
             device: Device { kind, descriptor: device.as_raw_fd() },
             release_suffix: process.host.release_suffix,
             signal_mask: Some(mask),
+            ignored: ignored(thread),
             filters: thread.filters.encode(),
             asks_agent: process.host.asks_agent,
             exitless: process.host.exitless,
@@ -135,6 +136,13 @@ impl Successor {
         let record = write_record(&record)?;
         Ok(Self { monitor, record, _device: device, _log: log, _trace: trace, _program: file })
     }
+}
+
+/// The signals that are ignored, if no other thread can change that any more.
+fn ignored(thread: &Thread) -> Option<u64> {
+    let process = &thread.process;
+    let is_alone = Arc::strong_count(process) == 1 && Arc::strong_count(&process.actions) == 1;
+    is_alone.then(|| process.actions.ignored())
 }
 
 /// The record in a sealed file: it carries the filters, and other threads of the

@@ -57,6 +57,22 @@ impl Actions {
         Ok(Self(Mutex::new(actions)))
     }
 
+    /// The actions of a new program that starts with these signals ignored, a bit for each, the first one's the lowest.
+    #[must_use]
+    pub fn ignoring(mask: u64) -> Self {
+        let action = |at: usize| if mask >> at & 1 == 0 { DEFAULT } else { IGNORE };
+        Self(Mutex::new(std::array::from_fn(|at| Action {
+            handler: action(at),
+            ..Action::default()
+        })))
+    }
+
+    /// The signals that are ignored, likewise.
+    pub fn ignored(&self) -> u64 {
+        let all = (0..).zip(self.all());
+        all.filter(|(_, action)| action.handler == IGNORE).fold(0, |bits, (at, _)| bits | 1 << at)
+    }
+
     /// Keeps the actions from changing until the result is dropped, for a fork.
     pub fn freeze(&self) -> impl Drop + use<'_> {
         self.lock()
@@ -189,6 +205,15 @@ mod tests {
 
         assert_eq!(actions.get(USR1), Ok(Action::default()));
         assert_eq!(actions.get(USR1 + 2), Ok(ignored));
+    }
+
+    #[test]
+    fn what_is_ignored_can_be_told_and_taken_over() {
+        let actions = Actions::ignoring(1 << 63 | 1 << 9);
+
+        assert_eq!(actions.ignored(), 1 << 63 | 1 << 9);
+        assert_eq!(actions.get(USR1).unwrap().handler, IGNORE);
+        assert_eq!(actions.get(USR1 + 1).unwrap().handler, DEFAULT);
     }
 
     #[test]

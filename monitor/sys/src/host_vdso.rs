@@ -22,6 +22,15 @@ pub struct HostVdso {
 }
 
 impl HostVdso {
+    /// The one of a process of which the rest is known from another one.
+    ///
+    /// It is the same in all processes, but for where it is.
+    pub fn known(len: u64, image: u64) -> Option<Self> {
+        let start = auxiliary::value(libc::AT_SYSINFO_EHDR).checked_sub(image)?;
+        let whole = [start, len, image].iter().all(|number| number.is_multiple_of(PAGE));
+        (start != 0 && image < len && whole).then_some(Self { start, len, image })
+    }
+
     /// Finds it, or `None` where Linux gave none or a true `/proc` is missing.
     ///
     /// The variables' place is told by `/proc/self/maps` only. An image could
@@ -97,6 +106,15 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]
         let torn = MAPS.replace("7ffff7fc7000-", "7ffff7fc8000-");
 
         assert_eq!(HostVdso::from_maps(&torn, 0x7fff_f7fc_8000), None);
+    }
+
+    #[test]
+    fn one_that_is_known_is_the_one_that_is_found() {
+        let found = HostVdso::find().unwrap();
+
+        assert_eq!(HostVdso::known(found.len, found.image), Some(found));
+        assert_eq!(HostVdso::known(found.image, found.image), None);
+        assert_eq!(HostVdso::known(u64::MAX, u64::MAX), None);
     }
 
     #[test]

@@ -82,7 +82,8 @@ impl KvmMachine {
     ///
     /// What `findings` say is not asked again.
     pub fn new(device: OwnedFd, findings: &Findings) -> Result<Self, PlatformError> {
-        Self::with_vdso(device, findings, HostVdso::find())
+        let known = findings.vdso.and_then(|[len, image]| HostVdso::known(len, image));
+        Self::with_vdso(device, findings, known.or_else(HostVdso::find))
     }
 
     /// The same in a process of which it is known where its vDSO is: it never moves, and a child has its parent's.
@@ -188,7 +189,8 @@ impl Machine for KvmMachine {
         // gate. It cannot pretend to be at level 0.
         let proven = self.shared.gate_level().filter(|level| *level == Level::Kernel);
         let gate_level = proven.map(Level::number);
-        Findings { features: self.features.clone(), gate_level }
+        let vdso = self.host_vdso.map(|vdso| [vdso.len(), vdso.image()]);
+        Findings { features: self.features.clone(), gate_level, vdso }
     }
 
     fn device(&self) -> Result<(DeviceKind, OwnedFd), PlatformError> {
