@@ -31,6 +31,8 @@ const PROGRAM_END: u64 = (1 << 47) - PAGE;
 
 /// As much of a mapping is made reachable at once; the rest when it is touched.
 const EAGER: u64 = 64 << 20;
+/// Of a stack so much is made reachable, in bytes.
+const STACKS_END: u64 = 256 << 10;
 
 /// Where a mapping shall go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +106,7 @@ impl AddressSpace {
         }
         state.note(span, request.protection, kind);
         self.lock_new(&mut state, span, Flags::Applied)?;
-        self.show(span, request.protection)?;
+        self.show(likely_used(kind, span, request.protection), request.protection)?;
         if flags & (STACK | NO_RESERVE) != 0 {
             state.unfit.insert(span, Protection::default(), kind);
         }
@@ -476,6 +478,15 @@ fn page_span(start: u64, len: u64) -> Option<GuestSpan> {
 /// The host has no room for another slot or table.
 fn no_memory(_error: &PlatformError) -> Errno {
     Errno::ENOMEM
+}
+
+/// What of a new mapping is soon used: of a stack its end.
+fn likely_used(kind: Kind, span: GuestSpan, protection: Protection) -> GuestSpan {
+    if kind != Kind::Stack || protection.executes() {
+        return span;
+    }
+    let len = span.len().min(STACKS_END);
+    GuestSpan::new(span.end() - len, len).unwrap_or(span)
 }
 
 #[cfg(test)]

@@ -22,6 +22,10 @@ impl AddressSpace {
     pub fn start_heap(&self, at: u64) {
         let at = whole_pages(at).unwrap_or(at);
         self.state().program_break = ProgramBreak { start: at, current: at };
+        // Nearly every program has one. Where it cannot be shown now, it is asked for when it is touched.
+        if let Some(first) = GuestSpan::new(at, PAGE) {
+            _ = self.machine.cover(first);
+        }
     }
 
     /// Where the heap begins and ends.
