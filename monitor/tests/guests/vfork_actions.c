@@ -110,6 +110,37 @@ static void handlers(void) {
   set(SIGUSR2, &(struct action){1, 0, 0, 0}, NULL, 8);
 }
 
+// What is blocked is told before anything else is asked. Signals that wait and are ignored by default are forgotten
+// when that is set, and so is a child's end that nobody shall wait for.
+static void forgotten(void) {
+  static const int signals[] = {SIGCHLD, SIGCONT, SIGURG, SIGWINCH, SIGUSR1};
+  unsigned long first = 5, odd[2] = {5, 5}, later = 5, waiting = 5, all = ~0ul, some = 0x5000;
+  long results[] = {
+      syscall(SYS_rt_sigprocmask, 77, NULL, (char *)odd + 3, 8), syscall(SYS_rt_sigprocmask, 0, NULL, &first, 8),
+      syscall(SYS_rt_sigprocmask, 0, NULL, NULL, 8),           syscall(SYS_rt_sigprocmask, 0, NULL, &first, 4),
+      syscall(SYS_rt_sigprocmask, 0, NULL, page + 4096, 8),    syscall(SYS_rt_sigprocmask, 0, NULL, (void *)-8, 8)};
+  for (int at = 0; at < 6; at++)
+    printf("%ld ", results[at]);
+  printf("blocked %lx %lx %lx\n", first, odd[0], odd[1]);
+  for (int at = 0; at < 5; at++)
+    kill(getpid(), signals[at]);
+  for (int at = 0; at < 5; at++)
+    set(signals[at], &(struct action){0, signals[at] == SIGCHLD ? 2 : 0, 0, 0}, NULL, 8);
+  syscall(SYS_rt_sigpending, &waiting, 8);
+  printf("waiting %lx\n", waiting);
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0)
+    _exit(3);
+  long waited = waitpid(child, NULL, 0);
+  printf("nobody waits: %ld %d\n", waited, waited < 0 ? errno : 0);
+  set(SIGUSR1, &(struct action){1, 0, 0, 0}, NULL, 8);
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &some, NULL, 8);
+  syscall(SYS_rt_sigprocmask, 0, NULL, &later, 8);
+  printf("blocked %lx\n", later);
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8);
+}
+
 // Its own children have what it has set.
 static void inherited(void) {
   set(SIGHUP, &(struct action){0, RESTORER, 21, 22}, NULL, 8);
@@ -151,6 +182,7 @@ int main(void) {
   in_child(defaults);
   in_child(odd_arguments);
   in_child(handlers);
+  in_child(forgotten);
   in_child(inherited);
   // With a handler for one use the parent's actions can change under the child's eyes.
   set(SIGQUIT, &(struct action){(unsigned long)count, RESTORER | ONE_USE, (unsigned long)back, 4}, NULL, 8);
