@@ -4,8 +4,10 @@
 //! natively, or `known-gaps.toml` says why not. A gap that has closed must be taken out of that list. What
 //! runc fails or skips here says nothing, because it may be the host that lacks something.
 //!
-//! [`groups`] knows the programs, [`world`] runs one, [`tap`] reads what it says, [`report`] writes the tables.
+//! [`groups`] knows the programs, [`world`] runs one, [`tap`] reads what it says, [`found`] keeps it, [`report`]
+//! writes the tables.
 
+mod found;
 mod groups;
 mod known_gaps;
 mod report;
@@ -15,14 +17,16 @@ mod world;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
+use found::Found;
 use groups::Group;
 pub use groups::{Scope, Suite};
 use known_gaps::KnownGaps;
 pub use report::Report;
-use tap::{Point, Verdict};
+use tap::Verdict;
 use world::Mode;
 
 /// How often a program is run when krun fails a test that it should pass: many wait for a fixed time, on
@@ -58,43 +62,74 @@ impl Row {
     }
 }
 
-/// A program that needed another try.
+/// A program for one runtime, and how it was run.
 #[derive(Debug)]
-struct Again {
+struct Ran {
     group: String,
     mode: Mode,
-    tries: usize,
+    found: Found,
 }
 
 /// What a program reported, by the runtime.
-type Seen = BTreeMap<Mode, Vec<Point>>;
+type Seen = BTreeMap<Mode, Found>;
 
-/// Runs the suites, or one program of each, and reports.
-pub fn run(suites: &[Suite], only: Option<&str>, scope: Scope) -> Result<Report> {
+/// What is to be run.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// These suites.
+    pub suites: Vec<Suite>,
+    /// This one program of each, or all.
+    pub only: Option<String>,
+    /// How much of them.
+    pub scope: Scope,
+    /// Whether what an earlier run has found for this krun is not run again.
+    pub resume: bool,
+}
+
+impl Choice {
+    /// Whether all of the suites is run.
+    pub fn is_whole(&self) -> bool {
+        self.only.is_none() && self.scope == Scope::Everything
+    }
+
+    fn groups(&self) -> Result<Vec<Group>> {
+        let mut groups = Vec::new();
+        for suite in &self.suites {
+            groups.extend(suite.groups(self.scope)?);
+        }
+        groups.retain(|group| self.only.as_ref().is_none_or(|name| *name == group.name));
+        ensure!(!groups.is_empty(), "there is no program {:?}", self.only);
+        Ok(groups)
+    }
+}
+
+/// Runs what is chosen, and reports.
+pub fn run(choice: Choice) -> Result<Report> {
     world::check_host()?;
     groups::check()?;
     let gaps = KnownGaps::read()?;
-    let mut groups = Vec::new();
-    for suite in suites {
-        groups.extend(suite.groups(scope)?);
-    }
-    groups.retain(|group| only.is_none_or(|name| name == group.name));
-    ensure!(!groups.is_empty(), "there is no program {only:?}");
+    let groups = choice.groups()?;
     world::sweep()?;
-    let all = (0..groups.len()).flat_map(|at| modes(scope).iter().map(move |mode| (at, *mode)));
     let mut seen = vec![Seen::new(); groups.len()];
-    for (group, mode, points) in run_all(&groups, all)? {
-        seen[group].insert(mode, points);
-    }
-    let mut again = runc_again(&groups, &mut seen)?;
-    let mut rows = Vec::new();
-    for (group, seen) in groups.iter().zip(&mut seen) {
-        for mode in Mode::OURS {
-            again.extend(try_again(group, mode, seen, &gaps)?);
+    if choice.resume {
+        for (group, seen) in groups.iter().zip(&mut seen) {
+            for mode in modes(choice.scope) {
+                seen.extend(Found::kept(group, *mode)?.map(|found| (*mode, found)));
+            }
         }
-        rows.extend(rows_of(group, seen));
     }
-    Ok(Report { rows, gaps, again, scope, only: only.map(str::to_owned), suites: suites.to_vec() })
+    run_all(&groups, &mut seen, choice.scope)?;
+    runc_again(&groups, &mut seen)?;
+    let (mut rows, mut ran) = (Vec::new(), Vec::new());
+    for (group, mut seen) in groups.iter().zip(seen) {
+        for mode in Mode::OURS {
+            try_again(group, mode, &mut seen, &gaps)?;
+        }
+        rows.extend(rows_of(group, &seen));
+        let name = |(mode, found)| Ran { group: group.name.clone(), mode, found };
+        ran.extend(seen.into_iter().map(name));
+    }
+    Ok(Report { rows, gaps, ran, choice })
 }
 
 /// Whom the programs are run for: those that judge and are judged, and where there is time, crun.
@@ -105,89 +140,73 @@ fn modes(scope: Scope) -> &'static [Mode] {
     }
 }
 
-/// What each of these programs, which are named by their places, reports for its runtime.
-fn run_all(
-    groups: &[Group],
-    jobs: impl Iterator<Item = (usize, Mode)>,
-) -> Result<Vec<(usize, Mode, Vec<Point>)>> {
-    let jobs: Mutex<VecDeque<(usize, Mode)>> = Mutex::new(jobs.collect());
+/// Runs each program for each runtime for which it has not been run, those that take long first.
+fn run_all(groups: &[Group], seen: &mut [Seen], scope: Scope) -> Result<()> {
+    let all = (0..groups.len()).flat_map(|at| modes(scope).iter().map(move |mode| (at, *mode)));
+    let mut jobs: Vec<_> = all.filter(|(at, mode)| !seen[*at].contains_key(mode)).collect();
+    jobs.sort_by_key(|(at, _)| !groups[*at].is_slow());
+    run_each(groups, seen, jobs)
+}
+
+/// Runs these programs, which are named by their places, some at a time.
+fn run_each(groups: &[Group], seen: &mut [Seen], jobs: Vec<(usize, Mode)>) -> Result<()> {
+    let jobs: Mutex<VecDeque<(usize, Mode)>> = Mutex::new(jobs.into());
     let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-    let work = || -> Result<Vec<_>> {
-        let mut done = Vec::new();
-        while let Some((group, mode)) = next() {
-            done.push((group, mode, world::run(&groups[group], mode)?));
+    let seen = Mutex::new(seen);
+    let seen = || seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let work = || -> Result<()> {
+        while let Some((at, mode)) = next() {
+            let mut found = seen()[at].get(&mode).cloned().unwrap_or_default();
+            run_once(&groups[at], mode, &mut found)?;
+            seen()[at].insert(mode, found);
         }
-        Ok(done)
+        Ok(())
     };
     thread::scope(|scope| {
         let workers: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(work)).collect();
-        let mut done = Vec::new();
-        for worker in workers {
-            done.extend(worker.join().expect("a worker does not panic")?);
-        }
-        Ok(done)
+        workers.into_iter().try_for_each(|worker| worker.join().expect("a worker does not panic"))
     })
 }
 
+/// Runs the program once, or once more, and keeps what it says.
+fn run_once(group: &Group, mode: Mode, found: &mut Found) -> Result<()> {
+    let begun = Instant::now();
+    let points = world::run(group, mode)?;
+    found.add(points, begun.elapsed());
+    found.keep(group, mode)
+}
+
 /// Runs runc's programs with failed tests once more: what runc passes then judges krun, too, and a slow
-/// moment does not excuse it. Returns those that passed a test for the first time.
-fn runc_again(groups: &[Group], seen: &mut [Seen]) -> Result<Vec<Again>> {
-    let failed = |points: &Vec<Point>| points.iter().any(|(_, one)| *one == Verdict::Failed);
-    let passed =
-        |points: &[Point]| points.iter().filter(|(_, one)| *one == Verdict::Passed).count();
-    let jobs: Vec<_> = (0..groups.len())
-        .filter(|at| seen[*at].get(&Mode::Runc).is_some_and(failed))
+/// moment does not excuse it.
+fn runc_again(groups: &[Group], seen: &mut [Seen]) -> Result<()> {
+    let is_due = |found: &Found| found.tries == 1 && found.has_failure();
+    let jobs = (0..groups.len())
+        .filter(|at| seen[*at].get(&Mode::Runc).is_some_and(is_due))
         .map(|at| (at, Mode::Runc))
         .collect();
-    let mut again = Vec::new();
-    for (at, mode, points) in run_all(groups, jobs.into_iter())? {
-        let earlier = seen[at].entry(mode).or_default();
-        let before = passed(earlier);
-        merge(earlier, points);
-        if passed(earlier) > before {
-            again.push(Again { group: groups[at].name.clone(), mode, tries: 2 });
-        }
-    }
-    Ok(again)
+    run_each(groups, seen, jobs)
 }
 
 /// Runs the program alone while tests fail that should pass.
-fn try_again(
-    group: &Group,
-    mode: Mode,
-    seen: &mut Seen,
-    gaps: &KnownGaps,
-) -> Result<Option<Again>> {
-    let mut tries = 1;
-    while tries < TRIES {
-        let place = |row: &Row| (row.suite, row.test(), mode);
-        let fails =
-            |row: &Row| row.judges() && !row.passed(mode) && gaps.get(&place(row)).is_none();
-        if !rows_of(group, seen).iter().any(fails) {
+fn try_again(group: &Group, mode: Mode, seen: &mut Seen, gaps: &KnownGaps) -> Result<()> {
+    let place = |row: &Row| (row.suite, row.test(), mode);
+    let fails = |row: &Row| row.judges() && !row.passed(mode) && gaps.get(&place(row)).is_none();
+    while rows_of(group, seen).iter().any(fails) {
+        let found = seen.entry(mode).or_default();
+        if found.tries >= TRIES {
             break;
         }
-        merge(seen.entry(mode).or_default(), world::run(group, mode)?);
-        tries += 1;
+        run_once(group, mode, found)?;
     }
-    Ok((tries > 1).then(|| Again { group: group.name.clone(), mode, tries }))
-}
-
-/// Of two runs of a program one pass of a test is enough.
-fn merge(points: &mut Vec<Point>, again: Vec<Point>) {
-    points.retain(|(name, verdict)| {
-        *verdict == Verdict::Passed || !again.iter().any(|(other, _)| other == name)
-    });
-    let old = points.clone();
-    let is_new = |(name, _): &Point| !old.iter().any(|(other, _)| other == name);
-    points.extend(again.into_iter().filter(is_new));
+    Ok(())
 }
 
 /// A row for each test, in the order in which the first runtime that knows it reports it.
 fn rows_of(group: &Group, seen: &Seen) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-    for (mode, points) in seen {
-        for (name, verdict) in points {
+    for (mode, found) in seen {
+        for (name, verdict) in &found.points {
             let place = *places.entry(name).or_insert_with(|| {
                 let (suite, group) = (group.suite, group.name.clone());
                 rows.push(Row { suite, group, name: name.clone(), verdicts: BTreeMap::new() });
@@ -197,27 +216,4 @@ fn rows_of(group: &Group, seen: &Seen) -> Vec<Row> {
         }
     }
     rows
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_two_runs_one_pass_is_enough() {
-        let point = |name: &str, verdict| (name.to_owned(), verdict);
-        let mut points = vec![point("a", Verdict::Passed), point("b", Verdict::Failed)];
-
-        merge(
-            &mut points,
-            vec![
-                point("a", Verdict::Failed),
-                point("b", Verdict::Passed),
-                point("c", Verdict::Failed),
-            ],
-        );
-
-        let expected = [("a", Verdict::Passed), ("b", Verdict::Passed), ("c", Verdict::Failed)];
-        assert_eq!(points, expected.map(|(name, verdict)| point(name, verdict)));
-    }
 }

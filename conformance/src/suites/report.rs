@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use integration::outcome;
@@ -11,18 +12,15 @@ use super::groups::{Scope, Suite};
 use super::known_gaps::KnownGaps;
 use super::tap::Verdict;
 use super::world::{self, Mode};
-use super::{Again, Row};
+use super::{Choice, Ran, Row};
 
 /// The tests of all suites.
 #[derive(Debug)]
 pub struct Report {
     pub(super) rows: Vec<Row>,
     pub(super) gaps: KnownGaps,
-    pub(super) again: Vec<Again>,
-    pub(super) scope: Scope,
-    /// The one program of each suite that was run, when not all of the scope were.
-    pub(super) only: Option<String>,
-    pub(super) suites: Vec<Suite>,
+    pub(super) ran: Vec<Ran>,
+    pub(super) choice: Choice,
 }
 
 impl Report {
@@ -57,17 +55,17 @@ impl Report {
 
     /// Suites of which runc passes so little that krun is hardly judged.
     fn too_few(&self) -> Vec<String> {
-        let is_whole = self.only.is_none();
+        let is_whole = self.choice.only.is_none();
         let few = |suite: &Suite| {
             let [judging, ..] = self.passed(*suite);
-            let (name, floor) = (suite.name(), suite.floor(self.scope));
+            let (name, floor) = (suite.name(), suite.floor(self.choice.scope));
             (is_whole && judging < floor).then(|| {
                 format!(
                     "{name}: runc passes {judging} tests, and on a sound machine at least {floor}"
                 )
             })
         };
-        self.suites.iter().filter_map(few).collect()
+        self.choice.suites.iter().filter_map(few).collect()
     }
 
     /// Gaps of tests that runc does not pass, if there are such tests at all, and it does not pass them
@@ -82,10 +80,10 @@ impl Report {
                     && test.strip_prefix(group.as_str()).is_some_and(|rest| rest.starts_with(": "))
             })
         };
-        let everything = self.only.is_none() && self.scope == Scope::Everything;
+        let everything = self.choice.is_whole();
         let places = self.gaps.places().filter(|place| {
             let (suite, test, _) = place;
-            let due = everything && self.suites.contains(suite);
+            let due = everything && self.choice.suites.contains(suite);
             let is_pardoned = self.gaps.get(place).is_some_and(|gap| gap.sometimes);
             (due || ran(*suite, test)) && !is_pardoned && !judging.contains(&(*suite, test.clone()))
         });
@@ -105,26 +103,28 @@ impl Report {
                 suite.name()
             )
         };
-        let lines: String = self.suites.iter().map(line).collect();
+        let lines: String = self.choice.suites.iter().map(line).collect();
         format!("{lines}{}\n", self.tries())
     }
 
-    /// What did not pass at first.
+    /// What did not pass at first, and how long all took.
     fn tries(&self) -> String {
-        let [count, programs] = self.tries_of(|mode| mode != Mode::Runc);
-        let [runcs, runc_programs] = self.tries_of(|mode| mode == Mode::Runc);
+        let [count, programs] = self.again(|ran| ran.mode != Mode::Runc && ran.found.tries > 1);
+        let [runcs, runc_programs] = self.again(|ran| ran.mode == Mode::Runc && ran.found.gained);
+        let time: Duration = self.ran.iter().map(|ran| ran.found.time).sum();
         format!(
             "Programs that were run again because krun failed a test that it should pass: {count}{programs}. \
-             Programs of which runc passed more when they were run again: {runcs}{runc_programs}."
+             Programs of which runc passed more when they were run again: {runcs}{runc_programs}. All programs \
+             together ran for {:.0} minutes, two at a time.",
+            time.as_secs_f64() / 60.0
         )
     }
 
     /// How many programs, and which.
-    fn tries_of(&self, counts: impl Fn(Mode) -> bool) -> [String; 2] {
-        let again: Vec<_> = self.again.iter().filter(|again| counts(again.mode)).collect();
-        let name = |again: &&Again| {
-            format!("{} ({}: {} tries)", again.group, again.mode.name(), again.tries)
-        };
+    fn again(&self, counts: impl Fn(&Ran) -> bool) -> [String; 2] {
+        let again: Vec<_> = self.ran.iter().filter(|ran| counts(ran)).collect();
+        let name =
+            |ran: &&Ran| format!("{} ({}: {} tries)", ran.group, ran.mode.name(), ran.found.tries);
         let names: Vec<_> = again.iter().map(name).collect();
         let list = if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) };
         [names.len().to_string(), list]
@@ -143,7 +143,7 @@ impl Report {
     pub fn text(&self) -> Result<String> {
         let mut text = String::new();
         self.head(&mut text)?;
-        for suite in &self.suites {
+        for suite in &self.choice.suites {
             self.suite(&mut text, *suite)?;
         }
         Ok(text)
@@ -178,14 +178,15 @@ impl Report {
             "| suite | tests | runc passes | of these: crun | krun, virtual machines | krun, natively |"
         )?;
         writeln!(text, "|---|--:|--:|--:|--:|--:|")?;
-        for suite in &self.suites {
-            let [judging, crun, vm, native] = self.passed(*suite);
+        for suite in &self.choice.suites {
+            let [judging, others @ ..] = self.passed(*suite);
             let (name, all) = (suite.name(), self.count(*suite, |_| true));
-            writeln!(text, "| {name} | {all} | {judging} | {crun} | {vm} | {native} |")?;
+            let others = others.map(|passed| format!("{passed} ({})", percent(passed, judging)));
+            writeln!(text, "| {name} | {all} | {judging} | {} |", others.join(" | "))?;
         }
         let left_out: Vec<_> = Suite::ALL
             .into_iter()
-            .filter(|suite| !self.suites.contains(suite))
+            .filter(|suite| !self.choice.suites.contains(suite))
             .map(Suite::name)
             .collect();
         if !left_out.is_empty() {
@@ -206,14 +207,14 @@ impl Report {
 
     /// What writes such a report.
     fn command(&self) -> String {
-        let is_everything = self.only.is_none() && self.scope == Scope::Everything;
-        if is_everything && self.suites == Suite::ALL {
+        let is_everything = self.choice.is_whole();
+        if is_everything && self.choice.suites == Suite::ALL {
             return "make conformance".to_owned();
         }
         let mut words = vec!["conformance/run"];
-        words.extend((self.scope == Scope::Quick).then_some("--quick"));
-        words.extend(self.suites.iter().map(|suite| suite.name()));
-        words.extend(self.only.iter().flat_map(|name| ["--only", name]));
+        words.extend((self.choice.scope == Scope::Quick).then_some("--quick"));
+        words.extend(self.choice.suites.iter().map(|suite| suite.name()));
+        words.extend(self.choice.only.iter().flat_map(|name| ["--only", name]));
         words.join(" ")
     }
 
@@ -243,6 +244,12 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// Never more than it is: what is not all is less than 100.
+fn percent(passed: usize, judging: usize) -> String {
+    let thousandth = passed * 1000 / judging.max(1);
+    format!("{}.{} %", thousandth / 10, thousandth % 10)
 }
 
 /// So many tests of a program with the same results need no lines of their own.

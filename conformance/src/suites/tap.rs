@@ -1,7 +1,9 @@
 //! The Test Anything Protocol, as the suites write it.
 
+use serde::{Deserialize, Serialize};
+
 /// What became of a test.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Verdict {
     /// It passed.
     Passed,
