@@ -44,7 +44,11 @@ const PARTINGS: &[(&str, Runs, &str)] = &[
     ("/linux/devices/N/path", Runs::Runc, "the specification: a full path"),
     ("/linux/devices/N/major", Runs::Runc, "runc cuts bits off and makes another device"),
     ("/linux/devices/N/minor", Runs::Runc, "runc cuts bits off and makes another device"),
-    ("/linux/resources/devices/N/access", Runs::Runc, "runc passes over letters it does not know"),
+    (
+        "/linux/resources/devices/N/access",
+        Runs::Runc,
+        "runc takes an access of which it knows no letter",
+    ),
     ("/hooks/createRuntime/N/timeout", Runs::Runc, "the specification: greater than zero"),
     ("/hooks/createRuntime/N/timeout", Runs::Krun, "runc's time is over before it began"),
     ("/linux/seccomp", Runs::Runc, "runc takes what is required and not there for 0 or nothing"),

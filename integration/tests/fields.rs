@@ -121,6 +121,24 @@ fn a_file_system_has_the_flags_of_its_mount() {
 }
 
 #[test]
+fn an_access_is_what_is_known_of_it() {
+    let [expected, got, natively] = Runtime::all().unwrap().map(|runtime| {
+        run(&runtime, "cat /dev/null; echo text > /dev/null; echo $?", |spec, _| {
+            spec["linux"]["resources"]["devices"] = json!([
+                {"allow": false, "access": "rwm"},
+                {"allow": false, "type": "c", "major": 1, "minor": 11, "access": "rwa"},
+            ]);
+        })
+    });
+
+    assert_eq!(expected.stdout(), "0\n", "{expected:?}");
+    for krun in [got, natively] {
+        assert_eq!((krun.end, krun.stdout()), (expected.end, expected.stdout()), "{krun:?}");
+        assert!(krun.stderr().contains("ignoring what is not r, w or m in"), "{krun:?}");
+    }
+}
+
+#[test]
 fn a_bind_mount_without_its_option_is_refused() {
     for runtime in Runtime::all().unwrap() {
         let refused = run(&runtime, "true", |spec, directory| {

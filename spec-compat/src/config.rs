@@ -46,6 +46,7 @@ impl Config {
         rename_scheduler_flags(&mut document);
         let mut warnings = drop_unknown_capabilities(&mut document);
         warnings.extend(drop_personality_flags(&mut document));
+        warnings.extend(drop_unknown_access(&mut document));
         let spec = serde_path_to_error::deserialize(&document).map_err(|error| shape(&error))?;
         Ok(Self { document, spec, warnings })
     }
@@ -224,6 +225,23 @@ fn drop_personality_flags(document: &mut Value) -> Option<String> {
     let flags = personality.remove("flags")?;
     let is_empty = flags.as_array().is_some_and(Vec::is_empty);
     (!is_empty).then(|| format!("ignoring unsupported personality flags: {flags}"))
+}
+
+/// The specification has `r`, `w` and `m`; runc passes over what else an access has.
+fn drop_unknown_access(document: &mut Value) -> Vec<String> {
+    let rules = document.pointer_mut("/linux/resources/devices").and_then(Value::as_array_mut);
+    let mut warnings = Vec::new();
+    for (index, rule) in rules.into_iter().flatten().enumerate() {
+        let text = rule["access"].as_str().unwrap_or_default().to_owned();
+        let known: String = text.chars().filter(|letter| "rwm".contains(*letter)).collect();
+        if known != text {
+            warnings.push(format!(
+                "linux.resources.devices[{index}].access: ignoring what is not r, w or m in {text:?}"
+            ));
+            rule["access"] = known.into();
+        }
+    }
+    warnings
 }
 
 /// The specification: what cannot be mapped to the kernel "MUST be logged as a warning".

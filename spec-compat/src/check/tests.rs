@@ -145,8 +145,8 @@ const BAD_VALUES: &[(&str, &str, &str)] = &[
     ),
     (
         "/linux/resources",
-        r#"{"devices": [{"access": "rx"}]}"#,
-        r#"linux.resources.devices[0].access: found "rx", expected some of r, w, m"#,
+        r#"{"devices": [{"access": "x"}]}"#,
+        r#"linux.resources.devices[0].access: found "x", expected some of r, w, m"#,
     ),
     (
         "/linux/resources",
@@ -317,6 +317,18 @@ fn flags_of_a_personality_are_dropped_with_a_warning() {
         assert_eq!(config.warnings(), warnings);
         assert_eq!(config.document().pointer("/linux/personality/flags"), None);
     }
+}
+
+#[test]
+fn unknown_letters_of_an_access_are_dropped_with_a_warning() {
+    let rules = json!([{ "allow": false, "access": "rwm" }, { "allow": false, "access": "rwa" }]);
+
+    let config = with("/linux/resources", json!({ "devices": rules })).unwrap();
+
+    let expected = r#"linux.resources.devices[1].access: ignoring what is not r, w or m in "rwa""#;
+    assert_eq!(config.warnings(), [expected]);
+    let access = config.document().pointer("/linux/resources/devices/1/access");
+    assert_eq!(access, Some(&json!("rw")));
 }
 
 #[test]
