@@ -143,3 +143,33 @@ fn a_command_that_succeeds_logs_no_error() {
         stage.finish().unwrap();
     }
 }
+
+/// The steps on the way to a program, by runc's names for them.
+#[test]
+fn debug_tells_of_the_steps_in_the_words_of_runc() {
+    let steps = ["nsexec container setup", "child process in init()"];
+    let waits = "init: closing the pipe to signal completion";
+    let enters = "setns_init: about to exec";
+    for runtime in [Runtime::runc(), Runtime::krun(), Runtime::krun_natively()] {
+        let stage = Stage::new(runtime.unwrap(), &["/bin/sleep", "1000"]).unwrap();
+        let log = |name: &str| stage.bundle.path().join(name).to_string_lossy().into_owned();
+        let options = |file| ["--debug", "--log", file].map(str::to_owned);
+        let [created, entered] = ["created", "entered"].map(log);
+
+        let create = [&options(&created)[..], &["create".to_owned()]].concat();
+        let words: Vec<_> = create.iter().map(String::as_str).collect();
+        let outcome = stage.with_bundle(&words, &["box"]).unwrap();
+        assert!(outcome.is_success(), "{outcome:?}");
+        stage.runtime.must(["start", "box"]).unwrap();
+        let exec = [&options(&entered)[..], &["exec", "box", "true"].map(str::to_owned)].concat();
+        stage.runtime.must(&exec).unwrap();
+
+        for (file, last) in [(&created, waits), (&entered, enters)] {
+            let text = fs::read_to_string(file).unwrap();
+            let places = steps.iter().chain([&last]).map(|step| text.find(step));
+            let places: Option<Vec<_>> = places.collect();
+            assert!(places.is_some_and(|places| places.is_sorted()), "{text}");
+        }
+        stage.finish().unwrap();
+    }
+}

@@ -18,6 +18,7 @@ mod policy;
 mod rootless;
 mod selinux;
 mod signals;
+mod steps;
 mod systemd;
 mod version;
 mod workload;

@@ -81,6 +81,7 @@ use crate::policy::{Decision, Mode, Policy};
 use crate::rootless::{self, ReadyNamespace};
 use crate::selinux::Label;
 use crate::signals::HeldSignals;
+use crate::steps;
 use crate::systemd::{Owner, Scope};
 use crate::workload::agent::{self, Agent, Listening, Messenger};
 use crate::workload::executor::{RunsOn, Workload};
@@ -336,6 +337,7 @@ impl<'a> Plan<'a> {
     }
 
     fn stay(&self, hierarchies: &[MountInfo], record: &mut Record) -> Result<Stay, CreateError> {
+        steps::tell(&[steps::SETUP]);
         let config = &self.bundle.config;
         if !self.is_born_there {
             return Stay::begin(hierarchies, config, record, self.wish);
@@ -482,6 +484,7 @@ impl<'a> Plan<'a> {
 /// Notes the container's first process, and what cgroups there are.
 fn complete(record: &mut Record, pid: i32, devices: &devices::Decision) -> Result<(), CreateError> {
     record.process = Some(ProcessName::of(pid).map_err(CreateError::Process)?);
+    steps::tell(&[steps::CHILD, steps::COMPLETE]);
     record.cgroups.retain(|directory| directory.exists());
     devices::take_back(devices, &record.cgroups)?;
     record.memberships.retain(|directory| directory.exists());

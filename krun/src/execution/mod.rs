@@ -48,6 +48,7 @@ use crate::policy::Mode;
 use crate::rootless::HiddenCgroups;
 use crate::selinux::Label;
 use crate::signals::SignalNumber;
+use crate::steps;
 use crate::workload::agent::{self, Agent, Messenger};
 use crate::workload::executor::{RunsOn, Workload};
 use crate::workload::inheritable;
@@ -197,12 +198,14 @@ impl Plan<'_> {
                 .map(i32::from)
                 .map_err(|error| error_chain::text(&error))
         };
+        steps::tell(&[steps::SETUP]);
         let result =
             elsewhere::build(user_namespace, &sub_cgroup, &directories, &hierarchies, build);
         let told = messenger.map_or(Ok(()), Messenger::wait);
         drop(visit);
         log.send_causes_to(None);
         let process = started(result, start_gate::drain(&gate), &cwd)?;
+        steps::tell(&[steps::CHILD, steps::EXEC]);
         told.map(|()| process).map_err(|error| {
             _ = process.signal(SignalNumber::KILL);
             ExecError::Agent(error)
