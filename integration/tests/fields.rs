@@ -7,7 +7,7 @@
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use integration::changed_bundle::{
     SharedMount, add_mount, assert_same, assert_same_but_for, must, run,
@@ -107,6 +107,7 @@ fn a_file_system_has_the_flags_of_its_mount() {
     for options in [
         &["sync", "nodev"][..],
         &["mand", "noatime"],
+        &["dirsync", "size=64k"],
         &["lazytime", "sync", "size=64k"],
         &["silent", "acl", "iversion"],
         &["loud", "noacl", "noiversion", "nolazytime", "async"],
@@ -135,6 +136,44 @@ fn an_access_is_what_is_known_of_it() {
     for krun in [got, natively] {
         assert_eq!((krun.end, krun.stdout()), (expected.end, expected.stdout()), "{krun:?}");
         assert!(krun.stderr().contains("ignoring what is not r, w or m in"), "{krun:?}");
+    }
+}
+
+#[test]
+fn a_mount_on_a_link_to_nowhere_is_where_the_link_leads() {
+    let script = "cat /proc/self/mountinfo; ls /etc /made /made/of; cat /etc/link /made/of/file";
+
+    assert_same_but_for(script, mount, |spec, directory| {
+        let rootfs = directory.join("rootfs");
+        for (target, link) in [("../made/of/file", "etc/link"), ("/made/tmp", "tmp/link")] {
+            symlink(target, rootfs.join(link)).unwrap();
+        }
+        fs::write(directory.join("source"), "text\n").unwrap();
+        let source = directory.join("source");
+        add_mount(
+            spec,
+            json!({"destination": "/etc/link", "type": "bind", "source": source, "options": ["bind", "ro"]}),
+        );
+        add_mount(spec, json!({"destination": "/tmp/link", "type": "tmpfs", "source": "tmpfs"}));
+    });
+}
+
+#[test]
+fn no_link_to_nowhere_leads_a_mount_out_of_the_root_file_system() {
+    for runtime in Runtime::all().unwrap() {
+        let outside = tempfile::tempdir().unwrap();
+        let got = run(&runtime, "cat /link", |spec, directory| {
+            symlink(outside.path().join("new"), directory.join("rootfs/link")).unwrap();
+            fs::write(directory.join("source"), "text\n").unwrap();
+            let source = directory.join("source");
+            add_mount(
+                spec,
+                json!({"destination": "/link", "type": "bind", "source": source, "options": ["bind"]}),
+            );
+        });
+
+        assert_eq!(got.stdout(), "text\n", "{got:?}");
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
     }
 }
 

@@ -4,6 +4,7 @@ mod birthplace;
 mod bundle;
 mod cgroup_mount;
 mod copy_up;
+mod dangling;
 mod descriptors;
 mod error;
 mod hook_home;

@@ -30,7 +30,7 @@ pub(super) struct Change {
     flags: Vec<&'static str>,
 }
 
-/// Flags of a file system that libcontainer takes for a mount's. Linux takes `dirsync` from the beginning only.
+/// Flags of a file system that libcontainer takes for a mount's.
 const FLAGS: [&str; 2] = ["sync", "mand"];
 
 /// What is so without saying, or is of no effect on any file system of today's: `mount(8)`.
@@ -41,12 +41,18 @@ const WITHOUT_EFFECT: [&str; 7] =
 /// are the mounts that follow.
 pub(super) fn remove_options(mount: &mut Value, later: &[Value]) {
     let waits = is_filled(mount, later);
+    let is_new = !is_bind(mount);
     if let Some(options) = mount.get_mut("options").and_then(Value::as_array_mut) {
         options.retain(|option| {
             let is_without_effect = WITHOUT_EFFECT.iter().any(|one| option == one);
             let comes_later = option == "nosymfollow" || option == "symfollow";
             !(is_without_effect || comes_later || (waits && option == "ro"))
         });
+        // Linux takes it when a file system is made only. libcontainer gives a file system what it does not know
+        // itself; with no value this would be known to it.
+        for option in options.iter_mut().filter(|option| is_new && **option == "dirsync") {
+            *option = "dirsync=".into();
+        }
     }
 }
 
@@ -259,6 +265,13 @@ mod tests {
 
         assert_eq!(copied["options"], json!(["tmpcopyup"]));
         assert_eq!(plain["options"], json!(["ro", "size=1m"]));
+
+        let mut new = mount("/c", &["dirsync"]);
+        let mut bound = mount("/c", &["bind", "dirsync"]);
+        remove_options(&mut new, &[]);
+        remove_options(&mut bound, &[]);
+        assert_eq!(new["options"], json!(["dirsync="]));
+        assert_eq!(bound["options"], json!(["bind", "dirsync"]));
     }
 
     #[test]

@@ -17,6 +17,7 @@
 //! * limits of address space and data are those of the program and of its monitor, and that of descriptors is
 //!   enough for libcontainer;
 //! * mounts of file systems have a source, even where it says nothing;
+//! * a mount on a link to nowhere is where the link leads;
 //! * mounts lose `tmpcopyup` and `nosymfollow`, which libcontainer does not know, and mappings of
 //!   owners, which it refuses;
 //! * `linux.namespaces` is without what krun is in already, and names those that krun has made;
@@ -35,7 +36,7 @@ use spec_compat::Config;
 use super::hook_home::HookHome;
 use super::late_binds::LateBind;
 use super::owner_mappings::MappedMount;
-use super::{copy_up, hook_order, late_binds, mount_changes, owner_mappings};
+use super::{copy_up, dangling, hook_order, late_binds, mount_changes, owner_mappings};
 use crate::container::devices::Decision;
 use crate::workload::{inheritable, open_files, stdio};
 
@@ -122,6 +123,7 @@ pub(super) fn for_libcontainer(inputs: &Inputs<'_>) -> Value {
         }
     }
     late_binds::put_stand_ins(&mut document["mounts"], inputs.late);
+    dangling::spell_out(&mut document["mounts"], inputs.rootfs);
     document
 }
 
