@@ -178,6 +178,23 @@ fn no_link_to_nowhere_leads_a_mount_out_of_the_root_file_system() {
 }
 
 #[test]
+fn devices_are_made_wherever_the_bundle_says() {
+    let script = "busybox stat -c '%n %F %a %u:%g %t,%T' /null /new/below/zero /new/pipe /etc/there \
+                  /dev/near; echo to nowhere > /null && busybox head -c 2 /new/below/zero | busybox od -c";
+
+    assert_same(script, |spec, directory| {
+        fs::write(directory.join("rootfs/etc/there"), "").unwrap();
+        spec["linux"]["devices"] = json!([
+            {"path": "/null", "type": "c", "major": 1, "minor": 3},
+            {"path": "/new/below/zero", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640, "uid": 1, "gid": 2},
+            {"path": "/new/pipe", "type": "p", "fileMode": 0o600},
+            {"path": "/etc/there", "type": "b", "major": 60, "minor": 1},
+            {"path": "/dev/near", "type": "b", "major": 60, "minor": 1},
+        ]);
+    });
+}
+
+#[test]
 fn a_bind_mount_without_its_option_is_refused() {
     for runtime in Runtime::all().unwrap() {
         let refused = run(&runtime, "true", |spec, directory| {

@@ -12,7 +12,9 @@ use spec_compat::OCI_VERSION;
 use super::VerbError;
 use crate::cli::RunHook;
 use crate::container::start_gate;
-use crate::creation::{self, DirectoryError, HookOrder, Order, ReplaceError};
+use crate::creation::{
+    self, DirectoryError, FarDeviceError, HookOrder, Order, ReplaceError,
+};
 use crate::error_chain;
 
 /// Why a hook failed.
@@ -39,6 +41,9 @@ pub(crate) enum RunHookError {
     /// The program has no working directory, and it cannot be made.
     #[error(transparent)]
     WorkingDirectory(#[from] DirectoryError),
+    /// A device cannot be made.
+    #[error(transparent)]
+    Devices(#[from] FarDeviceError),
     /// The hook itself.
     #[error("error running {point} hook #{index}: {failure}")]
     Failed {
@@ -81,6 +86,7 @@ fn carry_out(order: &Order) -> Result<(), RunHookError> {
             let pid = state["pid"].as_i64().and_then(|pid| pid.try_into().ok()).unwrap_or(0);
             Ok(creation::map_owners(order, pid)?)
         }
+        Order::Devices(order) => Ok(creation::make_devices(order)?),
         Order::Directory(order) => Ok(creation::make_directory(order)?),
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use spec_compat::Hook;
 
+use super::far_devices::{self, DevicesOrder};
 use super::hook_home::HookHome;
 use super::owner_mappings::MappingOrder;
 use super::transform::Inputs;
@@ -24,6 +25,8 @@ pub(crate) enum Order {
     Hook(HookOrder),
     /// To do what libcontainer has left undone to mounts.
     Mounts(MappingOrder),
+    /// To make devices that libcontainer does not make.
+    Devices(DevicesOrder),
     /// To make the program's working directory.
     Directory(DirectoryOrder),
 }
@@ -34,6 +37,7 @@ impl Order {
         match self {
             Self::Hook(order) => &order.gate,
             Self::Mounts(order) => &order.gate,
+            Self::Devices(order) => &order.gate,
             Self::Directory(order) => &order.gate,
         }
     }
@@ -86,6 +90,16 @@ pub(super) fn map_owners(inputs: &Inputs<'_>) -> Value {
         gate: inputs.gate.into(),
     };
     stand_in(inputs.own_path, &Order::Mounts(order))
+}
+
+/// The hook that makes devices outside of `/dev`.
+pub(super) fn make_devices(inputs: &Inputs<'_>) -> Value {
+    let order = DevicesOrder {
+        rootfs: inputs.rootfs.into(),
+        devices: far_devices::of(inputs.config.document()),
+        gate: inputs.gate.into(),
+    };
+    stand_in(inputs.own_path, &Order::Devices(order))
 }
 
 /// The hook that makes the program's working directory.

@@ -7,6 +7,7 @@ mod copy_up;
 mod dangling;
 mod descriptors;
 mod error;
+mod far_devices;
 mod hook_home;
 mod hook_order;
 mod in_container;
@@ -48,6 +49,7 @@ pub(crate) use self::bundle::read_config;
 use self::cgroup_mount::Part;
 pub(crate) use self::descriptors::demand_open;
 pub(crate) use self::error::{CreateError, init_words};
+pub(crate) use self::far_devices::{FarDeviceError, make as make_devices};
 pub(crate) use self::hook_order::{HookOrder, Order};
 use self::late_binds::LateBind;
 use self::later_mounts::LaterMounts;
@@ -56,6 +58,7 @@ pub(crate) use self::owner_mappings::{MappingError, ReplaceError, carry_out as m
 use self::place::Place;
 use self::stay::{Stay, Wish};
 use self::suspects::Suspects;
+use self::transform::Deeds;
 pub(crate) use self::transform::{
     leave_out_user_namespace, leave_room_for_monitor, process_for_libcontainer,
 };
@@ -402,11 +405,7 @@ impl<'a> Plan<'a> {
             own_path: &self.own_path,
             gate: &start_gate::path(directory),
             hook_home: stay.hook_home(),
-            makes_cwd: working_directory::may_be_missing(
-                &self.bundle.config,
-                &self.bundle.directory,
-                &self.bundle.rootfs,
-            ),
+            deeds: self.deeds(),
             late: &self.late,
             mapped: &self.mapped,
             namespaces: &transform::Namespaces { has_user: self.has_user_namespace, ready },
@@ -421,6 +420,15 @@ impl<'a> Plan<'a> {
         }
         mount_label::spell_out(&mut document);
         document
+    }
+
+    fn deeds(&self) -> Deeds {
+        let bundle = &self.bundle;
+        let config = &bundle.config;
+        Deeds {
+            devices: !config.has_user_namespace() && !far_devices::of(config.document()).is_empty(),
+            cwd: working_directory::may_be_missing(config, &bundle.directory, &bundle.rootfs),
+        }
     }
 
     fn build(

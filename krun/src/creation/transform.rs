@@ -18,12 +18,13 @@
 //!   enough for libcontainer;
 //! * mounts of file systems have a source, even where it says nothing;
 //! * a mount on a link to nowhere is where the link leads;
+//! * devices that do not lie below `/dev` are gone: krun makes them;
 //! * mounts lose `tmpcopyup` and `nosymfollow`, which libcontainer does not know, and mappings of
 //!   owners, which it refuses;
 //! * `linux.namespaces` is without what krun is in already, and names those that krun has made;
 //! * `linux.resources` is gone where krun has set the limits;
 //! * hooks are krun's stand-ins, or gone where krun runs them itself; before the first of them krun
-//!   sees to those mappings, and after the last to `process.cwd`.
+//!   sees to those mappings, and after the last to those devices and to `process.cwd`.
 
 use std::path::Path;
 
@@ -36,7 +37,9 @@ use spec_compat::Config;
 use super::hook_home::HookHome;
 use super::late_binds::LateBind;
 use super::owner_mappings::MappedMount;
-use super::{copy_up, dangling, hook_order, late_binds, mount_changes, owner_mappings};
+use super::{
+    copy_up, dangling, far_devices, hook_order, late_binds, mount_changes, owner_mappings,
+};
 use crate::container::devices::Decision;
 use crate::workload::{inheritable, open_files, stdio};
 
@@ -55,11 +58,20 @@ pub(super) struct Inputs<'a> {
     pub(super) gate: &'a Path,
     /// Where hooks of the host run, if not where libcontainer does.
     pub(super) hook_home: Option<&'a HookHome>,
-    /// Whether `process.cwd` may have to be made.
-    pub(super) makes_cwd: bool,
+    /// What krun does in the container, before it has its root file system as its root.
+    pub(super) deeds: Deeds,
     pub(super) late: &'a [LateBind],
     pub(super) mapped: &'a [MappedMount],
     pub(super) namespaces: &'a Namespaces,
+}
+
+/// What krun does in the container when all mounts are there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Deeds {
+    /// Makes the devices that do not lie below `/dev`.
+    pub(super) devices: bool,
+    /// Makes `process.cwd`, which may be missing.
+    pub(super) cwd: bool,
 }
 
 /// What becomes of the bundle's namespaces.
@@ -124,6 +136,9 @@ pub(super) fn for_libcontainer(inputs: &Inputs<'_>) -> Value {
     }
     late_binds::put_stand_ins(&mut document["mounts"], inputs.late);
     dangling::spell_out(&mut document["mounts"], inputs.rootfs);
+    if inputs.deeds.devices {
+        far_devices::remove(&mut document);
+    }
     document
 }
 
@@ -220,8 +235,9 @@ fn replace_hooks(document: &mut Value, inputs: &Inputs<'_>) {
         if point == Point::Prestart && replaces {
             list.insert(0, hook_order::map_owners(inputs));
         }
-        if point == Point::CreateContainer && inputs.makes_cwd {
-            list.push(hook_order::make_directory(inputs));
+        if point == Point::CreateContainer {
+            list.extend(inputs.deeds.devices.then(|| hook_order::make_devices(inputs)));
+            list.extend(inputs.deeds.cwd.then(|| hook_order::make_directory(inputs)));
         }
         if !list.is_empty() {
             stand_ins.insert(point.name().into(), list.into());

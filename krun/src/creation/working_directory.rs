@@ -135,12 +135,18 @@ pub(crate) fn make(order: &DirectoryOrder) -> Result<(), DirectoryError> {
         path: path.into(),
         words: as_go_writes(&error.to_string()).into_owned(),
     };
-    let mut way = PathBuf::from("/");
     let root = openat2(CWD, &order.rootfs, DIRECTORY, Mode::empty(), ResolveFlags::empty())
-        .map_err(|errno| fault(&way, &errno.into()))?;
-    let open = |way: &Path| in_container::open_in(&root, way, DIRECTORY);
-    let mut above = open(&way).map_err(|error| fault(&way, &error))?;
-    for step in order.path.components().filter(|step| *step != Component::RootDir) {
+        .map_err(|errno| fault(Path::new("/"), &errno.into()))?;
+    open_or_make(&root, &order.path).map_err(|(path, error)| fault(&path, &error))?;
+    Ok(())
+}
+
+/// Opens a directory below `root`, and makes what is missing of it. What cannot be made is named.
+pub(super) fn open_or_make(root: &OwnedFd, path: &Path) -> Result<OwnedFd, (PathBuf, io::Error)> {
+    let mut way = PathBuf::from("/");
+    let open = |way: &Path| in_container::open_in(root, way, DIRECTORY);
+    let mut above = open(&way).map_err(|error| (way.clone(), error))?;
+    for step in path.components().filter(|step| *step != Component::RootDir) {
         way.push(step);
         let is_missing = |error: &io::Error| Errno::from_io_error(error) == Some(Errno::NOENT);
         above = match open(&way) {
@@ -152,9 +158,9 @@ pub(crate) fn make(order: &DirectoryOrder) -> Result<(), DirectoryError> {
             },
             opened => opened,
         }
-        .map_err(|error| fault(&way, &error))?;
+        .map_err(|error| (way.clone(), error))?;
     }
-    Ok(())
+    Ok(above)
 }
 
 #[cfg(test)]

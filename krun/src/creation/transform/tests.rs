@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use spec_compat::Config;
 
-use super::{Inputs, Namespaces, for_libcontainer, leave_room_for_monitor};
+use super::{Deeds, Inputs, Namespaces, for_libcontainer, leave_room_for_monitor};
 use crate::container::devices;
 
 /// A minimal document with `changes` put at the top, transformed.
@@ -29,7 +29,7 @@ fn transformed(changes: &Value) -> Value {
         own_path: Path::new("/opt/krun"),
         gate: Path::new("/run/krun/web/exec.fifo"),
         hook_home: None,
-        makes_cwd: false,
+        deeds: Deeds::default(),
         late: &[],
         mapped: &[],
         namespaces: &Namespaces::default(),
