@@ -1,11 +1,13 @@
-//! Mounts that are read-only, and still get what belongs into them.
+//! Mounts that are read-only, and still get what belongs into them; those of the host that nobody may get at.
 
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Result, ensure};
 use conformance::{Stage, assert_same};
+use integration::outcome;
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use serde_json::{Value, json};
 
@@ -73,5 +75,36 @@ fn a_mount_is_made_in_a_tmpfs_that_becomes_read_only() {
         let told = ran(stage)?;
         ensure!(told.starts_with("ro\nbelow\nin\n"), "{told}");
         Ok(told)
+    });
+}
+
+/// Without `pivot_root` the host's mounts stay; with one of a whole `proc` among them a user namespace could
+/// have another.
+#[test]
+fn without_pivot_root_no_proc_of_the_hosts_is_left() {
+    let script = "busybox unshare -mrpf busybox mount -t proc none /proc 2>&1; echo $?";
+    assert_same(&["/bin/sh", "-c", script], |stage| {
+        stage.bundle.change(|spec| {
+            for set in ["bounding", "effective", "permitted"] {
+                spec["process"]["capabilities"][set] = json!(["CAP_SETFCAP"]);
+            }
+            spec["linux"]["maskedPaths"] = json!(["/proc/kcore"]);
+            spec["linux"]["readonlyPaths"] = json!(["/proc/sys"]);
+        })?;
+        let host = stage.bundle.path().join("proc");
+        fs::create_dir(&host)?;
+        let host = host.to_string_lossy().into_owned();
+        let path = stage.bundle.path().to_string_lossy().into_owned();
+        let mut command = Command::new("unshare");
+        // One lies on the machine's own, another elsewhere.
+        let inside = "mount -t proc proc /proc && mount -t proc proc \"$0\" && exec \"$@\"";
+        let run = stage.runtime.command(["run", "--no-pivot", "--bundle", &path, "box"]);
+        command.args(["--mount", "sh", "-c", inside, &host]);
+        command.arg(run.get_program()).args(run.get_args());
+
+        let ran = outcome::run(&mut command, None)?;
+
+        ensure!(ran.stdout().contains("mount: permission denied"), "{ran:?}");
+        Ok(ran.stdout())
     });
 }

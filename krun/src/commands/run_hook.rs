@@ -13,7 +13,7 @@ use super::VerbError;
 use crate::cli::RunHook;
 use crate::container::start_gate;
 use crate::creation::{
-    self, DirectoryError, FarDeviceError, HookOrder, Order, ReplaceError,
+    self, BareMountError, DirectoryError, FarDeviceError, HookOrder, Order, ReplaceError,
 };
 use crate::error_chain;
 
@@ -44,6 +44,9 @@ pub(crate) enum RunHookError {
     /// A device cannot be made.
     #[error(transparent)]
     Devices(#[from] FarDeviceError),
+    /// The host's mounts stay.
+    #[error(transparent)]
+    BareMounts(#[from] BareMountError),
     /// The hook itself.
     #[error("error running {point} hook #{index}: {failure}")]
     Failed {
@@ -88,6 +91,7 @@ fn carry_out(order: &Order) -> Result<(), RunHookError> {
         }
         Order::Devices(order) => Ok(creation::make_devices(order)?),
         Order::Directory(order) => Ok(creation::make_directory(order)?),
+        Order::BareMounts(order) => Ok(creation::take_bare_mounts_away(order)?),
     }
 }
 

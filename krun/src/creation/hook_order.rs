@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use spec_compat::Hook;
 
+use super::bare_mounts::BareMountsOrder;
 use super::far_devices::{self, DevicesOrder};
 use super::hook_home::HookHome;
 use super::owner_mappings::MappingOrder;
@@ -29,6 +30,8 @@ pub(crate) enum Order {
     Devices(DevicesOrder),
     /// To make the program's working directory.
     Directory(DirectoryOrder),
+    /// To leave none of the host's mounts that show more than the container's.
+    BareMounts(BareMountsOrder),
 }
 
 impl Order {
@@ -39,6 +42,7 @@ impl Order {
             Self::Mounts(order) => &order.gate,
             Self::Devices(order) => &order.gate,
             Self::Directory(order) => &order.gate,
+            Self::BareMounts(order) => &order.gate,
         }
     }
 }
@@ -100,6 +104,12 @@ pub(super) fn make_devices(inputs: &Inputs<'_>) -> Value {
         gate: inputs.gate.into(),
     };
     stand_in(inputs.own_path, &Order::Devices(order))
+}
+
+/// The hook that takes the host's `proc` and `sysfs` away.
+pub(super) fn take_bare_mounts_away(inputs: &Inputs<'_>) -> Value {
+    let order = BareMountsOrder { rootfs: inputs.rootfs.into(), gate: inputs.gate.into() };
+    stand_in(inputs.own_path, &Order::BareMounts(order))
 }
 
 /// The hook that makes the program's working directory.

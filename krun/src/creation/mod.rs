@@ -1,5 +1,6 @@
 //! Making a container: everything between `krun create` and a program that waits for start.
 
+mod bare_mounts;
 mod birthplace;
 mod bundle;
 mod cgroup_mount;
@@ -44,6 +45,7 @@ use rustix::process::geteuid;
 use serde_json::Value;
 use spec_compat::{Config, Status};
 
+pub(crate) use self::bare_mounts::{BareMountError, take_away as take_bare_mounts_away};
 use self::birthplace::Birthplace;
 pub(crate) use self::bundle::read_config;
 use self::cgroup_mount::Part;
@@ -428,6 +430,7 @@ impl<'a> Plan<'a> {
         Deeds {
             devices: !config.has_user_namespace() && !far_devices::of(config.document()).is_empty(),
             cwd: working_directory::may_be_missing(config, &bundle.directory, &bundle.rootfs),
+            bare_mounts: self.options.no_pivot && config.has_new_mount_namespace(),
         }
     }
 

@@ -24,7 +24,8 @@
 //! * `linux.namespaces` is without what krun is in already, and names those that krun has made;
 //! * `linux.resources` is gone where krun has set the limits;
 //! * hooks are krun's stand-ins, or gone where krun runs them itself; before the first of them krun
-//!   sees to those mappings, and after the last to those devices and to `process.cwd`.
+//!   sees to those mappings, and after the last to those devices, to `process.cwd`, and with `--no-pivot` to the
+//!   host's mounts.
 
 use std::path::Path;
 
@@ -72,6 +73,8 @@ pub(super) struct Deeds {
     pub(super) devices: bool,
     /// Makes `process.cwd`, which may be missing.
     pub(super) cwd: bool,
+    /// Takes the host's mounts away that would stay in the container's namespace.
+    pub(super) bare_mounts: bool,
 }
 
 /// What becomes of the bundle's namespaces.
@@ -238,6 +241,9 @@ fn replace_hooks(document: &mut Value, inputs: &Inputs<'_>) {
         if point == Point::CreateContainer {
             list.extend(inputs.deeds.devices.then(|| hook_order::make_devices(inputs)));
             list.extend(inputs.deeds.cwd.then(|| hook_order::make_directory(inputs)));
+            list.extend(
+                inputs.deeds.bare_mounts.then(|| hook_order::take_bare_mounts_away(inputs)),
+            );
         }
         if !list.is_empty() {
             stand_ins.insert(point.name().into(), list.into());
