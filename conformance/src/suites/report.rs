@@ -208,12 +208,15 @@ impl Report {
     /// What writes such a report.
     fn command(&self) -> String {
         let is_everything = self.choice.is_whole();
-        if is_everything && self.choice.suites == Suite::ALL {
+        if is_everything && self.choice.suites == Suite::ALL && !self.choice.resume {
             return "make conformance".to_owned();
         }
         let mut words = vec!["conformance/run"];
         words.extend((self.choice.scope == Scope::Quick).then_some("--quick"));
-        words.extend(self.choice.suites.iter().map(|suite| suite.name()));
+        words.extend(self.choice.resume.then_some("--resume"));
+        if self.choice.suites != Suite::ALL {
+            words.extend(self.choice.suites.iter().map(|suite| suite.name()));
+        }
         words.extend(self.choice.only.iter().flat_map(|name| ["--only", name]));
         words.join(" ")
     }
