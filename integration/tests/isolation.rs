@@ -173,6 +173,25 @@ fn a_containers_root_changes_no_file_of_the_hosts_by_a_descriptors_name() {
 }
 
 #[test]
+fn a_program_without_a_container_changes_no_file_by_a_descriptors_name() {
+    let guest = guests::c("change_by_name.c", Link::GlibcStatic).unwrap();
+
+    let km = Case::program(&guest).run_under_km().unwrap();
+
+    assert_eq!(km.stdout(), "mounts: 0, changed: 0\n", "{km:?}");
+}
+
+#[test]
+fn no_link_in_a_path_leads_to_what_is_the_monitors() {
+    let guest = guests::c("links_in_paths.c", Link::GlibcStatic).unwrap();
+
+    let both = Case::program(&guest).run().unwrap();
+
+    assert_eq!(both.native.stdout(), "found: 0, raced: 0, left: 0\n", "{both:?}");
+    assert_eq!(both.km.stdout(), both.native.stdout(), "{both:?}");
+}
+
+#[test]
 fn the_executable_that_proc_names_is_the_programs() {
     let busybox = |args: &[&str]| Case::new([&[rootfs::BUSYBOX], args].concat());
 

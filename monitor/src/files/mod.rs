@@ -6,3 +6,4 @@ pub mod proc_list;
 pub mod proc_self;
 pub mod proc_status;
 pub mod proc_view;
+pub mod walk;

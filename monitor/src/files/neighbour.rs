@@ -7,7 +7,7 @@ use monitor_sys::{
     descriptors, proc_files,
     process_view::{self, Numbers},
 };
-use rustix::fs::{AtFlags, FileType, fstat, makedev, statat};
+use rustix::fs::{AtFlags, FileType, Stat, fstat, makedev, statat};
 
 /// How often, and how far apart, a guest is looked at that begins. Together a second.
 const LOOKS: u32 = 200;
@@ -115,20 +115,35 @@ pub fn is_hidden(viewer: &Viewer<'_>, process: &str, owner: Owner, number: i32) 
         return true;
     }
     let target = proc_files::link(&format!("{process}/fd/{number}")).unwrap_or_default();
-    target.starts_with(b"anon_inode:kvm-") || leads_to_monitors(viewer, process, number)
+    if target.starts_with(b"anon_inode:kvm-") {
+        return true;
+    }
+    let Some(root) = proc_files::root() else { return false };
+    let found = statat(root, format!("{process}/fd/{number}"), AtFlags::empty());
+    // Numbers that a monitor keeps lead to procfs's root while it does not need them.
+    let is_spare = |found: &Stat| {
+        let is_high = numbers.iter().flatten().any(|known| *known < wide);
+        is_high && fstat(root).is_ok_and(|root| is_same(&root, found))
+    };
+    found.is_ok_and(|found| is_a_monitors(viewer, &found) || is_spare(&found))
 }
 
-/// Whether a descriptor of a process's is `/dev/kvm` or the monitor's program. What they are called tells nothing:
-/// on mounts that are attached nowhere both are `/`.
-fn leads_to_monitors(viewer: &Viewer<'_>, process: &str, number: i32) -> bool {
-    let Some(root) = proc_files::root() else { return false };
-    let Ok(found) = statat(root, format!("{process}/fd/{number}"), AtFlags::empty()) else {
-        return false;
-    };
+fn is_same(one: &Stat, other: &Stat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+}
+
+/// Whether an open file, whose descriptor may be anybody's, is one that only monitors have.
+pub fn leads_to_monitors(viewer: &Viewer<'_>, file: BorrowedFd<'_>) -> bool {
+    fstat(file).is_ok_and(|found| is_a_monitors(viewer, &found))
+}
+
+/// Whether a file is `/dev/kvm` or the monitor's program. What they are called tells nothing: on mounts that are
+/// attached nowhere both are `/`.
+fn is_a_monitors(viewer: &Viewer<'_>, found: &Stat) -> bool {
     let is_device = FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice;
     let own = viewer.monitor.map(fstat).and_then(Result::ok);
     is_device && found.st_rdev == makedev(DEVICE.0, DEVICE.1)
-        || own.is_some_and(|own| (own.st_dev, own.st_ino) == (found.st_dev, found.st_ino))
+        || own.is_some_and(|own| is_same(&own, found))
 }
 
 #[cfg(test)]

@@ -1,27 +1,25 @@
-//! Links of `/proc/<pid>` that would lead to the monitor: `exe`, and the names of
+//! Links of `/proc/<pid>` that would lead to the monitor: `exe`, its mapped files, and the names of
 //! its descriptors. They are known by what they are, whatever path names them.
 
-use std::{
-    os::fd::{AsRawFd, BorrowedFd},
-    path::PathBuf,
-};
+use std::os::fd::BorrowedFd;
 
-use monitor_sys::{Errno, descriptors, guest_memory::GuestMemory, proc_files};
-use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
+use monitor_sys::{
+    Errno, descriptors,
+    guest_memory::{GUEST_END, GuestMemory},
+    proc_files::{self, ProcFile},
+};
+use rustix::fs::CWD;
 
 use super::neighbour::{self, Owner, Viewer};
 
 /// `AT_FDCWD`, as the kernel takes it.
 const WORKING_DIRECTORY: u64 = 0xffff_ff9c;
 
-/// How often a link may lead to a link (Linux's `MAXSYMLINKS`).
-const LINKS_MAX: usize = 40;
-
 /// A path and where it starts.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
-    directory: BorrowedFd<'a>,
-    path: &'a [u8],
+    pub(super) directory: BorrowedFd<'a>,
+    pub(super) path: &'a [u8],
 }
 
 impl<'a> Place<'a> {
@@ -37,101 +35,106 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Where the link at a path's end leads to.
+/// Where a link leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leads {
-    /// It is no link of procfs to the monitor.
-    Elsewhere,
-    /// To the program of a guest, which is found by this path.
-    Program(PathBuf),
-    /// To a descriptor of a monitor's.
+    /// To where its content says.
+    Plainly,
+    /// To a file of a guest's or of a process without a monitor, whatever its content says.
+    Magically,
+    /// The same, if that file is not a monitor's: whose descriptor it is cannot be told by its number.
+    Unknown,
+    /// To the program of a guest, which this path leads to from procfs's root.
+    Program(String),
+    /// To a file that is a monitor's.
     Hidden,
 }
 
-/// Looks at the end of a path. `EACCES` if it is the program of a neighbour who
-/// does not say which.
-pub fn look(viewer: &Viewer<'_>, place: &Place<'_>) -> Result<Leads, Errno> {
-    if !may_be_meant(place.path) {
-        return Ok(Leads::Elsewhere);
-    }
-    let found = if place.path.is_empty() {
-        proc_files::identify(place.directory)
-    } else {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let Ok(link) = openat(place.directory, place.path, flags, Mode::empty()) else {
-            return Ok(Leads::Elsewhere);
-        };
-        proc_files::identify(std::os::fd::AsFd::as_fd(&link))
-    };
-    let name = found.as_ref().and_then(proc_files::ProcFile::name);
-    let Some((process, rest)) = name.and_then(neighbour::split) else {
-        return Ok(Leads::Elsewhere);
+/// What an open file, which may be a link, leads to. `EACCES` if it is the program of a neighbour who does not say
+/// which.
+pub fn leads(viewer: &Viewer<'_>, file: BorrowedFd<'_>) -> Result<Leads, Errno> {
+    let Some(found) = proc_files::identify(file) else { return Ok(Leads::Plainly) };
+    let ProcFile::Named(name) = found else { return Ok(Leads::Unknown) };
+    let Some((process, rest)) = neighbour::split(&name) else { return Ok(Leads::Plainly) };
+    let owner = match proc_files::is_of_root(file) {
+        true => neighbour::owner(viewer, process),
+        // Numbers in the procfs of another namespace are other ones.
+        false if has_number(process) => Owner::Own,
+        false => return Ok(Leads::Unknown),
     };
     let number = rest.strip_prefix("fd/").or_else(|| rest.strip_prefix("fdinfo/"));
     if let Some(number) = number.and_then(|number| number.parse().ok()) {
-        let owner = neighbour::owner(viewer, process);
         let hidden = neighbour::is_hidden(viewer, process, owner, number);
-        return Ok(if hidden { Leads::Hidden } else { Leads::Elsewhere });
+        return Ok(if hidden { Leads::Hidden } else { Leads::Magically });
     }
-    if rest == "exe" { program(viewer, process) } else { Ok(Leads::Elsewhere) }
+    if let Some(range) = rest.strip_prefix("map_files/") {
+        let start = u64::from_str_radix(range.split('-').next().unwrap_or_default(), 16);
+        let is_monitors = owner != Owner::Other && start.is_ok_and(|start| start >= GUEST_END);
+        return Ok(if is_monitors { Leads::Hidden } else { Leads::Magically });
+    }
+    if rest == "exe" { program(viewer, process, owner) } else { Ok(Leads::Magically) }
 }
 
-/// The same, having followed links that are not of procfs at the path's end.
-pub fn look_through(viewer: &Viewer<'_>, place: &Place<'_>) -> Result<Leads, Errno> {
-    let directory = place.directory;
-    let mut path = place.path.to_vec();
-    for _ in 0..LINKS_MAX {
-        let found = look(viewer, &Place { directory, path: &path })?;
-        if found != Leads::Elsewhere {
-            return Ok(found);
-        }
-        let Ok(target) = readlinkat(directory, path.as_slice(), Vec::new()) else { break };
-        let target = target.into_bytes();
-        if target.starts_with(b"/") {
-            path = target;
-        } else {
-            let folder = path.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
-            path.truncate(folder);
-            path.extend(target);
-        }
-    }
-    Ok(Leads::Elsewhere)
+/// Whether the file is one that shows, or leads to, what is a monitor's.
+pub fn is_hidden(viewer: &Viewer<'_>, file: BorrowedFd<'_>) -> bool {
+    leads(viewer, file) == Ok(Leads::Hidden)
 }
 
-fn program(viewer: &Viewer<'_>, process: &str) -> Result<Leads, Errno> {
-    let path = match neighbour::owner(viewer, process) {
-        Owner::Other => return Ok(Leads::Elsewhere),
+fn program(viewer: &Viewer<'_>, process: &str, owner: Owner) -> Result<Leads, Errno> {
+    let path = match owner {
+        Owner::Other => return Ok(Leads::Magically),
         Owner::Own => {
             let program = viewer.program.ok_or(Errno::EACCES)?;
-            format!("/proc/thread-self/fd/{}", program.as_raw_fd())
+            proc_files::own_link(&program)
         }
-        Owner::Guest([program, ..]) => {
-            format!("/proc/{process}/fd/{}", program.ok_or(Errno::EACCES)?)
-        }
+        Owner::Guest([program, ..]) => format!("{process}/fd/{}", program.ok_or(Errno::EACCES)?),
     };
-    Ok(Leads::Program(PathBuf::from(path)))
+    Ok(Leads::Program(path))
 }
 
-/// Whether a path ends as these links do, or in the link that a descriptor is.
-fn may_be_meant(path: &[u8]) -> bool {
-    let last = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
-    last == b"exe" || last.iter().all(u8::is_ascii_digit)
+/// Whether this process has this number in one of the namespaces that it is in.
+fn has_number(process: &str) -> bool {
+    let status = proc_files::read("thread-self/status").unwrap_or_default();
+    let text = String::from_utf8_lossy(&status);
+    let numbers = text.lines().find_map(|line| line.strip_prefix("NStgid:"));
+    numbers.is_some_and(|numbers| numbers.split_whitespace().any(|number| number == process))
+}
+
+/// Whether a path ends as these links do, or in the link that a descriptor is, or names the monitor's on its way.
+pub fn may_be_meant(path: &[u8]) -> bool {
+    let mut names = path.rsplit(|&byte| byte == b'/');
+    names.next().is_some_and(may_be_link)
+        || names.any(|name| number(name).is_some_and(descriptors::is_ours))
+}
+
+fn may_be_link(name: &[u8]) -> bool {
+    let is_range = || name.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-');
+    name == b"exe"
+        || name.first().is_some_and(u8::is_ascii_hexdigit)
+            && (name.iter().all(u8::is_ascii_digit) || name.contains(&b'-') && is_range())
+}
+
+/// A name that is a number.
+fn number(name: &[u8]) -> Option<i32> {
+    let is_number = name.first().is_some_and(u8::is_ascii_digit);
+    is_number.then(|| std::str::from_utf8(name).ok()?.parse().ok()).flatten()
 }
 
 #[cfg(test)]
 mod tests {
     use std::{fs::File, os::fd::AsFd, os::unix::ffi::OsStrExt};
 
-    use rustix::fs::CWD;
+    use rustix::fs::{CWD, Mode, OFlags, openat};
 
-    use super::{Leads, Place, look};
+    use super::{Leads, leads, may_be_meant};
     use crate::files::neighbour::Viewer;
 
-    fn leads(path: &[u8]) -> Leads {
+    fn link_leads(path: &[u8]) -> Leads {
         let program = File::open("/dev/null").unwrap();
         let (program, heap) = (Some(program.as_fd()), [0; 2]);
         let viewer = Viewer { monitor: None, program, auxiliary: &[], heap, own_filter: false };
-        look(&viewer, &Place { directory: CWD, path }).unwrap()
+        let link = openat(CWD, path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty()).unwrap();
+        leads(&viewer, link.as_fd()).unwrap()
     }
 
     #[test]
@@ -142,16 +145,29 @@ mod tests {
         let by_link = dir.join("exe");
 
         for path in [own.as_bytes(), b"/proc/self/exe", b"/proc/thread-self/exe"] {
-            assert!(matches!(leads(path), Leads::Program(_)), "{}", path.escape_ascii());
+            assert!(matches!(link_leads(path), Leads::Program(_)), "{}", path.escape_ascii());
         }
-        assert!(matches!(leads(by_link.as_os_str().as_bytes()), Leads::Program(_)));
+        assert!(matches!(link_leads(by_link.as_os_str().as_bytes()), Leads::Program(_)));
         std::fs::remove_file(dir).unwrap();
     }
 
     #[test]
-    fn other_paths_are_other_files() {
-        for path in [&b"/proc/1/exe/x"[..], b"/proc/self/fd", b"/proc/self/fd/0", b"/bin/exe"] {
-            assert_eq!(leads(path), Leads::Elsewhere, "{}", path.escape_ascii());
+    fn other_links_are_followed() {
+        for path in [&b"/proc/self/fd/0"[..], b"/proc/self/cwd", b"/proc/thread-self/ns/mnt"] {
+            assert_eq!(link_leads(path), Leads::Magically, "{}", path.escape_ascii());
+        }
+        for path in [&b"/proc/self"[..], b"/proc/mounts", b"/etc"] {
+            assert_eq!(link_leads(path), Leads::Plainly, "{}", path.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn few_names_are_looked_at() {
+        for path in [&b"exe"[..], b"/proc/1/exe", b"fd/7", b"12", b"map_files/40-50"] {
+            assert!(may_be_meant(path), "{}", path.escape_ascii());
+        }
+        for path in [&b""[..], b"/", b"-", b"exec", b"fd/7/", b"cafe", b"libc.so.6", b"a7"] {
+            assert!(!may_be_meant(path), "{}", path.escape_ascii());
         }
     }
 }

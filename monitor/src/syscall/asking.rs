@@ -13,7 +13,7 @@ use monitor_sys::{
 };
 
 use super::{
-    Answer, Args, files, reply,
+    Answer, Args, reply,
     table::{self, Policy},
 };
 use crate::thread::Thread;
@@ -28,9 +28,6 @@ const ARGUMENTS_MAX: usize = 4096;
 enum Way {
     /// The handler makes the same call on the host, once it has checked it.
     InPassing,
-    /// The path at this argument is looked at by the monitor first, then the handler asks if no other
-    /// thread could use what is opened; else the agent is asked before.
-    Opening(usize),
     /// The agent is asked before, with the path at this argument.
     Path(usize),
     /// The agent is asked before, with `struct clone_args`.
@@ -38,7 +35,14 @@ enum Way {
 }
 
 /// The calls of the first kind.
-const IN_PASSING: [usize; 60] = [
+const IN_PASSING: [usize; 67] = [
+    number::PIVOT_ROOT,
+    number::ACCT,
+    number::SWAPON,
+    number::QUOTACTL,
+    number::MOVE_MOUNT,
+    number::FSPICK,
+    number::FANOTIFY_MARK,
     number::OPEN_BY_HANDLE_AT,
     number::STAT,
     number::LSTAT,
@@ -111,9 +115,8 @@ pub(super) fn answer(thread: &mut Thread, number: u64, args: Args) -> Answer {
         Policy::Handle(_) => way(index).ok_or(Errno::ENOSYS)?,
     };
     let bytes = match way {
-        Way::Opening(_) if files::is_alone(thread) => None,
         Way::InPassing => None,
-        Way::Opening(at) | Way::Path(at) => Some(path(args[at])?),
+        Way::Path(at) => Some(path(args[at])?),
         Way::CloneArguments => Some(clone_arguments(args)?),
     };
     let Some(bytes) = bytes else {
@@ -127,10 +130,8 @@ pub(super) fn answer(thread: &mut Thread, number: u64, args: Args) -> Answer {
 
 fn way(number: usize) -> Option<Way> {
     Some(match number {
-        number::OPEN | number::CREAT => Way::Opening(0),
-        number::OPENAT | number::OPENAT2 => Way::Opening(1),
-        number::EXECVE => Way::Path(0),
-        number::EXECVEAT => Way::Path(1),
+        number::OPEN | number::CREAT | number::EXECVE => Way::Path(0),
+        number::OPENAT | number::OPENAT2 | number::EXECVEAT => Way::Path(1),
         number::CLONE3 => Way::CloneArguments,
         number if IN_PASSING.contains(&number) => Way::InPassing,
         _ => return None,

@@ -18,7 +18,10 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
 
 use super::{Answer, Args, Reply, low_word};
 use crate::{
-    files::proc_self::{self, Leads, Place},
+    files::{
+        proc_self::Place,
+        walk::{self, End},
+    },
     loader::image::Executable,
     process::exec,
     thread::Thread,
@@ -122,19 +125,18 @@ fn to_errno(errno: rustix::io::Errno) -> Errno {
     Errno::from_raw(errno.raw_os_error())
 }
 
-/// The guest's program, if the path is that of a link to a monitor's.
+/// The guest's program, if the path leads through a link of procfs to a monitor's.
 fn program_behind(thread: &Thread, directory: i32, path: &[u8]) -> Result<Option<Passed>, Errno> {
     let _room = descriptors::make_room();
     let memory = thread.process.memory.guest_memory();
     let place = Place::new(memory, u64::from(directory.cast_unsigned()), path)?;
-    match proc_self::look_through(&thread.process.viewer(), &place)? {
-        Leads::Program(program) => {
-            let file = std::fs::File::open(program).map_err(|_| Errno::EACCES)?;
-            descriptors::pass_on(&file).map(Some)
-        }
-        Leads::Hidden => Err(Errno::ENOENT),
-        Leads::Elsewhere => Ok(None),
+    let viewer = thread.process.viewer();
+    match walk::plainly(&viewer, &place, End::Followed) {
+        Err(Errno::ELOOP) => {}
+        _ => return Ok(None),
     }
+    let found = walk::find(&viewer, &place, End::Followed)?;
+    found.is_program.then(|| descriptors::pass_on(&found.file)).transpose()
 }
 
 fn execute(

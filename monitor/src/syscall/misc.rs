@@ -26,7 +26,3 @@ pub(super) fn fsconfig(thread: &mut Thread, args: Args) -> Answer {
     }
     super::forward(thread, variants::fsconfig(args[1]).ok_or(Errno::EOPNOTSUPP)?, args)
 }
-
-pub(super) fn mount_setattr(thread: &mut Thread, args: Args) -> Answer {
-    reply(nested::mount_setattr(thread.process.memory.guest_memory(), args)?)
-}

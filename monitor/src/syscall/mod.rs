@@ -17,6 +17,7 @@ mod keys;
 mod limits;
 mod memory;
 mod misc;
+mod paths;
 mod polling;
 mod process_control;
 mod processes;
@@ -32,7 +33,7 @@ use monitor_sys::{
 };
 use table::Policy;
 
-pub(crate) use files::about_descriptor;
+pub(crate) use paths::about_descriptor;
 
 use crate::{arch::x86_64::registers::SYSCALL_LEN, thread::Thread};
 

@@ -56,6 +56,11 @@ pub fn asked<T>(number: usize, call: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Whether the agent has to be asked about this call, and was not yet.
+pub fn is_to_be_asked(number: usize) -> bool {
+    WAITING.get() == Some(number)
+}
+
 /// Which code makes a call: the copy, if the agent is to be asked about it.
 pub(crate) fn code_for(number: usize) -> Code {
     if WAITING.get() == Some(number) {

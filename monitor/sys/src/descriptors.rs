@@ -9,7 +9,7 @@ use std::{
     fs::File,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard,
         atomic::{AtomicI32, AtomicU8, Ordering},
     },
 };
@@ -17,7 +17,10 @@ use std::{
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, FdFlag, fcntl},
-    sys::resource::{Resource, getrlimit, setrlimit},
+    sys::{
+        resource::{Resource, getrlimit, setrlimit},
+        stat::fstat,
+    },
 };
 
 use crate::guest_memory::GuestMemory;
@@ -45,6 +48,12 @@ static OURS: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
 /// Numbers of the monitor's that hold nothing just now, for [`Scratch`].
 static SPARE: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
 
+/// Devices and inodes of all files that ever were the monitor's, as far as they were [`MANY`].
+static FILES: RwLock<Vec<(u64, u64)>> = RwLock::new(Vec::new());
+
+/// More files than this are not told apart: then every file might be one.
+const MANY: usize = 256;
+
 /// A descriptor that a forked child keeps whatever else it closes, or -1.
 static KEPT: AtomicI32 = AtomicI32::new(-1);
 
@@ -55,9 +64,32 @@ pub fn hide<T: AsFd>(descriptor: T) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(high) })
 }
 
+/// The same for a file that is the guest's to see.
+fn hide_guests(descriptor: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let high = duplicate_to_high(descriptor, FcntlArg::F_DUPFD_CLOEXEC)?;
+    // SAFETY: the kernel just made this descriptor for us, nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(high) })
+}
+
 /// Whether the guest must not see this descriptor.
 pub fn is_ours(descriptor: i32) -> bool {
     descriptor >= LOWEST.load(Ordering::Relaxed) && ours().binary_search(&descriptor).is_ok()
+}
+
+/// Whether a file is, or was, behind one of the monitor's descriptors. It is said of some files too many: of the
+/// guest's program, and of all that share an inode as `eventfd(2)` and KVM's do.
+pub fn may_be_our_file(device: u64, inode: u64) -> bool {
+    let files = FILES.read().unwrap_or_else(PoisonError::into_inner);
+    files.len() >= MANY || files.contains(&(device, inode))
+}
+
+/// Notes the file behind a descriptor.
+fn note_file(descriptor: BorrowedFd<'_>) {
+    let Ok(status) = fstat(descriptor) else { return };
+    if !may_be_our_file(status.st_dev, status.st_ino) {
+        let mut files = FILES.write().unwrap_or_else(PoisonError::into_inner);
+        files.push((status.st_dev, status.st_ino));
+    }
 }
 
 /// Whether one of the first `count` descriptors may be the monitor's.
@@ -133,11 +165,13 @@ pub fn open_device(path: &std::path::Path) -> Result<OwnedFd, std::io::Error> {
 pub struct Frozen {
     _ours: MutexGuard<'static, Vec<RawFd>>,
     _spare: MutexGuard<'static, Vec<RawFd>>,
+    _files: RwLockWriteGuard<'static, Vec<(u64, u64)>>,
 }
 
 /// Freezes it until the result is dropped.
 pub fn freeze() -> Frozen {
-    Frozen { _ours: ours(), _spare: spare() }
+    let files = FILES.write().unwrap_or_else(PoisonError::into_inner);
+    Frozen { _ours: ours(), _spare: spare(), _files: files }
 }
 
 /// Says that a forked child shall keep this one.
@@ -195,16 +229,16 @@ impl Drop for Passed {
 /// A file at a number that has been the monitor's before and stays it after: no
 /// call that the guest began earlier can put another file there.
 #[derive(Debug)]
-pub(crate) struct Scratch(RawFd);
+pub struct Scratch(RawFd);
 
 impl Scratch {
     /// Puts the file there. What the descriptor held until now decides.
-    pub(crate) fn hold(file: &OwnedFd) -> Result<Self, Errno> {
+    pub fn hold(file: &OwnedFd) -> Result<Self, Errno> {
         let number = spare().pop();
         match number {
             Some(number) if put(file.as_raw_fd(), number).is_ok() => Ok(Self(number)),
             // Above the soft limit the guest can put nothing anywhere, nor can we.
-            _ => Ok(Self(hide(file)?.into_raw_fd())),
+            _ => Ok(Self(hide_guests(file)?.into_raw_fd())),
         }
     }
 }
@@ -213,6 +247,12 @@ impl AsFd for Scratch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: the number is the monitor's, and holds a file while `self` lives.
         unsafe { BorrowedFd::borrow_raw(self.0) }
+    }
+}
+
+impl AsRawFd for Scratch {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0
     }
 }
 
@@ -285,8 +325,16 @@ pub(crate) fn forget<T: AsRawFd>(descriptor: &T) {
     ours().retain(|&known| known != descriptor.as_raw_fd());
 }
 
-/// Duplicates a descriptor to a number where the monitor's are, and notes it.
+/// Duplicates a descriptor to a number where the monitor's are, and notes it and its file.
 fn duplicate_high<T: AsFd>(
+    descriptor: T,
+    command: fn(RawFd) -> FcntlArg<'static>,
+) -> Result<RawFd, Errno> {
+    note_file(descriptor.as_fd());
+    duplicate_to_high(descriptor, command)
+}
+
+fn duplicate_to_high<T: AsFd>(
     descriptor: T,
     command: fn(RawFd) -> FcntlArg<'static>,
 ) -> Result<RawFd, Errno> {

@@ -9,9 +9,12 @@
 //! need to learn it: it could try all numbers meanwhile. So with several threads
 //! a path is first only looked up, what was found is put out of the guest's
 //! reach and looked at, and that very file is opened.
+//!
+//! No link of procfs that leads to an open file itself, such as `/proc/self/fd/7`, is followed here: a path with
+//! such links is `ELOOP`, and whoever knows whose they are opens what is found by [`open_at`].
 
 use std::{
-    ffi::{CString, OsStr},
+    ffi::CString,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
         unix::ffi::{OsStrExt, OsStringExt},
@@ -51,6 +54,19 @@ const NO_FOLLOW: u64 = 0o40_0000;
 const CLOSE_ON_EXEC: u64 = 0o200_0000;
 const PATH_ONLY: u64 = 0o1000_0000;
 const TEMPORARY: u64 = 0o2000_0000;
+const LARGE_FILE: u64 = 0o10_0000;
+
+/// The flags that `open(2)` knows: it ignores all others.
+const KNOWN: u64 = 0o3777_7703;
+/// Those that count beside `O_PATH`.
+const PATH_FLAGS: u64 = DIRECTORY | NO_FOLLOW | CLOSE_ON_EXEC | PATH_ONLY;
+/// The bits of a mode: `S_IALLUGO`.
+const MODE: u64 = 0o7777;
+
+/// `RESOLVE_NO_MAGICLINKS`.
+const NO_MAGIC_LINKS: u64 = 2;
+/// `RESOLVE_NO_SYMLINKS`, `RESOLVE_BENEATH`, `RESOLVE_IN_ROOT`: with these none is followed.
+const WITHOUT_MAGIC_LINKS: u64 = 4 | 8 | 16;
 
 /// What came of opening a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,10 +108,35 @@ pub fn open(
     let Some(path) = path else {
         return examine(forward::forward(memory, call, args)?);
     };
-    if caution == Caution::Alone {
-        return examine(with_path(call, args, Path::new(OsStr::from_bytes(path)))?);
+    open_wish(memory, Wish::read(number, args, path)?, caution)
+}
+
+/// Makes one of the opening calls for a place that its path leads to, where all links of procfs on the way were
+/// found to be harmless: a name in a directory, or, if that is empty, the file `at` itself.
+///
+/// # Errors and panics
+///
+/// As for [`open`].
+pub fn open_at(
+    memory: &GuestMemory,
+    number: usize,
+    args: [u64; 6],
+    at: &Scratch,
+    name: &[u8],
+    caution: Caution,
+) -> Result<Opened, Errno> {
+    let mut wish = Wish::read(number, args, name)?;
+    wish.directory = u64::from(at.as_raw_fd().unsigned_abs());
+    match name {
+        [] => wish.open_found(at, caution),
+        _ => open_wish(memory, wish, caution),
     }
-    let wish = Wish::read(number, args, path)?;
+}
+
+fn open_wish(memory: &GuestMemory, wish: Wish, caution: Caution) -> Result<Opened, Errno> {
+    if caution == Caution::Alone {
+        return examine(wish.open(0));
+    }
     let leads_nowhere = wish.flags & (PATH_ONLY | TEMPORARY) != 0;
     // What creates and wants a directory is refused since Linux 6.4, and opens what is none before.
     let is_new = wish.flags & CREATE != 0 && wish.flags & (EXCLUSIVE | DIRECTORY) != 0;
@@ -158,7 +199,8 @@ impl Wish {
         };
         forward::check_descriptor(directory)?;
         let path = CString::new(path).map_err(|_| Errno::ENOENT)?;
-        let wish = Self { directory, path, flags, mode, resolve: 0, is_strict: false };
+        let resolve = NO_MAGIC_LINKS;
+        let wish = Self { directory, path, flags, mode, resolve, is_strict: false };
         if number != number::OPENAT2 {
             return Ok(wish);
         }
@@ -170,22 +212,38 @@ impl Wish {
         if len > PAGE || guest_copy::read_array::<u8>(at + HOW_LEN, rest)?.iter().any(|&b| b != 0) {
             return Err(Errno::E2BIG);
         }
-        let [flags, mode, resolve] = guest_copy::read(at)?;
+        let [flags, mode, resolve] = guest_copy::read::<[u64; 3]>(at)?;
+        let scoped = resolve & WITHOUT_MAGIC_LINKS != 0;
+        let resolve = if scoped { resolve } else { resolve | NO_MAGIC_LINKS };
         Ok(Self { flags, mode, resolve, is_strict: true, ..wish })
     }
 
     /// Opens it as it is, with `more` flags.
     fn open(&self, more: u64) -> Outcome {
         let path = to_u64(self.path.as_ptr().addr());
-        let how = [self.flags | more, self.mode, self.resolve];
-        let (number, how, len) = if self.is_strict {
-            (number::OPENAT2, to_u64(how.as_ptr().addr()), HOW_LEN)
-        } else {
-            (number::OPENAT, how[0], self.mode)
-        };
+        let how = self.how(more);
+        let how_at = to_u64(how.as_ptr().addr());
+        let args = [self.directory, path, how_at, HOW_LEN, 0, 0];
         // SAFETY: the path and the structure are ours and live until the call
-        // returns; the directory is not one of the monitor's descriptors.
-        unsafe { host_call::interruptible(number, &[self.directory, path, how, len, 0, 0]) }
+        // returns; the directory is not one of the monitor's descriptors, or one by
+        // which the guest's path is walked.
+        let outcome = unsafe { host_call::interruptible(number::OPENAT2, &args) };
+        debug_assert!(how[2] == self.resolve, "it outlives the call");
+        outcome
+    }
+
+    /// `struct open_how`: what `open(2)` makes of its arguments, or as it was given.
+    fn how(&self, more: u64) -> [u64; 3] {
+        let flags = self.flags | more;
+        if self.is_strict {
+            return [flags, self.mode, self.resolve];
+        }
+        let creates = flags & (CREATE | TEMPORARY) != 0;
+        if flags & PATH_ONLY != 0 {
+            return [flags & PATH_FLAGS, 0, self.resolve];
+        }
+        let permissions = if creates { self.mode & MODE } else { 0 };
+        [flags & KNOWN | LARGE_FILE, permissions, self.resolve]
     }
 
     /// Looks up, looks at, opens what was looked at.
@@ -246,12 +304,12 @@ impl Wish {
             let waits = caution == Caution::NotWaiting;
             return if waits { Ok(REWOUND) } else { examine(self.open(0)) };
         };
-        let link = CString::new(proc_files::own_link(file)).map_err(|_| Errno::ENOENT)?;
+        let link = CString::new(proc_files::own_link(&file)).map_err(|_| Errno::ENOENT)?;
         let again = Self {
             directory: u64::from(root.as_raw_fd().unsigned_abs()),
             path: link,
             flags: self.flags & !(NO_FOLLOW | CREATE | EXCLUSIVE),
-            mode: 0,
+            mode: if self.flags & TEMPORARY == 0 { 0 } else { self.mode },
             resolve: 0,
             is_strict: self.is_strict,
         };
@@ -278,14 +336,33 @@ impl Wish {
 
 /// Makes a call for the guest with `path` in place of its first string.
 pub fn with_path(call: Forwardable, args: [u64; 6], path: &Path) -> Result<Outcome, Errno> {
+    let first = call.call().args.iter().position(|kind| *kind == Arg::Str);
+    let path = path.as_os_str().as_bytes().to_vec();
+    with_strings(call, args, vec![(first.ok_or(Errno::EFAULT)?, path)])
+}
+
+/// Makes a call for the guest with these strings in place of those at the arguments they are given with.
+pub fn with_strings(
+    call: Forwardable,
+    args: [u64; 6],
+    strings: Vec<(usize, Vec<u8>)>,
+) -> Result<Outcome, Errno> {
     let row = call.call();
-    let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::ENOENT)?;
-    let first = row.args.iter().position(|kind| *kind == Arg::Str).ok_or(Errno::EFAULT)?;
-    let (mut host, _vector) = forward::for_host(row.args, args, Some(first))?;
-    host[first] = to_u64(path.as_ptr().addr());
-    // SAFETY: the first string is ours and lives until the call returns; the other
+    let (mut host, _vector) = forward::for_host(row.args, args, None)?;
+    let mut copies = Vec::with_capacity(strings.len());
+    for (at, string) in strings {
+        let copy = CString::new(string).map_err(|_| Errno::ENOENT)?;
+        if row.args.get(at) != Some(&Arg::Str) {
+            return Err(Errno::EFAULT);
+        }
+        host[at] = to_u64(copy.as_ptr().addr());
+        copies.push(copy);
+    }
+    // SAFETY: those strings are ours and live until the call returns; the other
     // arguments are what the row allows, as in `forward`.
-    Ok(unsafe { host_call::interruptible(row.number, &host) })
+    let outcome = unsafe { host_call::interruptible(row.number, &host) };
+    drop(copies);
+    Ok(outcome)
 }
 
 /// What the host says of a call whose first string could not be copied, for this reason: the string may not be
@@ -313,10 +390,12 @@ fn opening(number: usize) -> Forwardable {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use nix::errno::Errno;
 
-    use super::{Caution, open};
-    use crate::{abi::number, guest_memory::GuestMemory, host_call::Outcome};
+    use super::{Caution, open, open_at};
+    use crate::{abi::number, descriptors::Scratch, guest_memory::GuestMemory, host_call::Outcome};
 
     fn open_path(path: &str, flags: u64, caution: Caution) -> Result<Outcome, Errno> {
         let memory = GuestMemory::claim().unwrap();
@@ -331,11 +410,29 @@ mod tests {
             "/proc/self/mem",
             "/proc/thread-self/mem",
             "/proc/1/mem",
-            "/proc/self/root/../proc/self/task/../mem",
+            "/proc/../proc/self/task/../mem",
         ] {
             for caution in [Caution::Alone, Caution::Threads, Caution::NotWaiting] {
                 assert_eq!(open_path(path, 0, caution), Err(Errno::EACCES), "{path}");
             }
+        }
+    }
+
+    #[test]
+    fn a_link_to_an_open_file_is_followed_by_nobody_who_does_not_know_whose_it_is() {
+        let memory = GuestMemory::claim().unwrap();
+        let args = [0, 0, 0, 0, 0, 0];
+        let found = Scratch::hold(&File::open("/dev/null").unwrap().into()).unwrap();
+
+        for caution in [Caution::Alone, Caution::Threads] {
+            for path in ["/proc/self/fd/0", "/proc/self/cwd/", "/proc/self/root/proc/self/mem"] {
+                let opened = open_path(path, 0, caution);
+
+                let refused = Ok(Outcome::Returned(-i64::from(libc::ELOOP)));
+                assert!(opened == Err(Errno::ELOOP) || opened == refused, "{path}: {opened:?}");
+            }
+            let opened = open_at(&memory, number::OPEN, args, &found, b"", caution).unwrap();
+            assert!(matches!(opened.outcome, Outcome::Returned(3..)), "{opened:?}");
         }
     }
 

@@ -23,6 +23,7 @@ pub mod host_vdso;
 pub mod kvm;
 pub mod locking;
 pub mod messages;
+pub mod named;
 pub mod nested;
 pub mod polling;
 pub mod proc_files;

@@ -4,12 +4,13 @@
 //! An inner address that is not the guest's becomes one at which a guest can have
 //! nothing, so that the kernel itself says what that means to this call.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, os::fd::AsRawFd};
 
 use nix::errno::Errno;
 
 use crate::{
     abi::{Forwardable, number},
+    descriptors::Scratch,
     forward::{
         NO_DESCRIPTOR, OwnVector, check_descriptor, check_pointer, for_host, own_or_nowhere,
         own_or_unmapped, stand_in,
@@ -33,6 +34,9 @@ const PAGES_AT_ONCE: u64 = 512;
 pub const SIOCGIFCONF: u64 = 0x8912;
 /// In the first page nobody has anything, and unlike null it says that something is meant.
 const UNMAPPED: u64 = 1;
+
+/// `AT_EMPTY_PATH`.
+const EMPTY_PATH: u64 = 0x1000;
 
 /// The lengths that `struct mount_attr` may have, in bytes.
 const MOUNT_ATTRIBUTES: RangeInclusive<usize> = 32..=4096;
@@ -65,9 +69,20 @@ pub fn mq_notify(_memory: &GuestMemory, queue: u64, event: u64) -> Result<Outcom
 }
 
 /// `mount_setattr(2)`, whose structure names the descriptor of a user namespace.
-pub fn mount_setattr(_memory: &GuestMemory, args: [u64; 6]) -> Result<Outcome, Errno> {
+///
+/// `file` is what its path leads to, in place of the path.
+pub fn mount_setattr(
+    _memory: &GuestMemory,
+    args: [u64; 6],
+    file: Option<&Scratch>,
+) -> Result<Outcome, Errno> {
     let row = Forwardable::MOUNT_SETATTR.call();
     let (mut host, _) = for_host(row.args, args, None)?;
+    if let Some(file) = file {
+        host[0] = u64::from(file.as_raw_fd().unsigned_abs());
+        host[1] = to_u64(c"".as_ptr().addr());
+        host[2] |= EMPTY_PATH;
+    }
     let len = usize::try_from(args[4]).ok().filter(|len| MOUNT_ATTRIBUTES.contains(len));
     let copy = len.and_then(|len| guest_copy::read_array::<u8>(args[3], len).ok());
     let copy = copy.map(|mut copy| {
@@ -81,7 +96,8 @@ pub fn mount_setattr(_memory: &GuestMemory, args: [u64; 6]) -> Result<Outcome, E
         host[3] = to_u64(copy.as_ptr().addr());
     }
     // SAFETY: the structure is a copy of ours, as long as is said, which lives until the call returns, or one that
-    // the kernel refuses by its length, or the guest's; the other arguments are what the row allows.
+    // the kernel refuses by its length, or the guest's; the other arguments are what the row allows, or name a file
+    // that the guest has named.
     Ok(unsafe { host_call::interruptible(row.number, &host) })
 }
 

@@ -129,11 +129,11 @@ fn is_on_proc(file: BorrowedFd<'_>) -> bool {
 fn name_inside(file: BorrowedFd<'_>) -> Option<String> {
     // Had somebody mounted something over it, the link could say anything.
     open_with("thread-self/fd", OFlag::O_PATH).ok()?;
-    let path = String::from_utf8(link(&own_link(file)).ok()?).ok()?;
+    let path = String::from_utf8(link(&own_link(&file)).ok()?).ok()?;
     let mount = mount_of(file)?;
     let root = root()?;
     let (point, inside) = if mount_of(root)? == mount {
-        (String::from_utf8(link(&own_link(root)).ok()?).ok()?, String::from("/"))
+        (String::from_utf8(link(&own_link(&root)).ok()?).ok()?, String::from("/"))
     } else {
         find_mount(mount)?
     };
@@ -143,7 +143,7 @@ fn name_inside(file: BorrowedFd<'_>) -> Option<String> {
 }
 
 /// The path from procfs's root by which this thread finds its own open file.
-pub(crate) fn own_link(file: BorrowedFd<'_>) -> String {
+pub fn own_link<T: AsRawFd + ?Sized>(file: &T) -> String {
     // Not /proc/self: that is empty once the first thread has ended.
     format!("thread-self/fd/{}", file.as_raw_fd())
 }

@@ -138,7 +138,7 @@ int main(void)
         else
             refused++;
     }
-    printf("dup2 kept from: %s, refused otherwise: %d\n", kept <= 8 ? "few" : "many", refused);
+    printf("dup2 kept from: %s, refused otherwise: %d\n", kept <= 12 ? "few" : "many", refused);
     for (int fd = 3; fd < 1024; fd++)
         close(fd);
     go_on("after dup2");
