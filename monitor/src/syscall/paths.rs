@@ -424,6 +424,8 @@ fn memory_string(thread: &Thread, address: u64) -> Option<Vec<u8>> {
 fn by_paths(thread: &Thread, call: Forwardable, args: Args, paths: Vec<(usize, End)>) -> Answer {
     let mut strings = Vec::new();
     let mut fault = None;
+    // No file has so long a name.
+    let nowhere = [b"/".as_slice(), &[b'x'; NAME_MAX + 1]].concat();
     for (at, end) in paths {
         let Some(path) = memory_string(thread, args[at]) else { continue };
         if !path.is_empty() && fault.is_none() {
@@ -436,14 +438,16 @@ fn by_paths(thread: &Thread, call: Forwardable, args: Args, paths: Vec<(usize, E
         }
         let leads = fault.is_none_or(|(bad, _)| bad != at);
         // In place of a bad path, one of which the host says when it comes to it.
-        strings.push((at, if leads { path } else { vec![b'x'; PATH_MAX] }));
+        strings.push((at, if leads { path } else { nowhere.clone() }));
     }
     match (reply(files::with_strings(call, args, strings)?), fault) {
-        (Err(Errno::ENAMETOOLONG | Errno::EINVAL), Some((_, errno))) => Err(errno),
+        (Err(Errno::ENAMETOOLONG | Errno::ENOENT), Some((_, errno))) => Err(errno),
         (answer, _) => answer,
     }
 }
 
+/// `NAME_MAX`.
+const NAME_MAX: usize = 255;
 /// `PATH_MAX`.
 const PATH_MAX: usize = 4096;
 /// `MOVE_MOUNT_F_SYMLINKS` and `MOVE_MOUNT_T_SYMLINKS`.
