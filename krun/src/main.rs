@@ -14,7 +14,6 @@ mod foreground;
 mod in_child;
 mod log;
 mod own_binary;
-mod policy;
 mod rootless;
 mod selinux;
 mod signals;

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use krun_policy::Mode;
+
 use super::VerbError;
 use crate::cli::{Exec, Global};
 use crate::container::process::ProcessName;
@@ -11,7 +13,6 @@ use crate::execution::{self, ExecError};
 use crate::foreground::{self, ConsoleSocket};
 use crate::log::Log;
 use crate::own_binary;
-use crate::policy::Mode;
 use crate::signals::HeldSignals;
 
 pub(super) fn exec(global: &Global, log: &Log, arguments: &Exec) -> Result<ExitCode, VerbError> {

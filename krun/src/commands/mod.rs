@@ -20,6 +20,8 @@ mod update;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use krun_policy::PolicyError;
+
 use crate::cli::{Global, Verb};
 use crate::container::remove::RemoveError;
 use crate::container::start::StartError;
@@ -27,7 +29,6 @@ use crate::container::store::{Store, StoreError};
 use crate::creation::CreateError;
 use crate::execution::ExecError;
 use crate::log::Log;
-use crate::policy::PolicyError;
 use crate::rootless;
 
 /// Why a verb failed. `Display` is what callers read.

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use krun_policy::{Decision, Policy};
+
 use super::VerbError;
 use crate::cli::{Global, PolicyVerb};
 use crate::creation;
-use crate::policy::{Decision, Policy};
 
 pub(super) fn policy(global: &Global, verb: &PolicyVerb) -> Result<(), VerbError> {
     let PolicyVerb::Test { config: path } = verb;

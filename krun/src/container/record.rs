@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use krun_policy::Mode;
 use serde::{Deserialize, Serialize};
 use spec_compat::{Hook, OCI_VERSION, State, Status};
 
 use super::process::ProcessName;
-use crate::policy::Mode;
 use crate::systemd::Owner;
 
 /// The contents of `<root>/<id>/state.json`.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use krun_policy::PolicyError;
 use libcontainer::error::LibcontainerError;
 use spec_compat::ConfigError;
 
@@ -13,7 +14,6 @@ use crate::container::id::IdError;
 use crate::container::limits::LimitsError;
 use crate::container::store::StoreError;
 use crate::own_binary::OwnBinaryError;
-use crate::policy::PolicyError;
 use crate::rootless::NamespaceError;
 use crate::selinux::LabelError;
 use crate::systemd::SystemdError;

@@ -38,6 +38,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use hooks::Point;
+use krun_policy::{Decision, Mode, Policy};
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use procfs::process::MountInfo;
@@ -83,7 +84,6 @@ use crate::error_chain;
 use crate::foreground::ConsoleSocket;
 use crate::log::{self, Log};
 use crate::own_binary;
-use crate::policy::{Decision, Mode, Policy};
 use crate::rootless::{self, ReadyNamespace};
 use crate::selinux::Label;
 use crate::signals::HeldSignals;

@@ -19,6 +19,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::rc::Rc;
 
+use krun_policy::Mode;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::container::{ContainerStatus, State as LibcontainerState};
 use libcontainer::syscall::syscall::SyscallType;
@@ -44,7 +45,6 @@ use crate::creation::{
 };
 use crate::error_chain;
 use crate::log::Log;
-use crate::policy::Mode;
 use crate::rootless::HiddenCgroups;
 use crate::selinux::Label;
 use crate::signals::SignalNumber;

@@ -13,6 +13,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub(crate) use krun_sys::is_in_user_namespace;
 use rustix::process::geteuid;
 
 pub(crate) use self::hidden_cgroups::{HiddenCgroups, are_hideable};
@@ -45,20 +46,6 @@ pub(crate) fn forgives_cgroups(global: &Global) -> bool {
         Rootless::Always => true,
         Rootless::Never => false,
     }
-}
-
-/// The number that stands for users who have none in this user namespace.
-pub(crate) fn nobody() -> u32 {
-    const USUAL: u32 = 65534;
-    let number = fs::read_to_string("/proc/sys/kernel/overflowuid");
-    number.ok().and_then(|number| number.trim().parse().ok()).unwrap_or(USUAL)
-}
-
-/// Whether users of this process are not those of the whole host.
-pub(crate) fn is_in_user_namespace() -> bool {
-    // A kernel without user namespaces has no such file.
-    let map = fs::read_to_string("/proc/self/uid_map");
-    map.is_ok_and(|map| !map.split_whitespace().eq(["0", "0", "4294967295"]))
 }
 
 /// The number that this user has outside of a user namespace that he is in.

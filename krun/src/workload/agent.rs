@@ -15,6 +15,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::rc::Rc;
 
+use krun_policy::Mode;
+use krun_seccomp::{self as filter, FilterError};
 use monitor_launch::ASKING_PAGE;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -25,9 +27,6 @@ use rustix::net::{
 };
 use serde_json::{Value, json};
 use spec_compat::{Config, State, Status};
-
-use super::filter::{self, FilterError};
-use crate::policy::Mode;
 
 /// An agent that krun is connected to, and what makes its descriptor.
 #[derive(Debug)]

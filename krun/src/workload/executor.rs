@@ -18,6 +18,7 @@ use std::rc::Rc;
 
 use caps::{Capability, CapsHashSet};
 use hooks::Point;
+use krun_policy::Mode;
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
@@ -38,7 +39,6 @@ use super::stdio::Stdio;
 use super::{environment, inheritable, program};
 use crate::cli::Global;
 use crate::container::start_gate;
-use crate::policy::Mode;
 use crate::selinux::Label;
 
 /// What becomes a program of a container.

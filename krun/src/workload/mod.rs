@@ -8,7 +8,6 @@ pub(crate) mod agent;
 mod device;
 mod environment;
 pub(crate) mod executor;
-mod filter;
 pub(crate) mod inheritable;
 mod launch;
 pub(crate) mod monitor;

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
+use krun_seccomp::{self as filter, FilterError};
 use libcontainer::oci_spec::runtime::{LinuxSchedulerFlag, LinuxSchedulerPolicy};
 use monitor_launch::{
     Action, Descriptors, Device as PassedDevice, Exitless, Findings, LAUNCH_VARIABLE, LaunchRecord,
@@ -24,7 +25,6 @@ use crate::cli::Global;
 use super::agent;
 use super::device::{self, Device, DeviceError};
 use super::executor::Prepared;
-use super::filter::{self, FilterError};
 use super::launch;
 use super::monitor_binary::{self, MonitorError};
 use super::open_files::OpenFiles;

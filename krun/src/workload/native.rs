@@ -6,13 +6,12 @@ use std::fmt::Display;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use krun_seccomp::FilterError;
 use spec_compat::Config;
 
 use super::executor::Prepared;
-use super::filter::FilterError;
 use super::open_files::OpenFiles;
 use super::profile::Profile;
-use crate::policy;
 
 /// What a program without a monitor is started with.
 #[derive(Clone, Debug)]
@@ -65,7 +64,7 @@ pub(super) fn become_it(
 
 /// The policy named programs: this is the one that will run, whatever the container looks like.
 fn demand_one_of(programs: &[String], program: &Path) -> Result<(), String> {
-    let found = policy::hash(Path::new("/"), &program.to_string_lossy());
+    let found = krun_policy::hash(Path::new("/"), &program.to_string_lossy());
     let found = found.map_err(|reason| format!("program_sha256 of the policy: {reason}"))?;
     if programs.iter().any(|one| one.eq_ignore_ascii_case(&found)) {
         Ok(())

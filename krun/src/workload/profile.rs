@@ -14,13 +14,13 @@
 use caps::errors::CapsError;
 use caps::{CapSet, Capability, CapsHashSet};
 use hooks::Point;
+use krun_seccomp::{self as filter, FilterError};
 use libcontainer::capabilities::CapabilityExt;
 use libcontainer::oci_spec::runtime::{Capabilities, LinuxCapabilities, LinuxSeccomp};
 use serde_json::{Value, json};
 use spec_compat::Config;
 
 use super::agent;
-use super::filter::{self, FilterError};
 
 /// What loading a filter needs, and dropping that again.
 const LENT: [Capability; 2] = [Capability::CAP_SYS_ADMIN, Capability::CAP_SETPCAP];

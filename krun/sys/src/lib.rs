@@ -13,6 +13,7 @@ mod keyring;
 mod mount;
 mod placeholder;
 mod signal;
+mod users;
 
 pub use bpf::{attach_device_program, load_device_program};
 pub use child::spawn;
@@ -26,3 +27,4 @@ pub use mount::{
 };
 pub use placeholder::Placeholder;
 pub use signal::send_signal;
+pub use users::{is_in_user_namespace, nobody};

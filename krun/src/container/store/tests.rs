@@ -5,6 +5,7 @@ use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use krun_policy::Mode;
 use spec_compat::Status;
 
 use super::{Store, StoreError};
@@ -12,7 +13,6 @@ use crate::container::id::ContainerId;
 use crate::container::process::ProcessName;
 use crate::container::record::Record;
 use crate::container::start_gate;
-use crate::policy::Mode;
 use crate::systemd::Owner;
 
 fn record() -> Record {

@@ -3,6 +3,7 @@
 //! `/etc/kontain/policy.d/*.toml`, in the order of their names, hold rules; the first one whose
 //! conditions all hold decides. Without one, everything is a virtual machine. An image decides
 //! nothing: rules that only ask what an image can forge are refused when they would weaken.
+#![forbid(unsafe_code)]
 
 mod condition;
 mod facts;
@@ -17,9 +18,9 @@ use serde::{Deserialize, Serialize};
 use spec_compat::Config;
 
 use self::facts::Facts;
-pub(crate) use self::file::PolicyError;
+pub use self::file::PolicyError;
 use self::file::{Rule, Verdict};
-pub(crate) use self::program::hash;
+pub use self::program::hash;
 
 /// Where the rules are, unless `--policy-dir` says otherwise.
 const DIRECTORY: &str = "/etc/kontain/policy.d";
@@ -34,7 +35,7 @@ const FILE_IN_IMAGE: &str = ".kontain";
 /// How a container's programs run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Mode {
+pub enum Mode {
     /// Each process in a virtual machine.
     #[default]
     Vm,
@@ -43,7 +44,8 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
-    pub(crate) fn word(self) -> &'static str {
+    /// As it is shown.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Vm => "vm",
             Self::Native => "native",
@@ -53,42 +55,49 @@ impl Mode {
 
 /// What was decided for a container, and by which rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Decision {
-    pub(crate) mode: Mode,
-    pub(crate) rule: String,
+pub struct Decision {
+    /// How it runs.
+    pub mode: Mode,
+    /// The rule's name.
+    pub rule: String,
     /// The hashes of which the program must have one; none if any program will do.
-    pub(crate) programs: Option<Vec<String>>,
+    pub programs: Option<Vec<String>>,
 }
 
 /// The rules of a host.
 #[derive(Debug)]
-pub(crate) struct Policy {
+pub struct Policy {
     rules: Vec<Rule>,
 }
 
 /// One rule, as it was asked.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub struct Asked {
     /// `id (file)`.
-    pub(crate) rule: String,
+    pub rule: String,
     /// The first condition that does not hold; none if the rule decides.
-    pub(crate) obstacle: Option<String>,
+    pub obstacle: Option<String>,
 }
 
 impl Policy {
     /// Reads the rules in `directory`, or in the host's usual one, which need not be there.
-    pub(crate) fn read(directory: Option<&Path>) -> Result<Self, PolicyError> {
+    pub fn read(directory: Option<&Path>) -> Result<Self, PolicyError> {
         let usual = Path::new(DIRECTORY);
         Ok(Self { rules: file::read_all(directory.unwrap_or(usual), directory.is_some())? })
     }
 
+    /// The rules that one file holds, as if it were the only one.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, PolicyError> {
+        Ok(Self { rules: file::parse(text, path)? })
+    }
+
     /// Decides about a container whose root file system is at `rootfs`.
-    pub(crate) fn decide(&self, config: &Config, rootfs: &Path) -> Result<Decision, PolicyError> {
+    pub fn decide(&self, config: &Config, rootfs: &Path) -> Result<Decision, PolicyError> {
         self.explain(config, rootfs).1
     }
 
     /// The same, with all that was asked on the way.
-    pub(crate) fn explain(
+    pub fn explain(
         &self,
         config: &Config,
         rootfs: &Path,

@@ -4,20 +4,21 @@
 //! libseccomp translates the profile, with runc's reading of it; the monitor asks the
 //! program about each of the guest's calls. The monitor's own filter is another one: a profile that
 //! is right for a workload would be wrong for it.
+#![forbid(unsafe_code)]
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::PathBuf;
 
-use libcontainer::oci_spec::runtime::{
-    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag,
-    LinuxSeccompOperator, LinuxSyscall,
-};
 use libseccomp::error::SeccompError;
 use libseccomp::{
     ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall,
 };
 use monitor_launch::NEVER_ASKED;
+use oci_spec::runtime::{
+    Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag,
+    LinuxSeccompOperator, LinuxSyscall,
+};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 /// `EPERM`: what a call fails with where the profile names no error.
@@ -34,9 +35,10 @@ const SPEC_ALLOW: u32 = 4;
 const WAIT_KILLABLE_RECV: u32 = 32;
 /// `BPF_RET | BPF_K`.
 const RETURN: u16 = 6;
-/// `SECCOMP_RET_…`.
-pub(super) const NOTIFY: u32 = 0x7fc0_0000;
-pub(super) const ALLOW: u32 = 0x7fff_0000;
+/// `SECCOMP_RET_USER_NOTIF`.
+pub const NOTIFY: u32 = 0x7fc0_0000;
+/// `SECCOMP_RET_ALLOW`.
+pub const ALLOW: u32 = 0x7fff_0000;
 const ACTION: u32 = 0xffff_0000;
 
 /// The calls by which a native program's process tells of its listener: `write` is runc's, and
@@ -44,11 +46,11 @@ const ACTION: u32 = 0xffff_0000;
 const TELLING: [&str; 2] = ["write", "sendmsg"];
 
 /// An instruction of classic BPF: code, jumps if true and if false, operand.
-pub(super) type Instruction = (u16, u8, u8, u32);
+pub type Instruction = (u16, u8, u8, u32);
 
 /// Why a profile cannot be enforced.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FilterError {
+pub enum FilterError {
     /// The profile wants something of libseccomp that it refuses.
     #[error("linux.seccomp: {0}")]
     Profile(#[from] SeccompError),
@@ -85,7 +87,7 @@ pub(crate) enum FilterError {
 
 /// Translates a profile for a guest, whose calls are those of x86-64 alone. Returns classic BPF, as
 /// `seccomp(2)` takes it.
-pub(crate) fn compile(profile: &LinuxSeccomp) -> Result<Vec<u8>, FilterError> {
+pub fn compile(profile: &LinuxSeccomp) -> Result<Vec<u8>, FilterError> {
     if let Some(name) = asked_about(profile).find(|name| NEVER_ASKED.contains(name)) {
         return Err(FilterError::Handled(name.to_owned()));
     }
@@ -93,12 +95,12 @@ pub(crate) fn compile(profile: &LinuxSeccomp) -> Result<Vec<u8>, FilterError> {
 }
 
 /// What the kernel is to ask about the calls of a monitor that has no filter of its own: `return ALLOW`.
-pub(super) fn for_show() -> Vec<u8> {
+pub fn for_show() -> Vec<u8> {
     bytes(&[(RETURN, 0, 0, ALLOW)])
 }
 
 /// Whether an agent is to be asked about calls.
-pub(super) fn asks(profile: &LinuxSeccomp) -> bool {
+pub fn asks(profile: &LinuxSeccomp) -> bool {
     profile.default_action() == LinuxSeccompAction::ScmpActNotify
         || asked_about(profile).next().is_some()
 }
@@ -112,12 +114,12 @@ fn asked_about(profile: &LinuxSeccomp) -> impl Iterator<Item = &str> {
 
 /// A native program's filter comes in two parts, of which the kernel takes the stricter answer: this
 /// one is only about what an agent is asked. It is loaded first, where the agent can be told.
-pub(super) fn asking_part(program: &[u8]) -> Vec<u8> {
+pub fn asking_part(program: &[u8]) -> Vec<u8> {
     with_returns(program, |word| if word & ACTION == NOTIFY { word } else { ALLOW })
 }
 
 /// The other part.
-pub(super) fn deciding_part(program: &[u8]) -> Vec<u8> {
+pub fn deciding_part(program: &[u8]) -> Vec<u8> {
     with_returns(program, |word| if word & ACTION == NOTIFY { ALLOW } else { word })
 }
 
@@ -131,7 +133,7 @@ fn with_returns(program: &[u8], change: impl Fn(u32) -> u32) -> Vec<u8> {
 }
 
 /// The flags that the part with a listener is loaded with.
-pub(super) fn flags_of_listener(profile: &LinuxSeccomp) -> u32 {
+pub fn flags_of_listener(profile: &LinuxSeccomp) -> u32 {
     use LinuxSeccompFilterFlag as Flag;
     let waits = profile.flags().iter().flatten();
     let waits = waits.into_iter().any(|flag| *flag == Flag::SeccompFilterFlagWaitKillableRecv);
@@ -141,7 +143,7 @@ pub(super) fn flags_of_listener(profile: &LinuxSeccomp) -> u32 {
 
 /// Translates a profile for a native program, which can make the calls of all architectures that the
 /// profile names.
-pub(super) fn compile_natively(profile: &LinuxSeccomp) -> Result<Vec<u8>, FilterError> {
+pub fn compile_natively(profile: &LinuxSeccomp) -> Result<Vec<u8>, FilterError> {
     if let Some(name) = asked_about(profile).find(|name| TELLING.contains(name)) {
         return Err(FilterError::NeverNotified(name.to_owned()));
     }
@@ -149,7 +151,7 @@ pub(super) fn compile_natively(profile: &LinuxSeccomp) -> Result<Vec<u8>, Filter
 }
 
 /// The same without a look at who is told.
-pub(super) fn compile_for_host(profile: &LinuxSeccomp) -> Result<Vec<u8>, FilterError> {
+pub fn compile_for_host(profile: &LinuxSeccomp) -> Result<Vec<u8>, FilterError> {
     let named = profile.architectures().iter().flatten();
     // Others are those of other processors, or the one that is always there.
     let known = [(Arch::ScmpArchX86, ScmpArch::X86), (Arch::ScmpArchX32, ScmpArch::X32)];
@@ -162,7 +164,7 @@ pub(super) fn compile_for_host(profile: &LinuxSeccomp) -> Result<Vec<u8>, Filter
 }
 
 /// The flags that a native program's filter is loaded with; runc's default is `SPEC_ALLOW`.
-pub(super) fn flags(profile: &LinuxSeccomp) -> u32 {
+pub fn flags(profile: &LinuxSeccomp) -> u32 {
     use LinuxSeccompFilterFlag as Flag;
     let Some(flags) = profile.flags() else { return SPEC_ALLOW };
     flags.iter().fold(0, |all, flag| {
@@ -304,7 +306,7 @@ fn unknown_calls_fail(architecture: u32, newest: u32) -> Vec<u8> {
 }
 
 /// Instructions in the kernel's form.
-pub(super) fn bytes(instructions: &[Instruction]) -> Vec<u8> {
+pub fn bytes(instructions: &[Instruction]) -> Vec<u8> {
     let bytes = |&(code, yes, no, k): &Instruction| {
         let [low, high] = code.to_le_bytes();
         let [k0, k1, k2, k3] = k.to_le_bytes();
@@ -317,7 +319,7 @@ pub(super) fn bytes(instructions: &[Instruction]) -> Vec<u8> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use libcontainer::oci_spec::runtime::LinuxSeccomp;
+    use oci_spec::runtime::LinuxSeccomp;
 
     use super::{
         ALLOW, FilterError, NOTIFY, asking_part, compile, compile_natively, deciding_part, flags,

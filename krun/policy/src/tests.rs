@@ -1,5 +1,6 @@
 //! Tests of decisions.
 
+use std::error::Error;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -39,6 +40,12 @@ fn config(changes: &Value) -> Config {
     Config::parse(document.to_string().as_bytes()).unwrap()
 }
 
+/// An error and its causes.
+fn text(error: &dyn Error) -> String {
+    let cause = error.source().map(|cause| format!(": {}", text(cause)));
+    format!("{error}{}", cause.unwrap_or_default())
+}
+
 /// The policy in a directory with these files.
 fn policy(files: &[(&str, &str)]) -> Result<Policy, String> {
     let directory = tempfile::tempdir().unwrap();
@@ -47,7 +54,7 @@ fn policy(files: &[(&str, &str)]) -> Result<Policy, String> {
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
     }
-    Policy::read(Some(directory.path())).map_err(|error| crate::error_chain::text(&error))
+    Policy::read(Some(directory.path())).map_err(|error| text(&error))
 }
 
 fn decide(files: &[(&str, &str)], config: &Config) -> Result<(Mode, String), String> {

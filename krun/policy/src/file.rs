@@ -5,12 +5,12 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use krun_sys::{is_in_user_namespace, nobody};
 use rustix::fs::OFlags;
 use serde::Deserialize;
 
 use super::condition::Condition;
 use super::preset;
-use crate::rootless;
 
 /// A policy is some kilobytes.
 const LARGEST: u64 = 1 << 20;
@@ -21,7 +21,7 @@ const STICKY: u32 = 0o1000;
 
 /// Why there is no decision, or why it is against the container.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PolicyError {
+pub enum PolicyError {
     /// Somebody else than root could have written it.
     #[error("policy {path}: {reason}")]
     Untrusted {
@@ -150,7 +150,7 @@ fn demand_trusted(path: &Path, status: &fs::Metadata) -> Result<(), PolicyError>
 fn is_trusted(owner: u32) -> bool {
     owner == 0
         || owner == rustix::process::geteuid().as_raw()
-        || rootless::is_in_user_namespace() && owner == rootless::nobody()
+        || is_in_user_namespace() && owner == nobody()
 }
 
 /// Who can write a directory above can put another one in the place of this one.

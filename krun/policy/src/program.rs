@@ -13,8 +13,6 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use crate::error_chain;
-
 /// Programs of pause containers and agents have at most some hundred megabytes; it is read at every
 /// start.
 const LARGEST: u64 = 256 << 20;
@@ -27,7 +25,7 @@ const PLAIN_PATH: ResolveFlags = ResolveFlags::IN_ROOT
     .union(ResolveFlags::NO_MAGICLINKS);
 
 /// The SHA-256 of `program`, an absolute path in the root file system, or why there is none.
-pub(crate) fn hash(rootfs: &Path, program: &str) -> Result<String, String> {
+pub fn hash(rootfs: &Path, program: &str) -> Result<String, String> {
     if !program.starts_with('/') {
         return Err(format!("{program:?} is no absolute path"));
     }
@@ -58,7 +56,7 @@ fn words(errno: Errno) -> String {
     match errno {
         Errno::LOOP => "there is a symbolic link in the path".to_owned(),
         Errno::XDEV => "it is in a mount".to_owned(),
-        errno => error_chain::without_number(&io::Error::from(errno).to_string()).to_owned(),
+        errno => nix::errno::Errno::from_raw(errno.raw_os_error()).desc().to_owned(),
     }
 }
 
