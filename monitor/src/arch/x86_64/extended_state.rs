@@ -1,10 +1,14 @@
 //! The extended state (x87, SSE, AVX, AVX-512) in the standard format of `xsave`.
 
+use std::ops::Range;
+
 /// The bytes of the area the platforms exchange.
 pub const AREA_LEN: usize = 4096;
 
 /// Where the header with the set of states lies, in bytes.
 const HEADER: usize = 512;
+/// The header's last bytes, which are reserved; those before them must be zero.
+const IGNORED: Range<usize> = HEADER + 24..HEADER + 64;
 /// Where `MXCSR` lies, in bytes.
 const MXCSR: usize = 24;
 /// The bits of `MXCSR` that may be set.
@@ -49,6 +53,8 @@ impl ExtendedState {
     pub fn from_guest(bytes: &[u8], xcr0: u64) -> Option<Self> {
         let mut area = Box::new([0; AREA_LEN]);
         area.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        // A CPU does not look at these, but platforms refuse what is in them.
+        area[IGNORED].fill(0);
         let state = Self(area);
         let reserved = state.word(HEADER + 8) | state.word(HEADER + 16);
         let mxcsr = u32::try_from(state.word(MXCSR) & 0xffff_ffff).expect("masked");
@@ -94,6 +100,16 @@ mod tests {
         bytes[26] = 1;
         assert!(ExtendedState::from_guest(&bytes, 7).is_none(), "a bit MXCSR lacks");
         assert!(ExtendedState::from_guest(&vec![0; AREA_LEN + 1], 7).is_none(), "too long");
+    }
+
+    #[test]
+    fn what_a_cpu_does_not_look_at_is_left_out() {
+        let mut bytes = vec![0; 1024];
+        bytes[512] = 7;
+        let expected = ExtendedState::from_guest(&bytes, 7);
+        bytes[536..576].fill(0xff);
+
+        assert_eq!(ExtendedState::from_guest(&bytes, 7), expected);
     }
 
     #[test]
