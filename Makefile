@@ -1,5 +1,5 @@
 # One line each, calling cargo or a script: the logic is there.
-.PHONY: build test test-hardware test-systemd test-systemd-hybrid test-selinux demo lint install soak suites conformance bench
+.PHONY: build test test-hardware test-systemd test-systemd-hybrid test-selinux demo lint install soak suites conformance bench fuzz
 
 # Release binaries, in target/x86_64-unknown-linux-gnu/release.
 build: ; integration/prepare && cargo build --release --locked --bins
@@ -28,6 +28,9 @@ soak: build ; integration/soak
 
 # What km and krun cost, beside Linux itself, runc, crun and runsc: writes docs/benchmarks.md.
 bench: build ; integration/bench
+
+# Fuzz targets, a minute each, or FUZZ_SECONDS: what reads bytes that somebody else has written.
+fuzz: ; integration/prepare && integration/fuzz
 
 # A container in a VM, by krun and by docker, in two minutes.
 demo: ; integration/demo

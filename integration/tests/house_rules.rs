@@ -17,7 +17,7 @@ const LONGEST: usize = 600;
 const MEDIAN: usize = 150;
 
 /// What lies at the top, besides files whose name begins with a dot.
-const TOP: [&str; 14] = [
+const TOP: [&str; 15] = [
     "CHANGELOG.md",
     "Cargo.lock",
     "Cargo.toml",
@@ -26,6 +26,7 @@ const TOP: [&str; 14] = [
     "README.md",
     "conformance",
     "docs",
+    "fuzz",
     "hooks",
     "integration",
     "krun",

@@ -12,6 +12,8 @@
 use nix::errno::Errno;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
+#[cfg(fuzzing)]
+use crate::abi;
 use crate::{
     abi::{Arg, Forwardable},
     descriptors, guest_copy,
@@ -67,6 +69,13 @@ pub fn forward(_memory: &GuestMemory, call: Forwardable, args: [u64; 6]) -> Resu
     let outcome = unsafe { host_call::interruptible(row.number, &host) };
     drop(vector);
     Ok(outcome)
+}
+
+/// What the host would see of a call that is forwarded: its arguments, and the elements of its vector. For fuzz
+/// targets.
+#[cfg(fuzzing)]
+pub fn as_made(call: &abi::Call, args: [u64; 6]) -> Result<([u64; 6], Vec<IoVec>), Errno> {
+    for_host(call.args, args, None).map(|(host, vector)| (host, vector.elements))
 }
 
 /// The arguments that the host gets in place of a guest's, and the copy of a vector that one of
@@ -200,6 +209,12 @@ impl OwnVector {
     /// there is one before that, and nowhere else.
     pub(crate) fn copy(address: u64, count: u64) -> Self {
         Self { elements: own_elements(address, count).unwrap_or_default(), address }
+    }
+
+    /// The copy's elements, for fuzz targets.
+    #[cfg(fuzzing)]
+    pub(crate) fn into_elements(self) -> Vec<IoVec> {
+        self.elements
     }
 
     /// What the host gets in its place: the copy, or an address at which nobody has anything. It is good while

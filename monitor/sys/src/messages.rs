@@ -119,6 +119,17 @@ pub fn of_none(
     Ok(unsafe { host_call::interruptible(call, &args) })
 }
 
+/// What the host would see of a message that is sent: the words of its header, the elements of its vector, and
+/// its control data. For fuzz targets.
+#[cfg(fuzzing)]
+pub fn as_sent(address: u64) -> Result<([u64; 7], Vec<crate::forward::IoVec>, Vec<u64>), Errno> {
+    let message = check(guest_copy::read(address)?);
+    let control = copy_control(&message.header)?;
+    let mut words = [0; 7];
+    words.as_mut_bytes().copy_from_slice(message.header.as_bytes());
+    Ok((words, message._vector.into_elements(), control))
+}
+
 /// What the host says of a header that cannot be read.
 fn without_header(call: usize, socket: u64, flags: u64) -> Outcome {
     // SAFETY: there is nothing at the header's address, and the socket is not the
