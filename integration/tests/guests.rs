@@ -363,6 +363,11 @@ fn a_port_is_sigsegv_at_the_instruction() {
 }
 
 #[test]
+fn instructions_of_the_kernels_are_signals_and_change_nothing() {
+    guest("privileged.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
 fn signals_end_the_calls_that_wait_and_none_is_lost() {
     for calls in ["first", "second", "third"] {
         guest("signals_blocking.c").arg("7692").arg(calls).assert_same_end(End::Exited(0));
