@@ -17,13 +17,14 @@ const LONGEST: usize = 600;
 const MEDIAN: usize = 150;
 
 /// What lies at the top, besides files whose name begins with a dot.
-const TOP: [&str; 15] = [
+const TOP: [&str; 16] = [
     "CHANGELOG.md",
     "Cargo.lock",
     "Cargo.toml",
     "LICENSE",
     "Makefile",
     "README.md",
+    "SECURITY.md",
     "conformance",
     "docs",
     "fuzz",
