@@ -1,5 +1,5 @@
 # One line each, calling cargo or a script: the logic is there.
-.PHONY: build test test-hardware test-systemd test-systemd-hybrid test-selinux demo lint install soak suites conformance bench fuzz
+.PHONY: build test test-hardware test-systemd test-systemd-hybrid test-selinux demo lint install soak suites conformance bench fuzz sbom
 
 # Release binaries, in target/x86_64-unknown-linux-gnu/release.
 build: ; integration/prepare && cargo build --release --locked --bins
@@ -31,6 +31,9 @@ bench: build ; integration/bench
 
 # Fuzz targets, a minute each, or FUZZ_SECONDS: what reads bytes that somebody else has written.
 fuzz: ; integration/prepare && integration/fuzz
+
+# What krun and km are made of: writes target/sbom/{krun,km}.cdx.json.
+sbom: ; integration/sbom
 
 # A container in a VM, by krun and by docker, in two minutes.
 demo: ; integration/demo
