@@ -27,6 +27,9 @@ use crate::{
     thread::Thread,
 };
 
+/// What Linux takes of all arguments and variables, at most, whatever the limit of the stack: three quarters of 8 MiB.
+/// How much that is for this program its own `execve` says.
+const TOTAL_MAX: usize = 6 << 20;
 /// `PATH_MAX`.
 const PATH_MAX: usize = 4096;
 /// `MAX_ARG_STRLEN`: the longest single string, with its NUL.
@@ -149,7 +152,9 @@ fn execute(
     if path.as_os_str().is_empty() {
         return Err(Errno::ENOENT);
     }
-    let strings = read_strings(arguments).and_then(|first| Ok((first, read_strings(environment)?)));
+    let mut room = TOTAL_MAX;
+    let strings = read_strings(arguments, &mut room)
+        .and_then(|first| Ok((first, read_strings(environment, &mut room)?)));
     let (mut arguments, environment) = strings.map_err(|errno| missing(&path).unwrap_or(errno))?;
     if arguments.is_empty() {
         // Linux gives such a program one empty argument.
@@ -173,8 +178,8 @@ fn to_path(path: Vec<u8>) -> PathBuf {
     PathBuf::from(OsString::from_vec(path))
 }
 
-/// A null-terminated vector of strings; a null vector is an empty one.
-fn read_strings(address: u64) -> Result<Vec<Vec<u8>>, Errno> {
+/// A null-terminated vector of strings; a null vector is an empty one. `room` is for how many bytes there may yet be.
+fn read_strings(address: u64, room: &mut usize) -> Result<Vec<Vec<u8>>, Errno> {
     let mut strings = Vec::new();
     if address == 0 {
         return Ok(strings);
@@ -188,7 +193,11 @@ fn read_strings(address: u64) -> Result<Vec<Vec<u8>>, Errno> {
         }
         match bytes.read_string(pointer, STRING_MAX) {
             Err(Errno::ENAMETOOLONG) => return Err(Errno::E2BIG),
-            string => strings.push(string?),
+            string => {
+                let string = string?;
+                *room = room.checked_sub(string.len() + 1).ok_or(Errno::E2BIG)?;
+                strings.push(string);
+            }
         }
     }
     Err(Errno::E2BIG)
