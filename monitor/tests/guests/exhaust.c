@@ -1,0 +1,111 @@
+// Takes as much as it gets of one thing, says "full" when it gets no more, and keeps it; or goes on for ever.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static void say(const char *what) {
+  puts(what);
+  fflush(stdout);
+}
+
+static void *wait_for_ever(void *unused) {
+  for (;;)
+    pause();
+  return unused;
+}
+
+static void take_threads(void) {
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, 1 << 16);
+  pthread_t thread;
+  while (pthread_create(&thread, &attributes, wait_for_ever, NULL) == 0) {
+  }
+}
+
+static void take_processes(void) {
+  // Each child goes on, too.
+  while (fork() >= 0) {
+  }
+}
+
+static void take_descriptors(void) {
+  // In each child as many again.
+  do {
+    while (open("/dev/null", O_RDONLY) >= 0) {
+    }
+  } while (fork() == 0);
+}
+
+static void take_mappings(void) {
+  // It takes a while to get them all.
+  say("full");
+  // Neighbours with other rights do not become one mapping.
+  for (int rights = PROT_READ;; rights ^= PROT_WRITE) {
+    if (mmap(NULL, 4096, rights, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
+      return;
+  }
+}
+
+static void take_memory(void) {
+  for (;;) {
+    char *piece = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (piece == MAP_FAILED)
+      return;
+    memset(piece, 1, 1 << 20);
+  }
+}
+
+static void ignore(int signal) { (void)signal; }
+
+// Everybody sends real-time signals to everybody, for ever.
+static void take_signals(void) {
+  for (int signal = SIGRTMIN; signal <= SIGRTMAX; signal++)
+    sigaction(signal, &(struct sigaction){.sa_handler = ignore}, NULL);
+  say("full");
+  for (int child = 0; child < 4 && fork() != 0; child++) {
+  }
+  for (int signal = SIGRTMIN;; signal = signal == SIGRTMAX ? SIGRTMIN : signal + 1)
+    kill(0, signal);
+}
+
+// A gibibyte of environment: Linux says E2BIG.
+static void take_environment(void) {
+  enum { STRING = 127 << 10, COUNT = 8192 };
+  char *text = malloc(STRING);
+  memset(text, 'x', STRING - 1);
+  text[STRING - 1] = 0;
+  char **environment = calloc(COUNT + 1, sizeof *environment);
+  for (int at = 0; at < COUNT; at++)
+    environment[at] = text;
+  char *arguments[] = {"/bin/true", NULL};
+  execve("/bin/true", arguments, environment);
+  if (errno != E2BIG)
+    say(strerror(errno));
+}
+
+int main(int count, char **arguments) {
+  const char *what = count > 1 ? arguments[1] : "";
+  setpgid(0, 0); // Signals are for its own processes.
+  static const struct {
+    const char *name;
+    void (*take)(void);
+  } things[] = {
+      {"threads", take_threads},         {"processes", take_processes},
+      {"descriptors", take_descriptors}, {"mappings", take_mappings},
+      {"memory", take_memory},           {"signals", take_signals},
+      {"environment", take_environment},
+  };
+  for (size_t at = 0; at < sizeof things / sizeof *things; at++)
+    if (strcmp(things[at].name, what) == 0)
+      things[at].take();
+  say("full");
+  wait_for_ever(NULL);
+}
