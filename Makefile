@@ -1,5 +1,5 @@
 # One line each, calling cargo or a script: the logic is there.
-.PHONY: build test test-hardware test-systemd test-systemd-hybrid test-selinux demo lint install soak suites conformance bench fuzz sbom
+.PHONY: build test test-hardware test-systemd test-systemd-hybrid test-selinux demo lint install soak suites conformance bench fuzz sbom reproducible
 
 # Release binaries, in target/x86_64-unknown-linux-gnu/release.
 build: ; integration/prepare && cargo build --release --locked --bins
@@ -34,6 +34,9 @@ fuzz: ; integration/prepare && integration/fuzz
 
 # What krun and km are made of: writes target/sbom/{krun,km}.cdx.json.
 sbom: ; integration/sbom
+
+# Two release builds at different paths, byte for byte the same.
+reproducible: ; integration/reproducible
 
 # A container in a VM, by krun and by docker, in two minutes.
 demo: ; integration/demo
