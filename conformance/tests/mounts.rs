@@ -3,6 +3,7 @@
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -91,7 +92,7 @@ fn without_pivot_root_no_proc_of_the_hosts_is_left() {
             spec["linux"]["maskedPaths"] = json!(["/proc/kcore"]);
             spec["linux"]["readonlyPaths"] = json!(["/proc/sys"]);
         })?;
-        let host = stage.bundle.path().join("proc");
+        let host = stage.bundle.path().join("a proc");
         fs::create_dir(&host)?;
         let host = host.to_string_lossy().into_owned();
         let path = stage.bundle.path().to_string_lossy().into_owned();
@@ -105,6 +106,32 @@ fn without_pivot_root_no_proc_of_the_hosts_is_left() {
         let ran = outcome::run(&mut command, None)?;
 
         ensure!(ran.stdout().contains("mount: permission denied"), "{ran:?}");
+        Ok(ran.stdout())
+    });
+}
+
+/// The container's mount namespace shares the mounts that are taken away there with the host's.
+#[test]
+fn without_pivot_root_the_host_keeps_its_mounts() {
+    assert_same(&["/bin/sh", "-c", "ls /proc/self/fd >/dev/null && echo seen"], |stage| {
+        stage.bundle.change(|spec| spec["linux"]["rootfsPropagation"] = json!("rshared"))?;
+        // The bundle is reached by a link, too.
+        let link = stage.bundle.path().with_extension("link");
+        symlink(stage.bundle.path(), &link)?;
+        let list = "cut -d ' ' -f 5 /proc/self/mountinfo";
+        let inside = format!(
+            "mount --make-rshared /; before=$({list}); \"$@\" || exit; test \"$before\" = \"$({list})\" && echo kept"
+        );
+        let run = stage.runtime.command(["run", "--no-pivot", "--bundle"]);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &inside, "sh"]);
+        command.arg(run.get_program()).args(run.get_args()).arg(&link).arg("box");
+
+        let ran = outcome::run(&mut command, None);
+        fs::remove_file(&link)?;
+
+        let ran = ran?;
+        ensure!(ran.stdout() == "seen\nkept\n", "{ran:?}");
         Ok(ran.stdout())
     });
 }

@@ -118,6 +118,19 @@ fn a_program_may_have_few_descriptors() {
     }
 }
 
+/// Each thread's virtual CPU is a descriptor of the monitor's.
+#[test]
+fn a_program_with_few_descriptors_may_have_many_threads() {
+    assert_same(&["/bin/threads", "10", "400"], |stage| {
+        let program = guests::c("thread_churn.c", Link::GlibcStatic)?;
+        rootfs::add_program(&stage.bundle.in_rootfs(""), "threads", &program)?;
+        let limit = json!([{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 1024}]);
+        stage.bundle.change(|spec| spec["process"]["rlimits"] = limit)?;
+        let ran = stage.with_bundle(&["run"], &["box"])?;
+        Ok((ran.end, ran.stdout()))
+    });
+}
+
 #[test]
 fn a_further_program_may_have_few_descriptors() {
     assert_same(&["/bin/sleep", "1000"], |stage| {

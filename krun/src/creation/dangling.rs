@@ -34,24 +34,25 @@ pub(super) fn spell_out(mounts: &mut Value, rootfs: &Path) {
         // `/proc` could not be masked.
         let is_images = !earlier.iter().any(|above| destination.starts_with(above))
             && !["proc", "sysfs"].iter().any(|kind| mount["type"] == *kind);
-        if let Some(place) = is_images.then(|| place(&root, &destination)).flatten() {
+        let place = is_images.then(|| place(&root, &destination, &earlier)).flatten();
+        if let Some(place) = &place {
             mount["destination"] = json!(place);
         }
-        earlier.push(destination);
+        earlier.push(place.unwrap_or(destination));
     }
 }
 
-/// Where a path leads, if its end is a link to what is not there.
-fn place(root: &OwnedFd, path: &Path) -> Option<PathBuf> {
+/// Where a path leads, if links lead it to what is not there, or into one of these mounts, in which it is not there yet.
+fn place(root: &OwnedFd, path: &Path, mounts: &[PathBuf]) -> Option<PathBuf> {
     let found = in_container::open_in(root, path, OFlags::PATH);
     let is_missing = found.is_err_and(|error| Errno::from_io_error(&error) == Some(Errno::NOENT));
-    if !is_missing || read_link(root, path).is_err() {
-        return None;
-    }
-    without_links(root, path)
+    let place = without_links(root, path)?;
+    let is_covered = || mounts.iter().any(|above| place.starts_with(above));
+    (place.as_os_str() != path.as_os_str() && (is_missing || is_covered())).then_some(place)
 }
 
-fn without_links(root: &OwnedFd, path: &Path) -> Option<PathBuf> {
+/// A path with what the image's links on it, and at its end, stand for. `None` if they go round in circles.
+pub(super) fn without_links(root: &OwnedFd, path: &Path) -> Option<PathBuf> {
     let mut place = PathBuf::from("/");
     let mut rest: VecDeque<OsString> = path.iter().map(OsStr::to_owned).collect();
     let mut links = 0;
@@ -117,6 +118,7 @@ mod tests {
             ("/loop", "/loop"),
             ("/etc/new", "/etc/new"),
             ("/new/new", "/new/new"),
+            ("/etc/nowhere/sub", "/foo/bar/sub"),
         ] {
             let mut mounts = json!([{ "destination": destination }]);
 
@@ -127,6 +129,13 @@ mod tests {
         let mut mounts = json!([{ "destination": "/etc/nowhere", "type": "proc" }]);
         spell_out(&mut mounts, root.path());
         assert_eq!(mounts[0]["destination"], "/etc/nowhere");
+        symlink("../run/there", inside("etc/into")).unwrap();
+        fs::create_dir_all(inside("run/there")).unwrap();
+        for (above, expected) in [("/run", "/run/there"), ("/tmp", "/etc/into")] {
+            let mut mounts = json!([{ "destination": above }, { "destination": "/etc/into" }]);
+            spell_out(&mut mounts, root.path());
+            assert_eq!(mounts[1]["destination"], expected);
+        }
         let mut mounts = json!([{ "destination": "/etc" }, { "destination": "/etc/nowhere" }]);
         spell_out(&mut mounts, root.path());
         assert_eq!(mounts[1]["destination"], "/etc/nowhere");

@@ -1,24 +1,24 @@
 //! `linux.devices` that do not lie below `/dev`: libcontainer refuses them, runc makes them.
 //!
 //! They are made by the container's first process, when all mounts are there and before the root file system
-//! becomes read-only, as a hook at `createContainer`. The image decides what lies on the way, but the kernel
+//! becomes read-only, as the first hook at `createContainer`; hooks at `createRuntime` do not find them yet, as they do
+//! with runc. The image decides what lies on the way, but the kernel
 //! resolves it below the root file system, and each thing is made in a directory that is open. In a user namespace
 //! no device can be made; there libcontainer's refusal stays.
 
-use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dev, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, makedev, mknodat,
-    openat2,
+    AtFlags, CWD, Dev, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fstat, makedev,
+    mknodat, openat, openat2,
 };
 use rustix::io::Errno;
 use rustix::process::umask;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::working_directory;
+use super::{dangling, working_directory};
 use crate::error_chain::as_go_writes;
 
 /// What everybody may do with a device of which the bundle does not say it.
@@ -77,10 +77,10 @@ pub(crate) fn make(order: &DevicesOrder) -> Result<(), FarDeviceError> {
 }
 
 fn make_one(rootfs: &Path, device: &Value) -> io::Result<()> {
-    let path = path(device);
-    let name = path.file_name().ok_or(io::Error::from(Errno::INVAL))?;
     let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat2(CWD, rootfs, directory, Mode::empty(), ResolveFlags::empty())?;
+    let path = dangling::without_links(&root, path(device)).ok_or(io::Error::from(Errno::LOOP))?;
+    let name = path.file_name().ok_or(io::Error::from(Errno::INVAL))?;
     let parent = working_directory::open_or_make(&root, path.parent().unwrap_or(Path::new("/")))
         .map_err(|(_, error)| error)?;
     let number = |field: &str| device[field].as_u64().and_then(|number| u32::try_from(number).ok());
@@ -96,9 +96,16 @@ fn make_one(rootfs: &Path, device: &Value) -> io::Result<()> {
         made => made?,
     }
     let [uid, gid] = ["uid", "gid"].map(|field| number(field).unwrap_or(0));
-    let name: &OsStr = name;
+    // In a volume another container may have put something else there.
+    let made =
+        openat(&parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let found = fstat(&made)?;
+    let is_device = kind != FileType::Fifo;
+    if FileType::from_raw_mode(found.st_mode) != kind || is_device && found.st_rdev != dev {
+        return Err(Errno::STALE.into());
+    }
     let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-    Ok(chownat(&parent, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?)
+    Ok(chownat(&made, c"", owner.0, owner.1, AtFlags::EMPTY_PATH)?)
 }
 
 #[cfg(test)]

@@ -24,8 +24,8 @@
 //! * `linux.namespaces` is without what krun is in already, and names those that krun has made;
 //! * `linux.resources` is gone where krun has set the limits;
 //! * hooks are krun's stand-ins, or gone where krun runs them itself; before the first of them krun
-//!   sees to those mappings, and after the last to those devices, to `process.cwd`, and with `--no-pivot` to the
-//!   host's mounts.
+//!   sees to those mappings, before those of `createContainer` to those devices, and after the last to `process.cwd`
+//!   and with `--no-pivot` to the host's mounts.
 
 use std::path::Path;
 
@@ -239,7 +239,9 @@ fn replace_hooks(document: &mut Value, inputs: &Inputs<'_>) {
             list.insert(0, hook_order::map_owners(inputs));
         }
         if point == Point::CreateContainer {
-            list.extend(inputs.deeds.devices.then(|| hook_order::make_devices(inputs)));
+            if inputs.deeds.devices {
+                list.insert(0, hook_order::make_devices(inputs));
+            }
             list.extend(inputs.deeds.cwd.then(|| hook_order::make_directory(inputs)));
             list.extend(
                 inputs.deeds.bare_mounts.then(|| hook_order::take_bare_mounts_away(inputs)),

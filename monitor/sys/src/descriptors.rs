@@ -343,7 +343,7 @@ fn duplicate_to_high<T: AsFd>(
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     let mut all = ours();
     let guests = GUESTS.get().map_or(soft, |(guests, _)| guests);
-    let wish = first_free(&all, base(guests, hard))?;
+    let wish = first_of_room(&all, guests, hard, 1)?;
     LOWEST.fetch_min(wish, Ordering::Relaxed);
     note(&mut all, wish);
     let above = u64::from(wish.unsigned_abs()) >= soft;
@@ -388,8 +388,20 @@ pub fn have_room_for(count: u64) -> bool {
     };
     let guests = GUESTS.get().map_or(soft, |(guests, _)| guests);
     // From the first free number on others are the monitor's at most, and count too.
-    first_free(&ours(), base(guests, hard))
-        .is_ok_and(|first| u64::from(first.unsigned_abs()) + count <= hard)
+    first_of_room(&ours(), guests, hard, count).is_ok()
+}
+
+/// The first free number that has room for `count` behind it: above the base, or, where the hard limit leaves no more,
+/// below it, where a program comes with many descriptors only. `EMFILE` if there is none.
+fn first_of_room(all: &[RawFd], soft: u64, hard: u64, count: u64) -> Result<RawFd, Errno> {
+    let base = base(soft, hard);
+    for (from, end) in [(base, hard), (base / 2, base), (base / 4, base / 2)] {
+        let first = first_free(all, from)?;
+        if u64::from(first.unsigned_abs()) + count <= end {
+            return Ok(first);
+        }
+    }
+    Err(Errno::EMFILE)
 }
 
 /// The first number from `base` that is neither the monitor's nor open.
@@ -499,7 +511,7 @@ static NOTE_CLOSED: extern "C" fn() = note_closed;
 mod tests {
     use std::{fs::File, os::fd::AsRawFd};
 
-    use super::{base, hide, is_ours, ours_within, pass_on};
+    use super::{Errno, base, first_of_room, hide, is_ours, ours_within, pass_on};
 
     #[test]
     fn a_hidden_descriptor_is_high_and_known() {
@@ -537,5 +549,19 @@ mod tests {
         for (soft, hard, expected) in cases {
             assert_eq!(base(soft, hard), expected, "{soft} {hard}");
         }
+    }
+
+    #[test]
+    fn where_the_hard_limit_leaves_few_they_go_below() {
+        let room = |all: &[i32], count| first_of_room(all, 1024, 1024, count);
+        let full = (960..1024).collect::<Vec<_>>();
+        let nearly = (480..960).chain(full.iter().copied()).collect::<Vec<_>>();
+        let all = (240..480).chain(nearly.iter().copied()).collect::<Vec<_>>();
+
+        assert_eq!(room(&[], 1), Ok(960));
+        assert_eq!(room(&[], 65), Ok(480));
+        assert_eq!(room(&full, 1), Ok(480));
+        assert_eq!(room(&nearly, 1), Ok(240));
+        assert_eq!(room(&all, 1), Err(Errno::EMFILE));
     }
 }

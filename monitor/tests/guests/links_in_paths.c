@@ -22,7 +22,10 @@
 #define OPEN_TREE_CLOEXEC O_CLOEXEC
 #endif
 
-enum { OWN = 3, LINKS = 4, WATCH = 5, FIRST = 6, SWAPS = 3000 };
+enum { OWN = 3, LINKS = 4, WATCH = 5, FIRST = 6 };
+
+/* How often a link is looked through while it changes: the first argument. */
+static int swaps = 3000;
 static char base[64], name[200], other[200];
 static int found;
 
@@ -134,15 +137,15 @@ static int raced(int number)
     is_over = 0;
     if (pthread_create(&thread, NULL, swap, text) != 0)
         return -1;
-    for (int i = 0; i < SWAPS; i++) {
+    for (int i = 0; i < swaps; i++) {
         struct timespec times[2] = {{1000 + i, 0}, {1000 + i, 0}};
         if (utimensat(AT_FDCWD, name, times, 0) == 0)
             count += stat(other, &status) != 0 || status.st_mtime != 1000 + i;
         if (stat(name, &status) == 0)
-            count += !S_ISREG(status.st_mode) || status.st_mtime < 1000 || status.st_mtime > 1000 + SWAPS;
+            count += !S_ISREG(status.st_mode) || status.st_mtime < 1000 || status.st_mtime > 1000 + swaps;
         int fd = open(name, O_RDONLY | O_NONBLOCK);
         if (fd >= 0) {
-            count += fstat(fd, &status) != 0 || status.st_mtime < 1000 || status.st_mtime > 1000 + SWAPS;
+            count += fstat(fd, &status) != 0 || status.st_mtime < 1000 || status.st_mtime > 1000 + swaps;
             close(fd);
         }
     }
@@ -152,8 +155,10 @@ static int raced(int number)
     return count;
 }
 
-int main(void)
+int main(int count, char **arguments)
 {
+    if (count > 1)
+        swaps = atoi(arguments[1]);
     struct rlimit limit;
     char path[300];
     syscall(SYS_close_range, 3, ~0U, 0);
