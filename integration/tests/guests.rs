@@ -236,6 +236,16 @@ fn sealed_memory_keeps_its_map() {
 }
 
 #[test]
+fn descriptors_stay_what_they_are_after_children_were_spawned() {
+    guest("spawned_descriptors.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn access_is_asked_for_the_real_user() {
+    guest("access_ids.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
 fn several_futexes_can_be_waited_for_and_moved() {
     guest("futex_vectors.c").assert_same_end(End::Exited(0));
 }

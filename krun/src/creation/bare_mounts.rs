@@ -95,15 +95,12 @@ fn decoded(path: &Path) -> PathBuf {
     while let [first, others @ ..] = rest {
         let digits = others.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
         let byte = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match byte.filter(|_| *first == b'\\') {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = others.get(3..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = others;
-            }
+        if let Some(byte) = byte.filter(|_| *first == b'\\') {
+            bytes.push(byte);
+            rest = others.get(3..).unwrap_or_default();
+        } else {
+            bytes.push(*first);
+            rest = others;
         }
     }
     PathBuf::from(OsString::from_vec(bytes))
@@ -120,7 +117,7 @@ fn take_one_away(all: &[MountInfo], mount: &MountInfo, path: &Path) -> Result<()
     if let Some(below) = all.iter().find(|one| one.mnt_id == mount.pid) {
         let is_shared = |field: &MountOptFields| matches!(field, MountOptFields::Shared(_));
         if below.mount_point != mount.mount_point {
-            mount_change(&decoded(&below.mount_point), MountPropagationFlags::DOWNSTREAM)?;
+            mount_change(decoded(&below.mount_point), MountPropagationFlags::DOWNSTREAM)?;
         } else if below.opt_fields.iter().any(is_shared) {
             // No path leads to it.
             return Err(Errno::BUSY);

@@ -1,13 +1,13 @@
 //! Whose a folder of `/proc` is: the looking guest's own, another guest's, or that
 //! of a process without a monitor.
 
-use std::{os::fd::BorrowedFd, thread, time::Duration};
+use std::{ffi::CString, os::fd::BorrowedFd, thread, time::Duration};
 
 use monitor_sys::{
     descriptors, proc_files,
     process_view::{self, Numbers},
 };
-use rustix::fs::{AtFlags, FileType, Stat, fstat, makedev, statat};
+use rustix::fs::{AtFlags, FileType, Stat, fstat, makedev, readlinkat, statat};
 
 /// How often, and how far apart, a guest is looked at that begins. Together a second.
 const LOOKS: u32 = 200;
@@ -135,6 +135,15 @@ fn is_same(one: &Stat, other: &Stat) -> bool {
 /// Whether an open file, whose descriptor may be anybody's, is one that only monitors have.
 pub fn leads_to_monitors(viewer: &Viewer<'_>, file: BorrowedFd<'_>) -> bool {
     fstat(file).is_ok_and(|found| is_a_monitors(viewer, &found))
+}
+
+/// The same of what a link in an open directory leads to, which is not opened for that. KVM's own files have no other
+/// name than these.
+pub fn names_a_monitors(viewer: &Viewer<'_>, directory: BorrowedFd<'_>, name: &[u8]) -> bool {
+    let target = readlinkat(directory, name, Vec::new()).map(CString::into_bytes);
+    target.is_ok_and(|target| target.starts_with(b"anon_inode:kvm-"))
+        || statat(directory, name, AtFlags::empty())
+            .is_ok_and(|found| is_a_monitors(viewer, &found))
 }
 
 /// Whether a file is `/dev/kvm` or the monitor's program. What they are called tells nothing: on mounts that are

@@ -56,14 +56,17 @@ pub fn leads(viewer: &Viewer<'_>, file: BorrowedFd<'_>) -> Result<Leads, Errno> 
     let Some(found) = proc_files::identify(file) else { return Ok(Leads::Plainly) };
     let ProcFile::Named(name) = found else { return Ok(Leads::Unknown) };
     let Some((process, rest)) = neighbour::split(&name) else { return Ok(Leads::Plainly) };
+    let number = rest.strip_prefix("fd/").or_else(|| rest.strip_prefix("fdinfo/"));
+    let number = number.and_then(|number| number.parse().ok());
     let owner = match proc_files::is_of_root(file) {
         true => neighbour::owner(viewer, process),
-        // Numbers in the procfs of another namespace are other ones.
-        false if has_number(process) => Owner::Own,
-        false => return Ok(Leads::Unknown),
+        // Numbers in the procfs of another namespace are other ones: another process may have this process's.
+        false if !has_number(process) => return Ok(Leads::Unknown),
+        false if number.is_some_and(descriptors::is_ours) => return Ok(Leads::Hidden),
+        false if number.is_some() => return Ok(Leads::Unknown),
+        false => Owner::Own,
     };
-    let number = rest.strip_prefix("fd/").or_else(|| rest.strip_prefix("fdinfo/"));
-    if let Some(number) = number.and_then(|number| number.parse().ok()) {
+    if let Some(number) = number {
         let hidden = neighbour::is_hidden(viewer, process, owner, number);
         return Ok(if hidden { Leads::Hidden } else { Leads::Magically });
     }

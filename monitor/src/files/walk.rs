@@ -157,8 +157,13 @@ impl Walk<'_> {
                 self.at = open(self.at.as_fd(), name, OFlags::NOFOLLOW, WITHOUT_MAGIC)?;
             }
             found @ (Leads::Magically | Leads::Unknown) => {
+                let unknown = found == Leads::Unknown;
+                // Not even for a moment shall it be open where others of the guest's threads could get at it.
+                if unknown && neighbour::names_a_monitors(self.viewer, self.at.as_fd(), name) {
+                    return Err(Errno::ENOENT);
+                }
                 let file = open(self.at.as_fd(), name, OFlags::empty(), ResolveFlags::empty())?;
-                let is_monitors = if found == Leads::Unknown {
+                let is_monitors = if unknown {
                     neighbour::leads_to_monitors(self.viewer, file.as_fd())
                 } else {
                     // Its number may have become the monitor's just now.

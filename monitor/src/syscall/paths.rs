@@ -180,18 +180,29 @@ pub(crate) fn about_descriptor(args: Args) -> Answer {
     reply(files::with_path(Forwardable::NEWFSTATAT, args, Path::new(""))?)
 }
 
-/// That there is nothing is told at once.
+/// The host says it of the path, with the user that the call is about all the way; then it is looked whether that is
+/// by a link to what is the monitor's.
 fn accessible(thread: &mut Thread, call: Forwardable, args: Args, at: usize) -> Answer {
     let Ok(path) = copy_path(thread, args[at]) else {
         return super::forward(thread, call, args);
     };
-    if !path.is_empty() && !proc_self::may_be_meant(&path) {
-        let told = reply(files::with_path(call, args, as_path(&path))?);
-        if matches!(told, Err(Errno::ENOENT | Errno::ENOTDIR)) {
-            return told;
-        }
+    if path.is_empty() || proc_self::may_be_meant(&path) {
+        return found_or_by_path(thread, call, args, at, &path);
     }
-    found_or_by_path(thread, call, args, at, &path)
+    let told = reply(files::with_path(call, args, as_path(&path))?);
+    let number = call.call().number;
+    if !matches!(told, Ok(Reply::Value(0))) || end_of(number, args, &path) == End::Itself {
+        return told;
+    }
+    let Some(found) = find(thread, number, args, at, &path) else { return Ok(Reply::Again) };
+    match found {
+        Ok(found) if found.is_program => {
+            drop(found);
+            found_or_by_path(thread, call, args, at, &path)
+        }
+        Err(Errno::ENOENT) => Err(Errno::ENOENT),
+        _ => told,
+    }
 }
 
 /// The kernel's name of the guest's program is as true as that of any other:
@@ -280,6 +291,9 @@ fn by_name(thread: &mut Thread, call: Forwardable, args: Args, at: usize) -> Ans
     }
 }
 
+/// Paths that are shorter can be one byte longer.
+const SLASH_FITS: usize = 4095;
+
 /// Makes a call about what its path leads to, by its path only if there is no other way.
 fn found_or_by_path(
     thread: &Thread,
@@ -294,7 +308,10 @@ fn found_or_by_path(
     if is_plain {
         return reply(files::with_path(call, args, as_path(path))?);
     }
-    let Some(found) = find(thread, number, args, at, path) else { return Ok(Reply::Again) };
+    // What is mounted on demand is so for a directory only.
+    let slash: &[u8] = if number == number::CHDIR && path.len() < SLASH_FITS { b"/" } else { b"" };
+    let meant = [path, slash].concat();
+    let Some(found) = find(thread, number, args, at, &meant) else { return Ok(Reply::Again) };
     let found = match found {
         Ok(found) => found,
         Err(errno) => return failed(number, args, errno),
@@ -305,7 +322,15 @@ fn found_or_by_path(
     let made = about(number, args)
         .filter(|_| !asking::is_to_be_asked(number) && proc_files::root().is_some());
     match made {
-        Some((call, args, by)) => reply(named::about(call, args, &found.file, by)?),
+        Some((with, about, by)) => {
+            match reply(named::about(with, about, &found.file, by)?) {
+                // The procfs is one of another namespace, which does not know this process.
+                Err(Errno::ENOENT) if by == By::Link && !found.is_program => {
+                    reply(files::with_path(call, args, as_path(path))?)
+                }
+                answer => answer,
+            }
+        }
         None if found.is_program => {
             let program = format!("/proc/{}", proc_files::own_link(&found.file));
             reply(files::with_path(call, args, Path::new(&program))?)

@@ -23,7 +23,7 @@ use nix::{
     },
 };
 
-use crate::guest_memory::GuestMemory;
+use crate::{guest_memory::GuestMemory, robust};
 
 /// Where the monitor's descriptors begin where the soft limit is high: the table
 /// stays small and is cheap to fork.
@@ -234,7 +234,7 @@ pub struct Scratch(RawFd);
 impl Scratch {
     /// Puts the file there. What the descriptor held until now decides.
     pub fn hold(file: &OwnedFd) -> Result<Self, Errno> {
-        let number = spare().pop();
+        let number = if robust::borrows() { None } else { spare().pop() };
         match number {
             Some(number) if put(file.as_raw_fd(), number).is_ok() => Ok(Self(number)),
             // Above the soft limit the guest can put nothing anywhere, nor can we.
@@ -259,7 +259,9 @@ impl AsRawFd for Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         // The file shall not stay open; the number does, with a file that does.
-        let kept = KEPT.load(Ordering::Relaxed);
+        // A child that borrows this memory has a table of its own, where others' numbers may be the guest's, and its
+        // may be in another table.
+        let kept = if robust::borrows() { -1 } else { KEPT.load(Ordering::Relaxed) };
         if kept >= 0 && put(kept, self.0).is_ok() {
             spare().push(self.0);
         } else {
@@ -292,7 +294,8 @@ pub fn close(descriptor: OwnedFd) {
 
 /// A copy of a descriptor for the program that is executed next.
 pub fn pass_on<T: AsFd>(descriptor: T) -> Result<Passed, Errno> {
-    let high = duplicate_high(descriptor, FcntlArg::F_DUPFD)?;
+    // Its file is not noted: each program that is executed has another one.
+    let high = duplicate_to_high(descriptor, FcntlArg::F_DUPFD)?;
     // SAFETY: the kernel just made this descriptor for us, nobody else has it.
     let high = unsafe { OwnedFd::from_raw_fd(high) };
     Ok(Passed(Some(high)))
