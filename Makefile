@@ -33,10 +33,10 @@ bench: build ; integration/bench
 fuzz: ; integration/prepare && integration/fuzz
 
 # What krun and km are made of: writes target/sbom/{krun,km}.cdx.json.
-sbom: ; integration/sbom
+sbom: ; integration/prepare && integration/sbom
 
 # Two release builds at different paths, byte for byte the same.
-reproducible: ; integration/reproducible
+reproducible: ; integration/prepare && integration/reproducible
 
 # A container in a VM, by krun and by docker, in two minutes.
 demo: ; integration/demo
