@@ -1,21 +1,19 @@
-//! Paths into `/proc`: whichever one leads to a descriptor of the monitor's is known to, and nothing makes the look
-//! at it fail. Lists of directories, of which entries are left out.
+//! Paths into `/proc`: none leads to a descriptor of the monitor's, and nothing makes the walk fail. Lists of
+//! directories, of which entries are left out.
 #![no_main]
 
-use std::fs::{self, File};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::fs::File;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::sync::LazyLock;
 
 use fuzz::memory;
 use libfuzzer_sys::fuzz_target;
 use monitor::files::neighbour::{self, Viewer};
 use monitor::files::proc_list;
-use monitor::files::proc_self::{self, Leads, Place};
+use monitor::files::proc_self::Place;
+use monitor::files::walk::{self, End};
 use monitor_sys::descriptors;
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, fstat, memfd_create};
 
 /// `AT_FDCWD`.
 const WORKING_DIRECTORY: u64 = 0xffff_ff9c;
@@ -78,14 +76,19 @@ fuzz_target!(|bytes: &[u8]| {
     let _any_answer = neighbour::split(&path);
     let place =
         Place::new(memory(), WORKING_DIRECTORY, path.as_bytes()).expect("a known directory");
-    let leads = proc_self::look_through(&viewer, &place);
-    let identity = |status: fs::Metadata| (status.dev(), status.ino());
-    let found = fs::metadata(Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()))).map(identity);
-    let hidden = File::from(HIDDEN.try_clone().expect("a number")).metadata().map(identity);
-    if found.is_ok_and(|found| hidden.is_ok_and(|hidden| found == hidden)) {
-        assert_eq!(leads, Ok(Leads::Hidden), "{path}");
+    let hidden = identity(HIDDEN.as_fd());
+    for end in [End::Followed, End::Itself] {
+        if let Ok(found) = walk::find(&viewer, &place, end) {
+            assert_ne!(identity(found.file.as_fd()), hidden, "{path} by {end:?}");
+        }
     }
 });
+
+/// What tells a file from all others.
+fn identity(file: BorrowedFd<'_>) -> (u64, u64) {
+    let status = fstat(file).expect("it is open");
+    (status.st_dev, status.st_ino)
+}
 
 fn path(bytes: &[u8], hidden: i32) -> String {
     let own = std::process::id().to_string();
