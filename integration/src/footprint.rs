@@ -41,6 +41,21 @@ impl Footprint {
         &self.cgroup
     }
 
+    /// The directory of a bundle's container in each hierarchy that has one.
+    pub fn container_cgroups(&self) -> Vec<PathBuf> {
+        let below = format!("{}/container", &self.cgroup[1..]);
+        let hierarchies = fs::read_dir(CGROUPS).into_iter().flatten().flatten();
+        let directories = hierarchies.map(|entry| entry.path()).chain([Path::new(CGROUPS).into()]);
+        directories.map(|one| one.join(&below)).filter(|one| one.is_dir()).collect()
+    }
+
+    /// What a file in one of these holds, without a line end.
+    pub fn cgroup_file(&self, name: &str) -> Option<String> {
+        let mut directories = self.container_cgroups().into_iter();
+        let text = directories.find_map(|one| fs::read_to_string(one.join(name)).ok())?;
+        Some(text.trim_end().to_owned())
+    }
+
     /// From now on, what is there at this moment belongs there.
     pub fn accept_what_is_there(&mut self) -> Result<()> {
         self.before = self.traces()?;

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use crate::bundle::Bundle;
-use crate::footprint::CGROUPS;
 use crate::outcome::{self, Outcome};
 use crate::runtime::Runtime;
 
@@ -85,15 +83,14 @@ impl Sleeper {
 
     /// What a file in one of the container's cgroups holds, without a line end.
     pub fn cgroup_file(&self, name: &str) -> Option<String> {
-        let text = self.cgroups().iter().find_map(|one| fs::read_to_string(one.join(name)).ok())?;
-        Some(text.trim_end().to_owned())
+        self.bundle.footprint.cgroup_file(name)
     }
 
     /// The settings of the container's cgroups: the files that can be written and hold one number or
     /// word, without those that count or list.
     pub fn settings(&self) -> BTreeMap<String, String> {
         let mut settings = BTreeMap::new();
-        for directory in self.cgroups() {
+        for directory in self.bundle.footprint.container_cgroups() {
             for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
                 let is_writable = entry.metadata().is_ok_and(|file| !file.permissions().readonly());
                 let Ok(text) = fs::read_to_string(entry.path()) else { continue };
@@ -106,13 +103,5 @@ impl Sleeper {
             }
         }
         settings
-    }
-
-    /// The container's directory in each hierarchy that has one.
-    fn cgroups(&self) -> Vec<PathBuf> {
-        let below = format!("{}/container", &self.bundle.footprint.cgroup()[1..]);
-        let hierarchies = fs::read_dir(CGROUPS).into_iter().flatten().flatten();
-        let directories = hierarchies.map(|entry| entry.path()).chain([Path::new(CGROUPS).into()]);
-        directories.map(|one| one.join(&below)).filter(|one| one.is_dir()).collect()
     }
 }

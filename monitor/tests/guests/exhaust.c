@@ -1,14 +1,45 @@
 // Takes as much as it gets of one thing, says "full" when it gets no more, and keeps it; or goes on for ever.
+// It has brakes of its own, wherever it is started: four times the processes and five times the memory that its test
+// allows it, and two minutes.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+enum { PROCESSES = 4 * 96, SECONDS = 120 };
+static const size_t MEMORY = 1UL << 30;
+
+// How much all processes together have taken.
+static struct {
+  atomic_size_t processes; // and threads
+  atomic_size_t bytes;
+} * taken;
+
+static int may_have_process(void) { return atomic_fetch_add(&taken->processes, 1) < PROCESSES; }
+
+static int may_have_memory(size_t size) { return atomic_fetch_add(&taken->bytes, size) + size <= MEMORY; }
+
+// In process 1 of a pid namespace a signal without a handler does nothing. With it all others end.
+static void end(int signal) {
+  (void)signal;
+  kill(-getpgrp(), SIGKILL);
+  _exit(3);
+}
+
+static void brake(void) {
+  taken = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (taken == MAP_FAILED)
+    exit(2);
+  sigaction(SIGALRM, &(struct sigaction){.sa_handler = end}, NULL);
+  alarm(SECONDS);
+}
 
 static void say(const char *what) {
   puts(what);
@@ -26,13 +57,13 @@ static void take_threads(void) {
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, 1 << 16);
   pthread_t thread;
-  while (pthread_create(&thread, &attributes, wait_for_ever, NULL) == 0) {
+  while (may_have_process() && pthread_create(&thread, &attributes, wait_for_ever, NULL) == 0) {
   }
 }
 
 static void take_processes(void) {
   // Each child goes on, too.
-  while (fork() >= 0) {
+  while (may_have_process() && fork() >= 0) {
   }
 }
 
@@ -41,7 +72,7 @@ static void take_descriptors(void) {
   do {
     while (open("/dev/null", O_RDONLY) >= 0) {
     }
-  } while (fork() == 0);
+  } while (may_have_process() && fork() == 0);
 }
 
 static void take_mappings(void) {
@@ -55,7 +86,7 @@ static void take_mappings(void) {
 }
 
 static void take_memory(void) {
-  for (;;) {
+  while (may_have_memory(1 << 20)) {
     char *piece = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (piece == MAP_FAILED)
       return;
@@ -94,6 +125,7 @@ static void take_environment(void) {
 int main(int count, char **arguments) {
   const char *what = count > 1 ? arguments[1] : "";
   setpgid(0, 0); // Signals are for its own processes.
+  brake();
   static const struct {
     const char *name;
     void (*take)(void);
