@@ -1,16 +1,19 @@
 //! What a program reported, kept in a file, so that a run that ended early can be taken up again.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
-use integration::built;
+use anyhow::{Context, Result, ensure};
+use integration::{built, outcome};
 use serde::{Deserialize, Serialize};
 
 use super::groups::{self, Group};
 use super::tap::{Point, Verdict};
-use super::world::Mode;
+use super::world::{self, Mode};
 
 /// What a program reported for one runtime.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -49,32 +52,33 @@ impl Found {
         self.points.iter().any(|(_, verdict)| *verdict == Verdict::Failed)
     }
 
-    /// Writes the file.
-    pub(super) fn keep(&self, group: &Group, mode: Mode) -> Result<()> {
+    /// Writes the file, of a run that depended on this.
+    pub(super) fn keep(&self, judged: Judged, group: &Group, mode: Mode) -> Result<()> {
         let path = file(group, mode)?;
         let place = path.parent().context("a file has a directory")?;
         fs::create_dir_all(place)?;
         // A run may be killed at any moment: there is the whole file or none.
         let unfinished = path.with_extension("unfinished");
-        fs::write(&unfinished, serde_json::to_vec(self)?)?;
+        let kept = Kept { judged, found: self.clone() };
+        fs::write(&unfinished, serde_json::to_vec(&kept)?)?;
         fs::rename(&unfinished, &path).with_context(|| format!("write {}", path.display()))
     }
 
-    /// What is in the file, unless what was judged, or what judges, is newer.
+    /// What is in the file, if it was found with what would be run now.
     pub(super) fn kept(group: &Group, mode: Mode) -> Result<Option<Self>> {
-        let path = file(group, mode)?;
-        let Ok(written) = fs::metadata(&path).and_then(|file| file.modified()) else {
-            return Ok(None);
-        };
-        for other in judged()? {
-            let changed = fs::metadata(&other).and_then(|file| file.modified());
-            if changed.with_context(|| format!("look at {}", other.display()))? > written {
-                return Ok(None);
-            }
-        }
-        let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-        serde_json::from_slice(&text).map(Some).with_context(|| path.display().to_string())
+        let Ok(text) = fs::read(file(group, mode)?) else { return Ok(None) };
+        // What an earlier version of this program has written says nothing.
+        let kept: Option<Kept> = serde_json::from_slice(&text).ok();
+        let now = judged(mode)?;
+        Ok(kept.filter(|kept| kept.judged == now).map(|kept| kept.found))
     }
+}
+
+/// What a file holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    judged: Judged,
+    found: Found,
 }
 
 fn file(group: &Group, mode: Mode) -> Result<PathBuf> {
@@ -82,11 +86,45 @@ fn file(group: &Group, mode: Mode) -> Result<PathBuf> {
     Ok(groups::directory()?.join("found").join(group.suite.name()).join(name))
 }
 
-/// What a result depends on.
-fn judged() -> Result<[PathBuf; 5]> {
+/// What a result depends on: files with their hashes, and the runtime with its version.
+pub(super) type Judged = BTreeMap<String, String>;
+
+/// What the results of this runtime depend on now.
+pub(super) fn judged(mode: Mode) -> Result<Judged> {
     let ours = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let recipe = groups::directory()?.join("recipe");
-    Ok([built::krun()?, built::km()?, ours.join("world"), ours.join("as-crun"), recipe])
+    let directory = groups::directory()?;
+    let mut files = match mode {
+        Mode::Runc | Mode::Crun => vec![mode.program(&directory)?],
+        Mode::Vm | Mode::Native => vec![built::krun()?, built::km()?],
+    };
+    files.extend([ours.join("world"), ours.join("as-crun"), directory.join("recipe")]);
+    // Natively it is the same program.
+    let runtime = if mode == Mode::Native { Mode::Vm } else { mode };
+    let mut judged = BTreeMap::from([(runtime.name().to_owned(), world::version(runtime)?)]);
+    for file in files {
+        judged.insert(file.display().to_string(), hash(&file)?);
+    }
+    Ok(judged)
+}
+
+/// A state of a file: its path, its length and when it was changed.
+type State = (PathBuf, u64, SystemTime);
+
+/// The SHA-256 of a file, computed once for each state of it.
+fn hash(file: &Path) -> Result<String> {
+    static KNOWN: Mutex<BTreeMap<State, String>> = Mutex::new(BTreeMap::new());
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+
+    let status = fs::metadata(file).with_context(|| format!("look at {}", file.display()))?;
+    let state = (file.to_owned(), status.len(), status.modified()?);
+    if let Some(hash) = known().get(&state) {
+        return Ok(hash.clone());
+    }
+    let sum = outcome::run(Command::new("sha256sum").arg("--").arg(file), None)?;
+    let hash = sum.stdout().split(' ').next().unwrap_or_default().to_owned();
+    ensure!(sum.is_success() && hash.len() == 64, "the hash of {}: {sum:?}", file.display());
+    known().insert(state, hash.clone());
+    Ok(hash)
 }
 
 #[cfg(test)]
@@ -107,5 +145,21 @@ mod tests {
         let expected = [("a", Verdict::Passed), ("b", Verdict::Passed), ("c", Verdict::Failed)];
         assert_eq!(found.points, expected.map(|(name, verdict)| point(name, verdict)));
         assert_eq!((found.tries, found.gained, found.time), (2, true, 2 * second));
+    }
+
+    #[test]
+    fn a_file_with_another_content_has_another_hash_whatever_its_time() {
+        let file = std::env::temp_dir().join(format!("krun-hash-{}", std::process::id()));
+        let time = SystemTime::UNIX_EPOCH + Duration::from_hours(1);
+        let hashes = ["one", "other", "one"].map(|text| {
+            fs::write(&file, text).unwrap();
+            fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+            hash(&file).unwrap()
+        });
+        fs::remove_file(file).unwrap();
+
+        assert_eq!(hashes[0], hashes[2]);
+        assert_ne!(hashes[0], hashes[1]);
+        assert!(hashes.iter().all(|hash| hash.chars().all(|digit| digit.is_ascii_hexdigit())));
     }
 }

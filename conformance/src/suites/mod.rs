@@ -1,4 +1,4 @@
-//! Suites that others wrote, run for runc, crun and krun on one host in one run.
+//! Suites that others wrote, run for runc, crun and krun on one host.
 //!
 //! A test of a suite judges krun when runc passes it: then krun passes it, too, with virtual machines and
 //! natively, or `known-gaps.toml` says why not. A gap that has closed must be taken out of that list. What
@@ -170,10 +170,11 @@ fn run_each(groups: &[Group], seen: &mut [Seen], jobs: Vec<(usize, Mode)>) -> Re
 
 /// Runs the program once, or once more, and keeps what it says.
 fn run_once(group: &Group, mode: Mode, found: &mut Found) -> Result<()> {
+    let judged = found::judged(mode)?;
     let begun = Instant::now();
     let points = world::run(group, mode)?;
     found.add(points, begun.elapsed());
-    found.keep(group, mode)
+    found.keep(judged, group, mode)
 }
 
 /// Runs runc's programs with failed tests once more: what runc passes then judges krun, too, and a slow
