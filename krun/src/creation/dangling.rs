@@ -1,5 +1,5 @@
-//! Mounts on links of the image that lead nowhere: runc makes the place that the link means, libcontainer follows
-//! no link to what is not there.
+//! Mounts on links of the image that lead nowhere, or into another of the mounts: runc makes the place that the link
+//! means, libcontainer follows no link to what is not there.
 //!
 //! So such a mount's destination is spelled out for libcontainer. Nothing is opened or made here, and what
 //! libcontainer makes of a path it makes below the root file system, whatever the image does meanwhile.

@@ -17,7 +17,7 @@
 //! * limits of address space and data are those of the program and of its monitor, and that of descriptors is
 //!   enough for libcontainer;
 //! * mounts of file systems have a source, even where it says nothing;
-//! * a mount on a link to nowhere is where the link leads;
+//! * a mount on a link to nowhere, or into another mount, is where the link leads;
 //! * devices that do not lie below `/dev` are gone: krun makes them;
 //! * mounts lose `tmpcopyup` and `nosymfollow`, which libcontainer does not know, and mappings of
 //!   owners, which it refuses;
