@@ -22,6 +22,7 @@ use rustix::{
 };
 
 use crate::{
+    exitless::first,
     layout::GIB,
     loader::{
         LoadError,
@@ -141,7 +142,7 @@ fn start(device: OwnedFd, invocation: &Invocation, mut host: Host) -> Result<Thr
         groups: [getgid().as_raw(), getegid().as_raw()],
         vdso: machine.vdso(),
     };
-    let image = executable.map(&memory, program_slide)?;
+    let image = executable.map(&memory, program_slide, heap_slide)?;
     memory.start_heap(image.heap + heap_slide);
     let name = std::os::unix::ffi::OsStrExt::as_bytes(invocation.program.as_os_str());
     let strings =
@@ -178,6 +179,7 @@ fn start(device: OwnedFd, invocation: &Invocation, mut host: Host) -> Result<Thr
     }
     let mut thread = Thread::new(Arc::new(process), cpu, true);
     thread.filters = invocation.filters.clone();
+    first::expect(&mut thread);
     Ok(thread)
 }
 

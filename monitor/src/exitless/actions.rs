@@ -6,20 +6,20 @@
 //! actions, tells what it holds, and notes another default action there.
 //!
 //! The table may be any: the guest can write it. So of what it holds only what makes no difference to the host is
-//! ever believed, and for a default action only.
+//! ever believed, and for a default action only; for a few signals the host is told, of that and that they are ignored.
 
 use std::sync::Arc;
 
 use monitor_launch::Exitless;
 use monitor_sys::{
     abi::number,
-    gate::{FORGETFUL, SETTABLE},
+    gate::{FORGETFUL, IGNORED, SETTABLE},
     signals::SIGNAL_MAX,
 };
 
 use crate::{
     arch::x86_64::gate::{Gate, Plan},
-    signal::action::{Action, DEFAULT, SA_RESETHAND},
+    signal::action::{Action, DEFAULT, IGNORE, SA_RESETHAND},
     thread::Thread,
 };
 
@@ -71,7 +71,9 @@ pub fn catch_up(thread: &Thread) {
     for signal in (1..=SIGNAL_MAX).filter(|signal| forgotten & 1 << (signal % 64) != 0) {
         let noted = noted(gate, signal);
         let is_default = |action: Action| action.handler == DEFAULT;
-        if is_default(noted) && thread.process.actions.get(signal).is_ok_and(is_default) {
+        let is_ignored = IGNORED & 1 << (signal % 64) != 0 && noted.handler == IGNORE;
+        let may_be = is_default(noted) || is_ignored;
+        if may_be && thread.process.actions.get(signal).is_ok_and(is_default) {
             // Signals that can be set; a host that refuses would have refused the program, too.
             _ = thread.process.actions.set(signal, noted);
         }

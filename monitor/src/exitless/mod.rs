@@ -7,6 +7,7 @@
 //!
 //! * [`classes`]: which calls may be posted, and which are answered in the gate itself;
 //! * [`actions`]: answers about signals, for children that are about to execute a program;
+//! * [`first`]: answers to a program's first calls;
 //! * [`make`], [`transfer`]: how the helper makes them without waiting;
 //! * [`kinds`]: what they know of descriptors;
 //! * [`helper`], [`looking`]: the helper as others see it, and its thread;
@@ -15,6 +16,7 @@
 
 pub mod actions;
 mod classes;
+pub mod first;
 mod helper;
 mod kinds;
 mod looking;
@@ -53,6 +55,8 @@ pub struct OfThread {
     gate: Option<Arc<Gate>>,
     /// The gate, if it answers what [`actions`] are about and nothing else.
     answers: Option<Arc<Gate>>,
+    /// What its gate does for a program that has just begun.
+    first: first::OfThread,
 }
 
 /// Runs the thread's CPU until it leaves. From its first calls is known what an exit costs: none takes less than
@@ -63,9 +67,16 @@ pub fn run(thread: &mut Thread) -> Result<Exit, PlatformError> {
         actions::catch_up(thread);
         return Ok(exit);
     }
+    first::prepare(thread);
     let begin = Instant::now();
     let exit = thread.cpu.run()?;
     actions::catch_up(thread);
+    let answered = first::catch_up(thread);
+    if thread.exitless.calls < CALLS_BEFORE {
+        // They are among its first ones, too.
+        let calls = thread.exitless.calls.saturating_add(answered);
+        thread.exitless.calls = calls.min(CALLS_BEFORE - 1);
+    }
     if exit == Exit::Syscall {
         thread.exitless.timed += 1;
         thread.process.helper.note_exit(begin.elapsed());
@@ -79,7 +90,10 @@ pub fn left(thread: &mut Thread) {
         thread.exitless.calls += 1;
         if thread.exitless.calls == CALLS_BEFORE || thread.process.helper.is_forced() {
             thread.exitless.calls = CALLS_BEFORE;
+            first::answer_no_more(thread);
             equip(thread);
+        } else if thread.exitless.calls == 1 {
+            first::answer(thread);
         }
     }
 }
@@ -100,6 +114,7 @@ fn equip(thread: &mut Thread) {
 /// Has the thread's gate do what its filters, and who it is, allow from now on.
 pub fn revise(thread: &mut Thread) {
     actions::answer_no_more(thread);
+    first::answer_no_more(thread);
     let Some(gate) = &thread.exitless.gate else { return };
     thread.process.shared_filters.adopt(&mut thread.filters);
     let is_watched = thread.process.host.trace.is_some() || thread.process.host.asks_agent;
@@ -137,6 +152,7 @@ pub fn part(thread: &Thread) {
 /// The thread ends, or its CPU becomes another's.
 pub fn give_up(thread: &mut Thread) {
     actions::answer_no_more(thread);
+    first::answer_no_more(thread);
     if let Some(gate) = thread.exitless.gate.take() {
         gate.disable();
         if let Some(stats) = &thread.process.stats {

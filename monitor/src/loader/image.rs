@@ -3,13 +3,13 @@
 use std::{
     fs::File,
     os::{
-        fd::AsFd,
+        fd::{AsFd, BorrowedFd},
         unix::{ffi::OsStrExt, fs::FileExt},
     },
     path::{Path, PathBuf},
 };
 
-use monitor_sys::{Errno, guest_copy, guest_memory::PAGE};
+use monitor_sys::{Errno, descriptors::Scratch, guest_copy, guest_memory::PAGE, proc_files};
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, StatVfsMountFlags};
 
 use super::{
@@ -78,18 +78,37 @@ impl Executable {
 
     /// Opens a program and its interpreter and checks both, as `execve(2)` does.
     pub fn open(path: &Path, arguments: Vec<Vec<u8>>) -> Result<Self, LoadError> {
-        let (path, file, arguments) = follow_scripts(path, arguments)?;
+        Self::open_by(open, path, arguments)
+    }
+
+    /// The same where others can use what is opened before it was looked at: the guest's other threads.
+    pub fn open_among_threads(path: &Path, arguments: Vec<Vec<u8>>) -> Result<Self, LoadError> {
+        Self::open_by(open_what_was_found, path, arguments)
+    }
+
+    fn open_by(open: Open, path: &Path, arguments: Vec<Vec<u8>>) -> Result<Self, LoadError> {
+        let (path, file, arguments) = follow_scripts(open, path, arguments)?;
         let program = elf::read(&file)?;
         let interpreter = match &program.interpreter {
-            Some(path) => Some(open_interpreter(path)?),
+            Some(path) => Some(open_interpreter(open, path)?),
             None => None,
         };
         Ok(Self { path, program, file, interpreter, arguments })
     }
 
-    /// Maps it. `slide` moves a relocatable program by so many pages.
-    pub fn map(&self, memory: &AddressSpace, slide: u64) -> Result<Image, LoadError> {
+    /// Maps it. `slide` moves a relocatable program by so many pages. Behind the program, so many bytes away, the heap
+    /// is going to begin.
+    pub fn map(
+        &self,
+        memory: &AddressSpace,
+        slide: u64,
+        heap_slide: u64,
+    ) -> Result<Image, LoadError> {
         let wish = HIGH_START + (slide & 0x3f_ffff) * PAGE;
+        let bias = if self.program.relocatable { wish } else { 0 };
+        let [start, end] = [start_of(&self.program), end_of(&self.program)];
+        memory
+            .show_at_once([start, end.saturating_add(heap_slide)].map(|at| bias.wrapping_add(at)));
         let bias = map_program(memory, &self.program, &self.file, wish)?;
         let mut image = Image {
             start: bias.wrapping_add(self.program.entry),
@@ -127,6 +146,7 @@ fn extent(program: &Program, code: bool) -> [u64; 2] {
 
 /// Opens `path`, and while it is a script, what its first line names.
 fn follow_scripts(
+    open: Open,
     path: &Path,
     mut arguments: Vec<Vec<u8>>,
 ) -> Result<(PathBuf, File, Vec<Vec<u8>>), LoadError> {
@@ -153,28 +173,64 @@ fn follow_scripts(
     Err(LoadError::TooManyInterpreters)
 }
 
-fn open_interpreter(path: &Path) -> Result<(Program, File), LoadError> {
+fn open_interpreter(open: Open, path: &Path) -> Result<(Program, File), LoadError> {
     let opened = open(path).and_then(|file| Ok((elf::read(&file)?, file)));
     opened.map_err(|source| LoadError::Interpreter { path: path.to_owned(), source: source.into() })
 }
 
 /// Opens a regular file that may be executed.
+type Open = fn(&Path) -> Result<File, LoadError>;
+
+const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
+
+/// Opens it, and then looks at it.
 fn open(path: &Path) -> Result<File, LoadError> {
-    let failed =
-        |errno: rustix::io::Errno| LoadError::open(path, Errno::from_raw(errno.raw_os_error()));
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
-    let status = rustix::fs::fstat(&file).map_err(failed)?;
+    let failed = |errno| failed(path, errno);
+    let file = rustix::fs::open(path, READ, Mode::empty()).map_err(failed)?;
+    check(path, file.as_fd(), (CWD, path))?;
+    Ok(File::from(file))
+}
+
+/// Looks it up, looks at it out of the guest's reach, and opens that very file: no file of procfs, by which
+/// the monitor's memory could be read, is ever open.
+fn open_what_was_found(path: &Path) -> Result<File, LoadError> {
+    let failed = |errno| failed(path, errno);
+    let found = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let found = Scratch::hold(&found.map_err(failed)?);
+    let found = found.map_err(|errno| LoadError::open(path, errno))?;
+    // Without a procfs to find it again, it is not one of procfs that is meant.
+    let link = PathBuf::from(proc_files::own_link(&found));
+    let (root, link) = proc_files::root().map_or((CWD, path), |root| (root, link.as_path()));
+    if proc_files::identify(found.as_fd()).is_some() {
+        // None of procfs can be executed.
+        return Err(LoadError::open(path, Errno::EACCES));
+    }
+    check(path, found.as_fd(), (root, link))?;
+    Ok(File::from(rustix::fs::openat(root, link, READ, Mode::empty()).map_err(failed)?))
+}
+
+/// Whether a file may be executed, by its name in a folder.
+fn check(
+    path: &Path,
+    file: BorrowedFd<'_>,
+    name: (BorrowedFd<'_>, &Path),
+) -> Result<(), LoadError> {
+    let failed = |errno| failed(path, errno);
+    let status = rustix::fs::fstat(file).map_err(failed)?;
     if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
         return Err(LoadError::open(path, Errno::EACCES));
     }
-    let access = Access::EXEC_OK;
-    rustix::fs::accessat(CWD, path, access, AtFlags::EACCESS).map_err(failed)?;
-    let mount = rustix::fs::fstatvfs(&file).map_err(failed)?;
+    let (folder, name) = name;
+    rustix::fs::accessat(folder, name, Access::EXEC_OK, AtFlags::EACCESS).map_err(failed)?;
+    let mount = rustix::fs::fstatvfs(file).map_err(failed)?;
     if mount.f_flag.contains(StatVfsMountFlags::NOEXEC) {
         return Err(LoadError::open(path, Errno::EACCES));
     }
-    Ok(File::from(file))
+    Ok(())
+}
+
+fn failed(path: &Path, errno: rustix::io::Errno) -> LoadError {
+    LoadError::open(path, Errno::from_raw(errno.raw_os_error()))
 }
 
 fn start_of(program: &Program) -> u64 {

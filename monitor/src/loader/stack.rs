@@ -28,7 +28,7 @@ const STACK_MIN: u64 = 128 << 10;
 /// The bytes of a string's first byte to the stack's end that stay free.
 const HEADROOM: usize = 16;
 /// The bit of `AT_HWCAP2` that says `rdfsbase` may be used.
-const HWCAP2_FSGSBASE: u64 = 2;
+pub const HWCAP2_FSGSBASE: u64 = 2;
 
 /// What the auxiliary vector tells beside the program's place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

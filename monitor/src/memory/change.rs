@@ -79,7 +79,7 @@ impl AddressSpace {
             _ => Errno::ENOMEM,
         })?;
         let mut state = self.state();
-        let (span, no_replace) = place(&state, request, len)?;
+        let (span, no_replace) = place(&mut state, request, len)?;
         if no_replace == 0 {
             state.promises.check_unsealed(span)?;
         }
@@ -194,7 +194,7 @@ impl AddressSpace {
             // So low only who may read and write all memory puts something.
             Some(to) if to < GUEST_START => return Err(Errno::EPERM),
             Some(to) => page_span(to, new_len).ok_or(Errno::EINVAL)?,
-            None => match remap_target(&state, from, new_len, may_move, keep != 0) {
+            None => match remap_target(&mut state, from, new_len, may_move, keep != 0) {
                 Err(errno) => return Err(self.why_not_longer(&mut state, from, new_len, errno)),
                 found => found?,
             },
@@ -413,7 +413,7 @@ const ADVICE_NONE: u32 = 0;
 const NO_REPLACE: u64 = 0x10_0000;
 
 /// Where the request goes, and the flag that keeps what is there.
-fn place(state: &State, request: &Request<'_>, len: u64) -> Result<(GuestSpan, u64), Errno> {
+fn place(state: &mut State, request: &Request<'_>, len: u64) -> Result<(GuestSpan, u64), Errno> {
     let alignment = request.alignment.max(if len >= HUGE { HUGE } else { PAGE });
     let fixed = |at: u64| {
         if !at.is_multiple_of(PAGE) {
@@ -439,7 +439,7 @@ fn place(state: &State, request: &Request<'_>, len: u64) -> Result<(GuestSpan, u
 
 /// Where a mapping without a fixed target goes: where it is if it can, else away.
 fn remap_target(
-    state: &State,
+    state: &mut State,
     from: GuestSpan,
     new_len: u64,
     may_move: bool,

@@ -5,6 +5,7 @@
 //! fault is the program's.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use monitor_sys::guest_memory::{GuestSpan, PAGE};
 
@@ -60,6 +61,14 @@ impl Area {
 #[derive(Clone, Debug, Default)]
 pub struct Map {
     areas: BTreeMap<u64, Area>,
+    packed: Run,
+}
+
+/// Areas without a gap between them, none of which grows down: who looks for a gap need not look at each.
+#[derive(Clone, Debug, Default)]
+struct Run {
+    span: Range<u64>,
+    areas: usize,
 }
 
 impl Map {
@@ -80,6 +89,9 @@ impl Map {
             self.areas.range(span.start()..span.end()).map(|(&at, _)| at).collect();
         for start in inside {
             self.areas.remove(&start);
+        }
+        if span.start() < self.packed.span.end && span.end() > self.packed.span.start {
+            self.packed = Run::default();
         }
     }
 
@@ -144,14 +156,35 @@ impl Map {
 
     /// The highest address in `floor..ceiling` from which `len` bytes are free,
     /// a multiple of `alignment`.
-    pub fn highest_gap(&self, floor: u64, ceiling: u64, len: u64, alignment: u64) -> Option<u64> {
+    pub fn highest_gap(
+        &mut self,
+        floor: u64,
+        ceiling: u64,
+        len: u64,
+        alignment: u64,
+    ) -> Option<u64> {
         let mut end = ceiling;
-        for (&start, area) in self.areas.range(..ceiling).rev() {
+        let mut below = ceiling;
+        let mut run = Run::default();
+        while let Some((&start, &area)) = self.areas.range(..below).next_back() {
             if let Some(found) = fit(area.end.max(floor), end, len, alignment) {
                 return Some(found);
             }
-            end = end.min(area.guarded_start(start));
-            if start <= floor {
+            let is_known = area.end == self.packed.span.end;
+            let (from, areas) =
+                if is_known { (self.packed.span.start, self.packed.areas) } else { (start, 1) };
+            if area.end != run.span.start {
+                run = Run { span: area.end..area.end, areas: 0 };
+            }
+            run = Run { span: from..run.span.end, areas: run.areas + areas };
+            if area.kind == Kind::GrowsDown {
+                run = Run::default();
+            } else if run.areas > self.packed.areas {
+                self.packed = run.clone();
+            }
+            below = from;
+            end = end.min(if is_known { from } else { area.guarded_start(start) });
+            if below <= floor {
                 return None;
             }
         }
@@ -312,6 +345,8 @@ mod tests {
             let (mut map, mut model) = (Map::default(), Model::default());
             for step in &steps {
                 apply(step, &mut map, &mut model);
+                // What is learnt by looking must stay true.
+                map.highest_gap(GUEST_START, GUEST_START + CELLS, CELLS, 1);
             }
 
             let found = map.highest_gap(GUEST_START, GUEST_START + CELLS, len, 2);

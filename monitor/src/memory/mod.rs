@@ -203,7 +203,7 @@ impl State {
 
     /// Room for `len` bytes: at `hint` if that is free, else as high as possible.
     fn find_room(
-        &self,
+        &mut self,
         hint: u64,
         len: u64,
         alignment: u64,

@@ -2,6 +2,8 @@
 
 use monitor_sys::guest_memory::{GuestSpan, PAGE};
 
+use crate::layout;
+
 use super::{
     AddressSpace, Protection, State, habits::POPULATE, limits, locking::Flags, map::Kind,
     whole_pages,
@@ -25,6 +27,20 @@ impl AddressSpace {
         // Nearly every program has one. Where it cannot be shown now, it is asked for when it is touched.
         if let Some(first) = GuestSpan::new(at, PAGE) {
             _ = self.machine.cover(first);
+        }
+    }
+
+    /// Has a program and the first page of its heap shown in one piece, if they lie near each other: a slot for each
+    /// takes longer than one for both and what is between them.
+    pub fn show_at_once(&self, [program, heap]: [u64; 2]) {
+        let heap_end = heap.saturating_add(2 * PAGE);
+        let span = GuestSpan::new(program, heap_end.saturating_sub(program));
+        let chunk = layout::chunk_of(program);
+        if let (Some(span), Some(chunk)) = (span, chunk)
+            && span.end() <= chunk.end()
+        {
+            // What is not shown now is when it is asked for.
+            _ = self.machine.cover(span);
         }
     }
 
@@ -58,7 +74,7 @@ impl AddressSpace {
         };
         // Linux keeps a page between the heap and what follows.
         let guarded = GuestSpan::new(old, new - old + PAGE);
-        if !guarded.is_some_and(|span| crate::layout::in_window(span) && state.map.is_free(span)) {
+        if !guarded.is_some_and(|span| layout::in_window(span) && state.map.is_free(span)) {
             return false;
         }
         let protection = Protection::READ_WRITE;

@@ -62,7 +62,8 @@ fn make_child(thread: &Thread, birth: &Birth, mask: u64) -> Result<Thread, Errno
         parent.give_vcpu(child.cpu);
         return Err(Errno::EAGAIN);
     }
-    if !birth.has(HANDLERS) && !birth.has(CLEAR_HANDLERS) {
+    // Not where its parent runs on, which could tell others to send a signal that the host does not know to be ignored.
+    if birth.has(VFORK) && !birth.has(HANDLERS) && !birth.has(CLEAR_HANDLERS) {
         exitless::actions::answer(&mut child, mask);
     }
     Ok(child)

@@ -26,7 +26,8 @@ use monitor_sys::{
 };
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
 
-use crate::{exitless, loader::image::Executable, platform::PlatformError, thread::Thread};
+use super::look;
+use crate::{exitless, platform::PlatformError, thread::Thread};
 
 /// What an `execve` is made with. Kept by the thread, so that the parent of a
 /// child that borrows its memory can free it.
@@ -51,8 +52,8 @@ pub fn execute(
     }
     let room = descriptors::make_room();
     let opened = file.as_ref().map(own_link);
-    if let Err(error) = Executable::open(opened.as_ref().unwrap_or(&program), arguments.clone()) {
-        return Some(error.errno());
+    if let Err(errno) = look::look(thread, opened.as_ref().unwrap_or(&program), arguments.clone()) {
+        return Some(errno);
     }
     let mask = signals::block_all()?;
     // Linux does so too. What is opened here for the next monitor must not stay open

@@ -7,6 +7,7 @@ pub mod exec;
 pub mod fork;
 pub mod identity;
 mod last_words;
+pub mod look;
 
 use std::{
     fs::File,

@@ -22,8 +22,10 @@ use crate::{
         proc_self::Place,
         walk::{self, End},
     },
-    loader::image::Executable,
-    process::exec,
+    process::{
+        exec,
+        look::{self, Kind},
+    },
     thread::Thread,
 };
 
@@ -80,7 +82,7 @@ pub(super) fn execveat(thread: &mut Thread, args: Args) -> Answer {
     let (target, passed) = {
         let place = descriptors::borrow(thread.process.memory.guest_memory(), directory)?;
         refuse_link(place, &path, flags)?;
-        find(place, path)?
+        find(thread, place, path)?
     };
     execute(thread, target, passed, arguments, environment)
 }
@@ -98,7 +100,11 @@ fn refuse_link(place: BorrowedFd<'_>, path: &[u8], flags: u64) -> Result<(), Err
 /// The name of a file in a directory, or of the descriptor itself; and the file, if
 /// the name leads there only until the descriptor is closed by the execution. A
 /// script's interpreter would not find it by that name (`ENOENT`).
-fn find(place: BorrowedFd<'_>, path: Vec<u8>) -> Result<(PathBuf, Option<Passed>), Errno> {
+fn find(
+    thread: &Thread,
+    place: BorrowedFd<'_>,
+    path: Vec<u8>,
+) -> Result<(PathBuf, Option<Passed>), Errno> {
     let mut target = Path::new(LINKS).join(place.as_raw_fd().to_string());
     if !target.exists() {
         // Without `/dev`, or the descriptor is not open.
@@ -114,10 +120,7 @@ fn find(place: BorrowedFd<'_>, path: Vec<u8>) -> Result<(PathBuf, Option<Passed>
         }
         target.push(to_path(path));
     }
-    let is_script = |target: &Path| {
-        let opened = Executable::open(target, Vec::new());
-        opened.is_ok_and(|executable| executable.path != target)
-    };
+    let is_script = |target: &Path| look::look(thread, target, Vec::new()) == Ok(Kind::Script);
     if passed.is_some() && is_script(&target) {
         return Err(Errno::ENOENT);
     }
@@ -155,7 +158,8 @@ fn execute(
     let mut room = TOTAL_MAX;
     let strings = read_strings(arguments, &mut room)
         .and_then(|first| Ok((first, read_strings(environment, &mut room)?)));
-    let (mut arguments, environment) = strings.map_err(|errno| missing(&path).unwrap_or(errno))?;
+    let (mut arguments, environment) =
+        strings.map_err(|errno| missing(thread, &path).unwrap_or(errno))?;
     if arguments.is_empty() {
         // Linux gives such a program one empty argument.
         arguments.push(Vec::new());
@@ -165,8 +169,8 @@ fn execute(
 
 /// Why a file cannot be opened to be executed. Linux opens it before it looks at the
 /// arguments, and reads it afterwards.
-fn missing(path: &Path) -> Option<Errno> {
-    let error = Executable::open(path, Vec::new()).err()?.errno();
+fn missing(thread: &Thread, path: &Path) -> Option<Errno> {
+    let error = look::look(thread, path, Vec::new()).err()?;
     (![Errno::ENOEXEC, Errno::ELIBBAD].contains(&error)).then_some(error)
 }
 

@@ -2,8 +2,6 @@
 //!
 //! A path is copied once: what was looked at is what the host is asked for.
 
-use std::sync::{Arc, atomic::Ordering};
-
 use monitor_sys::{
     Errno,
     abi::{Forwardable, number, variants},
@@ -116,18 +114,9 @@ pub(super) fn copy_path(thread: &mut Thread, address: u64) -> Result<Vec<u8>, Er
 fn caution(thread: &Thread) -> Caution {
     match thread.is_helper {
         true => Caution::NotWaiting,
-        false if is_alone(thread) => Caution::Alone,
+        false if thread.is_alone() => Caution::Alone,
         false => Caution::Threads,
     }
-}
-
-/// Whether no other thread can use what this one opens. The new thread of a process that gets one
-/// holds it already. A helper makes what the guest posts, whatever the guest itself does meanwhile.
-pub(super) fn is_alone(thread: &Thread) -> bool {
-    let process = &thread.process;
-    Arc::strong_count(process) == 1
-        && !process.shares_descriptors.load(Ordering::Relaxed)
-        && !process.helper.is_living()
 }
 
 /// The flags of an opening call.

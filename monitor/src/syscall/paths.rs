@@ -2,9 +2,10 @@
 //!
 //! A call that changes what its path leads to is made about the file that was found by it ([`walk`]), not by the
 //! path once more: no other thread can put another link there in between. Where Linux has no form of the call for
-//! that, it is made by the path, and a thread that swaps links at that very moment has it made about another
-//! file. These are `truncate`, `utime`, `chroot`, those of extended attributes, of mounts by their paths, and
-//! `inotify_add_watch`; and every one that an agent is asked about, as he is asked with the guest's own arguments.
+//! that, it is made by the link that the guest's own `/proc` has to that file. Without one there, and of calls about
+//! mounts, of `inotify_add_watch` and its like, which look at the file as long as it is open, and of every call that
+//! an agent is asked about, as he is asked with the guest's own arguments, a thread that swaps links at that very
+//! moment has it made about another file.
 //!
 //! A call that only tells something of a file is made by its path. What `stat` and its like tell is given to the
 //! guest if it is not about one of the monitor's files; a directory of the monitor's that is not the guest's
@@ -319,27 +320,46 @@ fn found_or_by_path(
     if found.is_program && number == number::TRUNCATE {
         return Err(Errno::ETXTBSY);
     }
-    let made = about(number, args)
-        .filter(|_| !asking::is_to_be_asked(number) && proc_files::root().is_some());
-    match made {
-        Some((with, about, by)) => {
-            match reply(named::about(with, about, &found.file, by)?) {
-                // The procfs is one of another namespace, which does not know this process.
-                Err(Errno::ENOENT) if by == By::Link && !found.is_program => {
-                    reply(files::with_path(call, args, as_path(path))?)
-                }
-                answer => answer,
-            }
+    if asking::is_to_be_asked(number) || proc_files::root().is_none() {
+        return by_path(call, args, path, found);
+    }
+    if let Some((with, about, by)) = about(number, args) {
+        let answer = reply(named::about(with, about, &found.file, by)?);
+        // Else the procfs is one of another namespace, which does not know this process.
+        if answer != Err(Errno::ENOENT) || by != By::Link || named::is_known(&found.file) {
+            return answer;
         }
-        None if found.is_program => {
-            let program = format!("/proc/{}", proc_files::own_link(&found.file));
-            reply(files::with_path(call, args, Path::new(&program))?)
-        }
-        None => {
-            // A mount is busy while one of its files is held.
-            drop(found);
-            reply(files::with_path(call, args, as_path(path))?)
-        }
+    }
+    let with_link = |with| named::absolute(&found.file).map(|link| (with, link));
+    match through_link(call).and_then(with_link) {
+        Some((with, link)) => reply(files::with_path(with, args, Path::new(&link))?),
+        None => by_path(call, args, path, found),
+    }
+}
+
+/// Makes a call by its path, or by another one of the guest's program.
+fn by_path(call: Forwardable, args: Args, path: &[u8], found: Found) -> Answer {
+    if found.is_program {
+        let program = format!("/proc/{}", proc_files::own_link(&found.file));
+        return reply(files::with_path(call, args, Path::new(&program))?);
+    }
+    // A mount is busy while one of its files is held.
+    drop(found);
+    reply(files::with_path(call, args, as_path(path))?)
+}
+
+/// The form of a call that changes what a link leads to, if Linux has none that takes a descriptor of any kind.
+fn through_link(call: Forwardable) -> Option<Forwardable> {
+    match call.call().number {
+        number::TRUNCATE
+        | number::UTIME
+        | number::CHROOT
+        | number::SETXATTR
+        | number::REMOVEXATTR => Some(call),
+        // The link of procfs is followed, and no other.
+        number::LSETXATTR => Some(Forwardable::SETXATTR),
+        number::LREMOVEXATTR => Some(Forwardable::REMOVEXATTR),
+        _ => None,
     }
 }
 

@@ -8,7 +8,7 @@ use monitor_sys::{
 
 use super::{Answer, Args, Reply, clone_arguments, low_word, process_control::TASK_SIZE, reply};
 use crate::{
-    exitless::actions,
+    exitless::{actions, first},
     process::{
         alone,
         birth::{self, Birth},
@@ -76,6 +76,7 @@ fn carry_out(thread: &mut Thread, birth: &Birth) -> Answer {
         return Err(Errno::EPERM);
     }
     actions::answer_no_more(thread);
+    first::answer_no_more(thread);
     let number = match (birth.flags & CLONE_THREAD != 0, birth.flags & birth::VM != 0) {
         (true, _) => {
             let Birth { flags, stack, parent_tid, child_tid, .. } = *birth;

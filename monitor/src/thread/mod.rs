@@ -3,7 +3,7 @@
 pub mod exit;
 pub mod start;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
     exitless::OfThread,
@@ -65,6 +65,14 @@ impl Thread {
             is_helper: false,
             copied_path: None,
         }
+    }
+
+    /// Whether no other thread can use what this one opens. The new thread of a process that gets one
+    /// holds it already. A helper makes what the guest posts, whatever the guest itself does meanwhile.
+    pub fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.process) == 1
+            && !self.process.shares_descriptors.load(Ordering::Relaxed)
+            && !self.process.helper.is_living()
     }
 
     /// The thread as one that gets a signal.

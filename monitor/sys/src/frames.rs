@@ -20,7 +20,7 @@ pub const WORDS: usize = 512;
 
 /// So many pages of a pool the smallest of programs uses: they are brought in at once, as a fault for each takes
 /// longer than the page.
-const OF_ALL: usize = 17;
+const OF_ALL: usize = 20;
 
 /// A pool of zeroed pages, numbered from 0.
 #[derive(Debug)]

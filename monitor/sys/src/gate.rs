@@ -10,8 +10,9 @@
 //! for it, or is *posted*: its number and arguments are written down, and a thread of the monitor's that
 //! looks for them makes the call while the CPU waits. What is not taken up in time is taken back.
 //! `rt_sigaction(2)` can be of a class of its own: what changes nothing outside of the program is answered from a
-//! *table* behind the posted call, an action for each signal, and so can be `rt_sigprocmask(2)`. If the program's memory faults meanwhile ([`copy`])
-//! the call leaves after all ([`by_class`]).
+//! *table* behind the posted call, an action for each signal, and so can be `rt_sigprocmask(2)`; and there are classes
+//! for the first calls of a program, which mostly tell the monitor what it need not know before the CPU leaves for
+//! something else. If the program's memory faults meanwhile ([`copy`]) the call leaves after all ([`by_class`]).
 //!
 //! From [`tail`] on all is done again from memory if the CPU is interrupted there: nothing is lost when the
 //! monitor puts it back to the tail's start.
@@ -28,6 +29,19 @@ pub const CLASS_ACTION: u8 = 2;
 /// It is `rt_sigprocmask(2)`: what asks and sets nothing is answered with a word that was left for it, while there is
 /// one. Only where the gate's code runs at the program's level.
 pub const CLASS_MASK: u8 = 3;
+/// It is `arch_prctl(2)`: the thread pointer is set. This and the next ones are for a program's first calls, and only
+/// where the gate's code runs at the program's level.
+pub const CLASS_THREAD_POINTER: u8 = 4;
+/// It is `set_tid_address(2)`: the address is noted, and answered with the first of the answers.
+pub const CLASS_CLEAR_AT_EXIT: u8 = 5;
+/// It is `set_robust_list(2)`: the list is noted.
+pub const CLASS_ROBUST_LIST: u8 = 6;
+/// It is `brk(2)`: what moves the heap's end within its last page is noted, what asks is answered.
+pub const CLASS_BREAK: u8 = 7;
+/// It is `getrandom(2)`: eight bytes that were left for it are given once.
+pub const CLASS_RANDOM: u8 = 8;
+/// It is `prlimit64(2)`: what asks for the limit of the stack is answered, if the answer is new enough.
+pub const CLASS_STACK_LIMIT: u8 = 9;
 /// With the index of an answer in the lower bits: it is answered with that.
 pub const CLASS_ANSWERED: u8 = 0x80;
 
@@ -37,8 +51,11 @@ pub const CLASSES: usize = 512;
 /// one default action to another: mostly nothing but the table knows the difference.
 pub const SETTABLE: u64 = !(1 << 9 | 1 << 19);
 /// Those for which the host has to do it, too, before anything else: `SIGCHLD`, `SIGCONT`, `SIGURG` and `SIGWINCH`,
-/// which are forgotten if they wait and are set so. See [`posted::FORGOTTEN`].
-pub const FORGETFUL: u64 = 1 << 17 | 1 << 18 | 1 << 23 | 1 << 28;
+/// which are forgotten if they wait and are set so, and those that can be [`IGNORED`]. See [`posted::FORGOTTEN`].
+pub const FORGETFUL: u64 = 1 << 17 | 1 << 18 | 1 << 23 | 1 << 28 | IGNORED;
+/// Those that the gate sets to be ignored, too: the two that glibc keeps for itself, and ignores before it executes a
+/// program. They are forgotten if they wait.
+pub const IGNORED: u64 = 1 << 32 | 1 << 33;
 
 /// How many answers there is room for.
 pub const ANSWERS: usize = 32;
@@ -61,6 +78,14 @@ pub mod fixed {
     pub const MASK_IS_KNOWN: usize = 356;
     /// The signals that the thread has blocked.
     pub const MASK: usize = 357;
+    /// Where the heap begins.
+    pub const HEAP: usize = 358;
+    /// Where the heap's last page ends.
+    pub const HEAP_END: usize = 359;
+    /// Up to which count of the time stamp counter the next two words hold.
+    pub const FRESH_UNTIL: usize = 360;
+    /// The stack's limits, the soft and the hard one.
+    pub const STACK_LIMITS: usize = 361;
 }
 
 /// Words of the page behind it, by their number. The guest can write them all where the code runs at its level.
@@ -79,6 +104,26 @@ pub mod posted {
     pub const ANSWERED: usize = 22;
     /// Which of the [`super::FORGETFUL`] signals were set, by their number.
     pub const FORGOTTEN: usize = 26;
+    /// What `set_tid_address(2)` has set.
+    pub const CLEAR_AT_EXIT: usize = 27;
+    /// What `set_robust_list(2)` has set.
+    pub const ROBUST_LIST: usize = 28;
+    /// The heap's end.
+    pub const BREAK: usize = 29;
+    /// Which of the three were set; see the bits of [`super::noted`].
+    pub const NOTED: usize = 30;
+    /// Eight random bytes, or 0.
+    pub const RANDOM: usize = 31;
+}
+
+/// What the gate has noted.
+pub mod noted {
+    /// [`super::posted::CLEAR_AT_EXIT`].
+    pub const CLEAR_AT_EXIT: u64 = 1;
+    /// [`super::posted::ROBUST_LIST`].
+    pub const ROBUST_LIST: u64 = 2;
+    /// [`super::posted::BREAK`].
+    pub const BREAK: u64 = 4;
 }
 
 /// States of a posted call.
@@ -145,8 +190,18 @@ global_asm!(
     ".set .Lgate_reason, .Lgate + 4256",
     ".set .Lgate_result, .Lgate + 4264",
     ".set .Lgate_new, .Lgate + 4280",
+    ".set .Lgate_new_handler, .Lgate + 4352",
     ".set .Lgate_answered_calls, .Lgate + 4272",
     ".set .Lgate_forgotten, .Lgate + 4304",
+    ".set .Lgate_heap, .Lgate + 2864",
+    ".set .Lgate_heap_end, .Lgate + 2872",
+    ".set .Lgate_fresh_until, .Lgate + 2880",
+    ".set .Lgate_stack_limits, .Lgate + 2888",
+    ".set .Lgate_clear_at_exit, .Lgate + 4312",
+    ".set .Lgate_robust_list, .Lgate + 4320",
+    ".set .Lgate_break, .Lgate + 4328",
+    ".set .Lgate_noted, .Lgate + 4336",
+    ".set .Lgate_random, .Lgate + 4344",
     ".set .Lgate_stack, .Lgate + 6144",
     ".set .Lgate_actions, .Lgate + 6144",
     // All that changes is put back from memory: rcx, r11 and rsp for the program, rax for the monitor.
@@ -171,6 +226,7 @@ global_asm!(
     "je .Lgate_action",
     "cmp $3, %ecx",
     "je .Lgate_mask",
+    "ja .Lgate_first",
     "cmpq $1, {looked_for}",
     "jne .Lgate_nobody",
     // Posted: the state is written last.
@@ -259,15 +315,128 @@ global_asm!(
     "cmpq $0, .Lgate_mask_is_known(%rip)",
     "je .Lgate_by_class",
     "mov .Lgate_mask_word(%rip), %rcx",
+    "jmp .Lgate_give_mask",
+    // A program's first calls.
+    ".Lgate_first:",
+    "cmp $4, %ecx",
+    "je .Lgate_thread_pointer",
+    "cmp $5, %ecx",
+    "je .Lgate_clears_at_exit",
+    "cmp $6, %ecx",
+    "je .Lgate_robust",
+    "cmp $7, %ecx",
+    "je .Lgate_heap_call",
+    "cmp $8, %ecx",
+    "je .Lgate_random_call",
+    "cmp $9, %ecx",
+    "jne .Lgate_by_class",
+    // prlimit64(0, RLIMIT_STACK, null, old).
+    "test %edi, %edi",
+    "jnz .Lgate_by_class",
+    "cmp $3, %esi",
+    "jne .Lgate_by_class",
+    "test %rdx, %rdx",
+    "jnz .Lgate_by_class",
+    "test %r10, %r10",
+    "jz .Lgate_by_class",
+    "mov %r10, %rcx",
+    "shr $39, %rcx",
+    "jnz .Lgate_by_class",
+    "rdtsc",
+    "shl $32, %rdx",
+    "or %rax, %rdx",
+    "mov %rdx, %rcx",
+    "xor %edx, %edx",
+    "cmp .Lgate_fresh_until(%rip), %rcx",
+    "jae .Lgate_by_class",
+    "mov .Lgate_stack_limits(%rip), %rcx",
+    "mov .Lgate_stack_limits+8(%rip), %r11",
+    "jmp .Lgate_give_limits",
+    // getrandom(buffer, 8, GRND_NONBLOCK).
+    ".Lgate_random_call:",
+    "cmp $8, %rsi",
+    "jne .Lgate_by_class",
+    "cmp $1, %rdx",
+    "jne .Lgate_by_class",
+    "mov %rdi, %rcx",
+    "shr $39, %rcx",
+    "jnz .Lgate_by_class",
+    "mov .Lgate_random(%rip), %rcx",
+    "test %rcx, %rcx",
+    "jz .Lgate_by_class",
+    "jmp .Lgate_give_random",
+    ".Lgate_random_given:",
+    "movq $0, .Lgate_random(%rip)",
+    "movq $8, .Lgate_result(%rip)",
+    "jmp .Lgate_count",
+    // arch_prctl(ARCH_SET_FS, address).
+    ".Lgate_thread_pointer:",
+    "cmp $0x1002, %rdi",
+    "jne .Lgate_by_class",
+    "mov %rsi, %rcx",
+    "shr $46, %rcx",
+    "jnz .Lgate_by_class",
+    "wrfsbase %rsi",
+    "jmp .Lgate_first_over",
+    // set_tid_address(address).
+    ".Lgate_clears_at_exit:",
+    "mov %rdi, .Lgate_clear_at_exit(%rip)",
+    "orq $1, .Lgate_noted(%rip)",
+    "mov .Lgate_answers(%rip), %rcx",
+    "mov %rcx, .Lgate_result(%rip)",
+    "jmp .Lgate_count",
+    // set_robust_list(head, 24).
+    ".Lgate_robust:",
+    "cmp $24, %rsi",
+    "jne .Lgate_by_class",
+    "mov %rdi, .Lgate_robust_list(%rip)",
+    "orq $2, .Lgate_noted(%rip)",
+    "jmp .Lgate_first_over",
+    // brk(end): below the heap's start it asks; else it must end in the page in which the heap ends.
+    ".Lgate_heap_call:",
+    "mov .Lgate_break(%rip), %rcx",
+    "cmp .Lgate_heap(%rip), %rdi",
+    "jb .Lgate_tell_break",
+    "cmp .Lgate_heap_end(%rip), %rdi",
+    "ja .Lgate_by_class",
+    "dec %rcx",
+    "and $-4096, %rcx",
+    "cmp %rcx, %rdi",
+    "jbe .Lgate_by_class",
+    "mov %rdi, %rcx",
+    "mov %rcx, .Lgate_break(%rip)",
+    "orq $4, .Lgate_noted(%rip)",
+    ".Lgate_tell_break:",
+    "mov %rcx, .Lgate_result(%rip)",
+    "jmp .Lgate_count",
+    ".Lgate_first_over:",
+    "movq $0, .Lgate_result(%rip)",
+    "jmp .Lgate_count",
     // All that follows the program's pointers; nothing has changed before its end.
     "monitor_gate_copy:",
+    ".Lgate_give_limits:",
+    "mov %rcx, (%r10)",
+    "mov %r11, 8(%r10)",
+    "jmp .Lgate_first_over",
+    ".Lgate_give_random:",
+    "mov %rcx, (%rdi)",
+    "jmp .Lgate_random_given",
+    ".Lgate_give_mask:",
     "mov %rcx, (%rdx)",
     "jmp .Lgate_action_over",
     ".Lgate_follow:",
     "test %rsi, %rsi",
     "jz .Lgate_tell_action",
-    "cmpq $0, (%rsi)",
+    "mov (%rsi), %r11",
+    "mov %r11, .Lgate_new_handler(%rip)",
+    "test %r11, %r11",
+    "jz .Lgate_read_action",
+    "cmp $1, %r11",
     "jne .Lgate_by_class",
+    "movabs ${ignored}, %r11",
+    "bt %rdi, %r11",
+    "jnc .Lgate_by_class",
+    ".Lgate_read_action:",
     "mov 8(%rsi), %r11",
     "mov %r11, .Lgate_new(%rip)",
     "mov 16(%rsi), %r11",
@@ -291,6 +460,8 @@ global_asm!(
     "monitor_gate_copy_end:",
     "test %rsi, %rsi",
     "jz .Lgate_action_over",
+    "mov .Lgate_new_handler(%rip), %r11",
+    "mov %r11, (%rcx)",
     "mov .Lgate_new(%rip), %r11",
     "mov %r11, 8(%rcx)",
     "mov .Lgate_new+8(%rip), %r11",
@@ -320,6 +491,7 @@ global_asm!(
     "lea .Lgate_answers(%rip), %r11",
     "mov (%r11,%rcx,8), %rcx",
     "mov %rcx, .Lgate_result(%rip)",
+    ".Lgate_count:",
     "incq .Lgate_answered_calls(%rip)",
     "monitor_gate_tail:",
     "cmpq $0, .Lgate_leave(%rip)",
@@ -352,6 +524,7 @@ global_asm!(
     ".popsection",
     settable = const SETTABLE.cast_signed(),
     forgetful = const FORGETFUL.cast_signed(),
+    ignored = const IGNORED.cast_signed(),
     looked_for = const LOOKED_FOR.cast_signed(),
     options(att_syntax),
 );
@@ -365,6 +538,12 @@ unsafe extern "C" {
     safe static monitor_gate_copy_end: u8;
     safe static monitor_gate_out: u8;
     safe static monitor_gate_end: u8;
+}
+
+/// The time stamp counter, which is the guest's too.
+pub fn time_stamp() -> u64 {
+    // SAFETY: every x86-64 processor has the instruction, and the kernel lets programs use it.
+    unsafe { std::arch::x86_64::_rdtsc() }
 }
 
 /// The code's bytes.

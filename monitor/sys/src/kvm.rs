@@ -30,14 +30,11 @@ pub use kvm_bindings as bindings;
 /// `_IOW(KVMIO, 0xe1, struct kvm_device_attr)`; `kvm-ioctls` has it on arm64 only.
 const KVM_SET_DEVICE_ATTR: u64 = 0x4018_aee1;
 
-/// `_IOW(KVMIO, 0xe3, struct kvm_device_attr)`.
-const KVM_HAS_DEVICE_ATTR: u64 = 0x4018_aee3;
-
 /// `_IO(KVMIO, 0x44)`, which `kvm-ioctls` does not have.
 const KVM_SET_NR_MMU_PAGES: u64 = 0xae44;
 
 /// The requests that are made: by this module, and by `kvm-ioctls` for it.
-pub const REQUESTS: [u32; 19] = [
+pub const REQUESTS: [u32; 18] = [
     0xae00,      // KVM_GET_API_VERSION
     0xae01,      // KVM_CREATE_VM
     0xae04,      // KVM_GET_VCPU_MMAP_SIZE
@@ -56,7 +53,6 @@ pub const REQUESTS: [u32; 19] = [
     0x5000_aea5, // KVM_SET_XSAVE
     0x4188_aea7, // KVM_SET_XCRS
     0x4018_aee1, // KVM_SET_DEVICE_ATTR
-    0x4018_aee3, // KVM_HAS_DEVICE_ATTR
 ];
 
 /// The only version of the interface there is.
@@ -399,17 +395,13 @@ impl Vcpu {
         };
         let attribute = host_call::to_u64((&raw const attribute).addr());
         let descriptor = u64::from(self.fd.as_raw_fd().unsigned_abs());
-        let args = |request| [descriptor, request, attribute, 0, 0, 0];
-        // SAFETY: the request reads the attribute, which lives on this stack.
-        let known = unsafe { host_call::raw(libc::SYS_ioctl, args(KVM_HAS_DEVICE_ATTR)) };
-        // Without the attribute (PVM has none) guest and host share the counter.
-        if known.is_err() {
-            return Ok(());
+        let args = [descriptor, KVM_SET_DEVICE_ATTR, attribute, 0, 0, 0];
+        // SAFETY: the request reads the attribute, which lives on this stack, and the word it names, which does too.
+        match unsafe { host_call::raw(libc::SYS_ioctl, args) } {
+            // Without the attribute, or in a kernel that knows of none, guest and host share the counter.
+            Ok(_) | Err(Errno::ENXIO | Errno::EINVAL | Errno::ENOTTY) => Ok(()),
+            Err(errno) => Err(MachineError::Refused { request: "KVM_VCPU_TSC_OFFSET", errno }),
         }
-        // SAFETY: as above; the attribute's address is a word on this stack too.
-        let set = unsafe { host_call::raw(libc::SYS_ioctl, args(KVM_SET_DEVICE_ATTR)) };
-        set.map(|_| ())
-            .map_err(|errno| MachineError::Refused { request: "KVM_VCPU_TSC_OFFSET", errno })
     }
 }
 

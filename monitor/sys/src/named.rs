@@ -11,7 +11,10 @@ use std::{
     path::Path,
 };
 
-use nix::errno::Errno;
+use nix::{
+    errno::Errno,
+    sys::stat::{fstat, stat},
+};
 
 use crate::{
     abi::{Arg, Forwardable},
@@ -48,6 +51,18 @@ pub fn about(call: Forwardable, args: [u64; 6], file: &Scratch, by: By) -> Resul
             make(call, args, root, Some(&proc_files::own_link(file)))
         }
     }
+}
+
+/// Whether the monitor's procfs knows this process, and so has a link to its file.
+pub fn is_known(file: &Scratch) -> bool {
+    proc_files::link(&proc_files::own_link(file)).is_ok()
+}
+
+/// The absolute path of procfs's link to a file. `None` if that leads elsewhere from where the guest's root is now.
+pub fn absolute(file: &Scratch) -> Option<String> {
+    let path = format!("/proc/{}", proc_files::own_link(file));
+    let (known, found) = (fstat(file).ok()?, stat(path.as_str()).ok()?);
+    (known.st_dev == found.st_dev && known.st_ino == found.st_ino).then_some(path)
 }
 
 /// Makes `call`, whose first two arguments are a descriptor and a path, for a path below procfs's root that was

@@ -68,16 +68,14 @@ static void take_processes(void) {
 }
 
 static void take_descriptors(void) {
-  // In each child as many again.
-  do {
-    while (open("/dev/null", O_RDONLY) >= 0) {
-    }
-  } while (may_have_process() && fork() == 0);
+  // Each child goes on, before there is anything open that it would share with its parent.
+  while (may_have_process() && fork() == 0) {
+  }
+  while (open("/dev/null", O_RDONLY) >= 0) {
+  }
 }
 
 static void take_mappings(void) {
-  // It takes a while to get them all.
-  say("full");
   // Neighbours with other rights do not become one mapping.
   for (int rights = PROT_READ;; rights ^= PROT_WRITE) {
     if (mmap(NULL, 4096, rights, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
@@ -96,15 +94,17 @@ static void take_memory(void) {
 
 static void ignore(int signal) { (void)signal; }
 
-// Everybody sends real-time signals to everybody, for ever.
+// Everybody sends real-time signals to everybody, for ever. That is all in its pid namespace, if that is not the one it
+// was started from; else all in its group.
 static void take_signals(void) {
+  pid_t all = getppid() == 0 ? -1 : 0;
   for (int signal = SIGRTMIN; signal <= SIGRTMAX; signal++)
     sigaction(signal, &(struct sigaction){.sa_handler = ignore}, NULL);
   say("full");
   for (int child = 0; child < 4 && fork() != 0; child++) {
   }
   for (int signal = SIGRTMIN;; signal = signal == SIGRTMAX ? SIGRTMIN : signal + 1)
-    kill(0, signal);
+    kill(all, signal);
 }
 
 // A gibibyte of environment: Linux says E2BIG.

@@ -17,6 +17,7 @@
 #include <sys/time.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+#include <utime.h>
 
 #ifndef OPEN_TREE_CLOEXEC
 #define OPEN_TREE_CLOEXEC O_CLOEXEC
@@ -25,7 +26,7 @@
 enum { OWN = 3, LINKS = 4, WATCH = 5, FIRST = 6 };
 
 /* How often a link is looked through while it changes: the first argument. */
-static int swaps = 3000;
+static int swaps = 2000;
 static char base[64], name[200], other[200];
 static int found;
 
@@ -63,6 +64,11 @@ static void ask(int directory, const char *path)
     char value[8];
     nothing("statfs", path, statfs(path, &filesystem));
     nothing("chdir", path, chdir(path));
+    nothing("chroot", path, chroot(path));
+    nothing("truncate", path, truncate(path, 0));
+    nothing("utime", path, syscall(SYS_utime, path, NULL));
+    nothing("setxattr", path, setxattr(path, "user.a", "", 0, 0));
+    nothing("removexattr", path, removexattr(path, "user.a"));
     nothing("getxattr", path, getxattr(path, "user.a", value, sizeof value));
     nothing("inotify_add_watch", path, inotify_add_watch(WATCH, path, IN_ATTRIB));
 }
@@ -121,6 +127,31 @@ static void *swap(void *argument)
     return NULL;
 }
 
+/* Whether a call neither was about the program's own file nor said that nothing is there. */
+static int is_other(int result)
+{
+    /* Not every filesystem has attributes of users. */
+    return result != 0 && errno != ENOENT && errno != EOPNOTSUPP;
+}
+
+/* The same for calls that Linux has no form of for descriptors. */
+static int changed(int i)
+{
+    struct utimbuf times = {1000 + i, 1000 + i};
+    struct stat status;
+    char value[16];
+    int count = 0, result = truncate(name, 1 + i);
+    count += result == 0 ? stat(other, &status) != 0 || status.st_size != 1 + i : is_other(result);
+    result = syscall(SYS_utime, name, &times);
+    count += result == 0 ? stat(other, &status) != 0 || status.st_mtime != times.modtime : is_other(result);
+    result = setxattr(name, "user.a", &i, sizeof i, 0);
+    count += result == 0 ? getxattr(other, "user.a", value, sizeof value) != sizeof i || memcmp(value, &i, sizeof i) != 0
+                         : is_other(result);
+    result = removexattr(name, "user.a");
+    return count + (result == 0 ? getxattr(other, "user.a", value, sizeof value) >= 0
+                                : is_other(result) && errno != ENODATA);
+}
+
 /* A change by the link is one of the program's own file. */
 static int raced(int number)
 {
@@ -139,6 +170,10 @@ static int raced(int number)
         return -1;
     for (int i = 0; i < swaps; i++) {
         struct timespec times[2] = {{1000 + i, 0}, {1000 + i, 0}};
+        if (i % 4 == 0) {
+            count += changed(i);
+            count += utimensat(AT_FDCWD, other, times, 0) != 0;
+        }
         if (utimensat(AT_FDCWD, name, times, 0) == 0)
             count += stat(other, &status) != 0 || status.st_mtime != 1000 + i;
         if (stat(name, &status) == 0)

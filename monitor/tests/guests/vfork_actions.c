@@ -2,6 +2,7 @@
 // that it sets? Prints the answers; the actions of its parent must stay as they are.
 #define _GNU_SOURCE
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -141,6 +142,35 @@ static void forgotten(void) {
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8);
 }
 
+// The two that the C library keeps for itself are ignored before a program is executed, and forgotten if they wait.
+static void ignored(void) {
+  unsigned long waiting = 5;
+  kill(getpid(), 32);
+  kill(getpid(), 33);
+  kill(getpid(), 34);
+  long results[] = {set(32, &(struct action){1, RESTORER | 2, 5, 6}, NULL, 8),
+                    set(33, &(struct action){1, 0, 0, 0}, NULL, 8), set(34, &(struct action){1, 0, 0, 0}, NULL, 8)};
+  syscall(SYS_rt_sigpending, &waiting, 8);
+  printf("ignored %ld %ld %ld, waiting %lx\n", results[0], results[1], results[2], waiting);
+  for (int signal = 31; signal <= 34; signal++)
+    show(signal);
+  kill(getpid(), 32);
+  syscall(SYS_rt_sigpending, &waiting, 8);
+  printf("waiting %lx\n", waiting);
+  set(32, &(struct action){0, 0, 3, 4}, NULL, 8);
+  kill(getpid(), 32);
+  syscall(SYS_rt_sigpending, &waiting, 8);
+  printf("waiting %lx\n", waiting);
+  set(32, &(struct action){1, 0, 0, 0}, NULL, 8);
+  set(33, &(struct action){(unsigned long)count, RESTORER, (unsigned long)back, 0}, NULL, 8);
+  kill(getpid(), 33);
+  unsigned long none = 0, all = ~0ul;
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, 8);
+  syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, 8);
+  printf("handled %d\n", handled);
+  show(32), show(33);
+}
+
 // Its own children have what it has set.
 static void inherited(void) {
   set(SIGHUP, &(struct action){0, RESTORER, 21, 22}, NULL, 8);
@@ -173,6 +203,31 @@ static void in_child(void (*run)(void)) {
     show(signal);
 }
 
+static volatile int step;
+
+static int ignore_beside(void *unused) {
+  (void)unused;
+  struct action ignore = {1, RESTORER, 0, 0};
+  step = set(32, &ignore, NULL, 8) == 0 ? 1 : 3;
+  while (step == 1)
+    ;
+  _exit(5);
+}
+
+// A child beside its parent ignores a signal, and is sent it.
+static void beside(void) {
+  static char stack[65536] __attribute__((aligned(16)));
+  int status = 0;
+  pid_t child = clone(ignore_beside, stack + sizeof stack, CLONE_VM | SIGCHLD, NULL);
+  while (step == 0)
+    ;
+  kill(child, 32);
+  usleep(20000);
+  step = 2;
+  waitpid(child, &status, 0);
+  printf("beside: %x\n", status);
+}
+
 int main(void) {
   page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (page == MAP_FAILED || munmap(page + 4096, 4096) < 0)
@@ -183,7 +238,9 @@ int main(void) {
   in_child(odd_arguments);
   in_child(handlers);
   in_child(forgotten);
+  in_child(ignored);
   in_child(inherited);
+  beside();
   // With a handler for one use the parent's actions can change under the child's eyes.
   set(SIGQUIT, &(struct action){(unsigned long)count, RESTORER | ONE_USE, (unsigned long)back, 4}, NULL, 8);
   in_child(defaults);

@@ -11,9 +11,10 @@ use std::sync::{
 use monitor_sys::{
     frames::Frames,
     gate::{
-        self, ANSWERS, CLASS_ACTION, CLASS_ANSWERED, CLASS_MASK, CLASS_POSTED, CLASSES, fixed,
-        posted, reason, state,
+        self, ANSWERS, CLASS_ACTION, CLASS_ANSWERED, CLASS_LEAVES, CLASS_MASK, CLASS_POSTED,
+        CLASSES, fixed, noted, posted, reason, state,
     },
+    guest_memory::PAGE,
 };
 
 /// Where the gates' pages begin, virtually: two for each CPU.
@@ -76,10 +77,26 @@ impl Plan {
         self.classes[number] = CLASS_MASK;
     }
 
+    /// Has a call treated as one of this class, which must be the one for it.
+    pub fn treat(&mut self, number: usize, class: u8) {
+        self.classes[number] = class;
+    }
+
     /// Has a call posted.
     pub fn post(&mut self, number: usize) {
         self.classes[number] = CLASS_POSTED;
     }
+}
+
+/// What a program's first calls have set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// What `set_tid_address(2)` was told.
+    pub clear_at_exit: Option<u64>,
+    /// What `set_robust_list(2)` was told.
+    pub robust_list: Option<u64>,
+    /// The heap's end.
+    pub program_break: Option<u64>,
 }
 
 /// The pages of a gate.
@@ -161,6 +178,47 @@ impl Gate {
     pub fn note_mask(&self, mask: Option<u64>) {
         self.set(fixed::MASK, mask.unwrap_or(0));
         self.set(fixed::MASK_IS_KNOWN, mask.is_some().into());
+    }
+
+    /// Has a call leave from now on.
+    pub fn let_leave(&self, number: usize) {
+        let (word, byte) = (fixed::CLASSES + number / 8, number % 8);
+        let mut classes = self.frames.load(self.pages.fixed, word).to_le_bytes();
+        classes[byte] = CLASS_LEAVES;
+        self.set(word, u64::from_le_bytes(classes));
+    }
+
+    /// Notes where the heap begins, and where it ends.
+    pub fn note_heap(&self, [start, end]: [u64; 2]) {
+        self.set(fixed::HEAP, start);
+        self.set(fixed::HEAP_END, end.next_multiple_of(PAGE));
+        self.frames.store(self.pages.posted, posted::BREAK, end);
+    }
+
+    /// Notes the limits of the stack, up to when that can be told.
+    pub fn note_stack_limits(&self, [soft, hard]: [u64; 2], until: u64) {
+        self.set(fixed::STACK_LIMITS, soft);
+        self.set(fixed::STACK_LIMITS + 1, hard);
+        self.set(fixed::FRESH_UNTIL, until);
+    }
+
+    /// Leaves bytes for a call that asks for random ones.
+    pub fn leave_random(&self, bytes: [u8; 8]) {
+        self.frames.store(self.pages.posted, posted::RANDOM, u64::from_le_bytes(bytes));
+    }
+
+    /// What of the bits of `allowed` was set since this was asked last, as the guest's memory has it.
+    pub fn take_noted(&self, allowed: u64) -> Noted {
+        if self.posted(posted::NOTED) == 0 {
+            return Noted::default();
+        }
+        let bits = allowed & self.frames.swap(self.pages.posted, posted::NOTED, 0);
+        let noted = |bit, word| (bits & bit != 0).then(|| self.posted(word));
+        Noted {
+            clear_at_exit: noted(noted::CLEAR_AT_EXIT, posted::CLEAR_AT_EXIT),
+            robust_list: noted(noted::ROBUST_LIST, posted::ROBUST_LIST),
+            program_break: noted(noted::BREAK, posted::BREAK),
+        }
     }
 
     /// Has every call leave from now on.
@@ -259,10 +317,10 @@ mod tests {
 
     use monitor_sys::{
         frames::Frames,
-        gate::{posted, reason, state},
+        gate::{fixed, noted, posted, reason, state},
     };
 
-    use super::{Gate, Made, Pages, Plan, Posting};
+    use super::{Gate, Made, Noted, Pages, Plan, Posting};
 
     const PAGES: Pages = Pages { fixed: 0, posted: 1, board: 2 };
 
@@ -316,6 +374,34 @@ mod tests {
 
         assert!(gate.serve(|_, _| Made::Declined(40)));
         assert_eq!(gate.result(), Made::Declined(40));
+    }
+
+    #[test]
+    fn of_what_is_noted_only_the_allowed_is_told_and_once() {
+        let (gate, frames) = gate();
+        for (word, value) in
+            [(posted::CLEAR_AT_EXIT, 1), (posted::BREAK, 2), (posted::NOTED, u64::MAX)]
+        {
+            frames.store(PAGES.posted, word, value);
+        }
+
+        let found = gate.take_noted(noted::CLEAR_AT_EXIT);
+
+        assert_eq!(found, Noted { clear_at_exit: Some(1), ..Noted::default() });
+        assert_eq!(gate.take_noted(u64::MAX), Noted::default());
+    }
+
+    #[test]
+    fn one_call_leaves_again_and_its_neighbours_stay() {
+        let (gate, frames) = gate();
+        let mut plan = Plan::leaving(1);
+        (8..16).for_each(|number| plan.treat(number, 7));
+        gate.follow(&plan);
+
+        gate.let_leave(9);
+
+        let word = frames.load(PAGES.fixed, fixed::CLASSES + 1);
+        assert_eq!(word.to_le_bytes(), [7, 0, 7, 7, 7, 7, 7, 7]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{
     os::fd::OwnedFd,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -60,8 +60,9 @@ pub(super) struct Shared {
     pub(super) frames: Arc<Frames>,
     tables: Mutex<Tables>,
     pub(super) xcr0: u64,
-    /// Where `syscall` leads to, once a CPU has found out.
-    gate_level: Mutex<Option<Level>>,
+    /// Where `syscall` leads to, once a CPU has found out. No lock: a forked child asks, and a thread that it does
+    /// not have could hold one.
+    gate_level: OnceLock<Level>,
 }
 
 #[derive(Debug)]
@@ -112,7 +113,8 @@ impl KvmMachine {
             shows_all_frames: false,
             board: None,
         });
-        let gate_level = Mutex::new(findings.gate_level.and_then(Level::from_number));
+        let known = findings.gate_level.and_then(Level::from_number);
+        let gate_level = known.map_or_else(OnceLock::new, OnceLock::from);
         let shared = Arc::new(Shared { machine, frames, tables, xcr0, gate_level });
         Ok(Self { shared, cpuid, features, next_id: AtomicU64::new(0), host_vdso })
     }
@@ -205,12 +207,13 @@ impl Shared {
 
     /// Where `syscall` leads to, if a CPU has found out.
     pub(super) fn gate_level(&self) -> Option<Level> {
-        *self.gate_level.lock().unwrap_or_else(PoisonError::into_inner)
+        self.gate_level.get().copied()
     }
 
     /// Notes where it does.
     pub(super) fn note_gate_level(&self, level: Level) {
-        *self.gate_level.lock().unwrap_or_else(PoisonError::into_inner) = Some(level);
+        // Whoever was first has found the same: it is the kernel's doing.
+        _ = self.gate_level.set(level);
     }
 
     /// The tables, with room for what is to be added to them.
