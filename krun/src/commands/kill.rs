@@ -6,8 +6,9 @@ use spec_compat::Status;
 
 use super::VerbError;
 use crate::cli::{Global, Kill};
+use crate::container::cgroups::{self, Company};
+use crate::container::freezer;
 use crate::container::record::Record;
-use crate::container::{cgroups, freezer};
 use crate::signals::{SignalNumber, UnknownSignal};
 
 /// What runc takes an empty name for.
@@ -48,8 +49,12 @@ pub(super) fn kill(global: &Global, arguments: &Kill) -> Result<(), VerbError> {
         }
         result => result.map_err(KillError::Send)?,
     }
-    // Without a namespace of their own the others do not die with the first.
-    if signal == SignalNumber::KILL && !record.has_pid_namespace {
+    // Without a namespace of their own the others do not die with the first. Where there were some before it,
+    // they are left to `delete`, as with runc 1.1.
+    if signal == SignalNumber::KILL
+        && !record.has_pid_namespace
+        && record.company == Company::Nobody
+    {
         cgroups::signal_all(&record.cgroups, signal);
     }
     if status == Status::Paused {

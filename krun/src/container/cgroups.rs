@@ -4,6 +4,7 @@
 //! directories, one for every version 1 hierarchy or one for version 2, and the rest is
 //! reading and writing files in them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
@@ -11,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use procfs::process::{MountInfo, Process};
+use serde::{Deserialize, Serialize};
 use spec_compat::Config;
 
 use super::freezer;
@@ -19,6 +21,9 @@ use crate::signals::SignalNumber;
 
 /// How long the kernel may take to let go of a cgroup whose last process was killed.
 const REMOVAL_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long processes may take to leave a cgroup that are not killed, such as an `exec` that came too late.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Why a cgroup cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +34,7 @@ pub(crate) enum CgroupError {
     /// The bundle asks for a place outside of the hierarchy.
     #[error("linux.cgroupsPath: found {0:?}, expected a path without \"..\"")]
     Escapes(PathBuf),
-    /// runc's words.
+    /// systemd makes and ends a scope with everybody in it. runc's words.
     #[error("container's cgroup is not empty: {0} process(es) found")]
     NotEmpty(usize),
     /// libcontainer would pass them over. runc's words.
@@ -124,15 +129,23 @@ pub(crate) fn demand_files_of_version(config: &Config) -> Result<(), CgroupError
     Ok(())
 }
 
-/// Refuses cgroups that are in use, or frozen.
-pub(crate) fn demand_unused(directories: &[PathBuf]) -> Result<(), CgroupError> {
+/// Who was in a container's cgroups before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Company {
+    /// Nobody: all in them are its own, or have come later.
+    #[default]
+    Nobody,
+    /// Others, whom its end is not to be that of.
+    Others,
+}
+
+/// How many processes are in these cgroups already. Refuses frozen ones.
+pub(crate) fn company(directories: &[PathBuf]) -> Result<usize, CgroupError> {
     if freezer::is_frozen(directories) {
         return Err(CgroupError::Frozen);
     }
-    match processes(directories).len() {
-        0 => Ok(()),
-        found => Err(CgroupError::NotEmpty(found)),
-    }
+    Ok(processes(directories).len())
 }
 
 /// All processes in the cgroup and below, each once.
@@ -177,26 +190,85 @@ pub(crate) fn signal_all(directories: &[PathBuf], signal: SignalNumber) {
     }
 }
 
-/// Kills whatever is left in the cgroup and removes it.
-pub(crate) fn remove(directories: &[PathBuf]) -> Result<(), CgroupError> {
+/// Whom of those who are left in a container's cgroup its removal ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// All, since they are the container's.
+    Everyone,
+    /// What this process has begun and not finished.
+    Children,
+    /// Nobody: the container's own are dead, or cannot be told from others.
+    Nobody,
+}
+
+/// What has become of a container's cgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// They are gone.
+    Done,
+    /// Others are in them.
+    LeftToOthers,
+}
+
+/// Ends those who are left in the cgroup and are to be ended, and removes it, unless others stay.
+pub(crate) fn remove(directories: &[PathBuf], ended: Ended) -> Result<Removal, CgroupError> {
     // As a rule nobody is, nor a cgroup below.
     if directories.iter().all(|directory| remove_one(directory).is_ok()) {
-        return Ok(());
+        return Ok(Removal::Done);
     }
     let began = Instant::now();
     let mut pause = Duration::from_micros(200);
     loop {
-        signal_all(directories, SignalNumber::KILL);
-        freezer::thaw(directories);
-        match directories.iter().try_for_each(|directory| remove_tree(directory)) {
-            Err(error) if error.is_busy() && began.elapsed() < REMOVAL_LIMIT => {
-                // A killed process leaves when it is next scheduled.
-                thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_millis(50));
+        end(directories, ended);
+        // Cgroups below may be those of others.
+        let others = if ended == Ended::Everyone { 0 } else { processes(directories).len() };
+        if others > 0 && began.elapsed() > PATIENCE {
+            tracing::warn!("container's cgroup is not removed: {others} process(es) found");
+            return Ok(Removal::LeftToOthers);
+        }
+        let removed = (others == 0)
+            .then(|| directories.iter().try_for_each(|directory| remove_tree(directory)));
+        match removed {
+            Some(Err(error)) if !error.is_busy() || began.elapsed() > REMOVAL_LIMIT => {
+                return Err(error);
             }
-            result => return result,
+            Some(Ok(())) => return Ok(Removal::Done),
+            // A killed process leaves when it is next scheduled.
+            _ => thread::sleep(pause),
+        }
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+fn end(directories: &[PathBuf], ended: Ended) {
+    match ended {
+        Ended::Everyone => {
+            signal_all(directories, SignalNumber::KILL);
+            freezer::thaw(directories);
+        }
+        Ended::Children => {
+            let own = own_descendants();
+            for pid in processes(directories).into_iter().filter(|pid| own.contains(pid)) {
+                let _ = signal_whoever_is(pid, SignalNumber::KILL);
+            }
+        }
+        Ended::Nobody => {}
+    }
+}
+
+/// The processes that this one has made, and those that they have.
+fn own_descendants() -> BTreeSet<i32> {
+    let mut found = BTreeSet::new();
+    let mut left = vec![std::process::id().cast_signed()];
+    while let Some(pid) = left.pop() {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for task in tasks {
+            let text = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            let children = text.split_whitespace().filter_map(|word| word.parse().ok());
+            left.extend(children.filter(|child| found.insert(*child)));
         }
     }
+    found
 }
 
 /// Removes the cgroup where nobody is in it.
@@ -228,7 +300,7 @@ mod tests {
     use std::fs;
     use std::path::{Path, PathBuf};
 
-    use super::{demand_unused, path_below_hierarchies, processes};
+    use super::{company, own_descendants, path_below_hierarchies, processes};
 
     #[test]
     fn a_container_without_a_path_has_its_name_as_path() {
@@ -263,7 +335,25 @@ mod tests {
         directories.push(directories[0].clone());
 
         assert_eq!(processes(&directories), [7, 12]);
-        let error = demand_unused(&directories).unwrap_err();
-        assert_eq!(error.to_string(), "container's cgroup is not empty: 2 process(es) found");
+        assert_eq!(company(&directories).unwrap(), 2);
+    }
+
+    #[test]
+    fn children_and_theirs_are_descendants() {
+        let mut child = std::process::Command::new("/bin/sh");
+        let mut child = child.args(["-c", "/bin/sleep 100 & wait"]).spawn().unwrap();
+        let own = child.id().cast_signed();
+        let is_whole = || own_descendants().len() == 2;
+        while !is_whole() {
+            std::thread::yield_now();
+        }
+
+        let found = own_descendants();
+        for pid in &found {
+            super::signal_whoever_is(*pid, super::SignalNumber::KILL).unwrap();
+        }
+        child.wait().unwrap();
+
+        assert!(found.contains(&own) && !found.contains(&std::process::id().cast_signed()));
     }
 }

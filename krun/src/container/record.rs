@@ -7,6 +7,7 @@ use krun_policy::Mode;
 use serde::{Deserialize, Serialize};
 use spec_compat::{Hook, OCI_VERSION, State, Status};
 
+use super::cgroups::{Company, Ended};
 use super::process::ProcessName;
 use crate::systemd::Owner;
 
@@ -28,6 +29,9 @@ pub(crate) struct Record {
     /// Its directories in hierarchies without limits.
     #[serde(default)]
     pub(crate) memberships: Vec<PathBuf>,
+    /// Who was in these before it.
+    #[serde(default)]
+    pub(crate) company: Company,
     /// Whether libcontainer was kept from the hierarchies, as krun has no right to some.
     #[serde(default)]
     pub(crate) hides_cgroups: bool,
@@ -56,6 +60,16 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// Whom the removal of its cgroups ends, as with runc: the end of a process namespace has ended all that was in it,
+    /// and without one nobody can be told from others, who may have come later. In a unit systemd ends all anyway,
+    /// and takes one and a half minutes for those who do not want to.
+    pub(crate) fn ended_with_it(&self) -> Ended {
+        let is_half_made = self.process.is_none();
+        let spares =
+            if is_half_made { self.company == Company::Others } else { self.has_pid_namespace };
+        if spares && self.unit.is_none() { Ended::Nobody } else { Ended::Everyone }
+    }
+
     /// The cgroups that krun's own process enters for the container's to inherit.
     pub(crate) fn entered_by_krun(&self) -> Vec<PathBuf> {
         let own = if self.hides_cgroups { &self.cgroups[..] } else { &[] };

@@ -3,7 +3,7 @@
 use hooks::Point;
 use spec_compat::Status;
 
-use super::cgroups::{self, CgroupError};
+use super::cgroups::{self, CgroupError, Removal};
 use super::memberships;
 use super::record::Record;
 use super::store::{Entry, StoreError};
@@ -31,9 +31,10 @@ pub(crate) fn remove(entry: &Entry, record: &Record, insist: Insist) -> Result<(
     match remove_cgroups(record) {
         Err(error) if insist == Insist::No => return Err(error),
         Err(error) => tracing::warn!("{error}"),
-        Ok(()) => {}
+        // They may be in some hierarchies only.
+        Ok(Removal::LeftToOthers) => cgroups::remove_empty(&record.memberships),
+        Ok(Removal::Done) => memberships::remove(&record.memberships),
     }
-    memberships::remove(&record.memberships);
     entry.remove()?;
     let state = record.state(Status::Stopped).to_hook_json();
     for error in hooks::run_all(Point::Poststop, &record.poststop, &state, &[]) {
@@ -44,12 +45,12 @@ pub(crate) fn remove(entry: &Entry, record: &Record, insist: Insist) -> Result<(
 }
 
 /// Processes first: systemd would give them one and a half minutes to end.
-fn remove_cgroups(record: &Record) -> Result<(), RemoveError> {
-    cgroups::remove(&record.cgroups)?;
+fn remove_cgroups(record: &Record) -> Result<Removal, RemoveError> {
+    let removal = cgroups::remove(&record.cgroups, record.ended_with_it())?;
     if let Some(unit) = &record.unit {
         systemd::stop(record.systemd, unit)?;
     }
-    Ok(())
+    Ok(removal)
 }
 
 /// Whether a container's name is freed even if a cgroup of it stays behind.

@@ -23,7 +23,7 @@ use spec_compat::Config;
 use super::hook_home::HookHome;
 use super::stay::Wish;
 use super::{CreateError, own_limits};
-use crate::container::cgroups::{self, CgroupError};
+use crate::container::cgroups::{self, CgroupError, Company};
 use crate::container::devices::{self, Decision};
 use crate::container::memberships;
 use crate::container::record::Record;
@@ -80,7 +80,9 @@ impl Birthplace {
             fill(directory)
                 .map_err(|source| CgroupError::Make { path: directory.clone(), source })?;
         }
-        devices::write(decision, &record.cgroups)?;
+        if record.company == Company::Nobody || !devices::are_in_force(decision, &record.cgroups) {
+            devices::write(decision, &record.cgroups)?;
+        }
         // As with runc it is no fault if one of these refuses.
         let made = record.memberships.iter().filter(|path| fs::create_dir_all(path).is_ok());
         let (memberships, others) =

@@ -70,7 +70,7 @@ pub(crate) use self::unfinished::reap_children;
 use self::unfinished::reap_children_but;
 pub(crate) use self::working_directory::{DirectoryError, make as make_directory};
 use crate::cli::{CreateOptions, Global};
-use crate::container::cgroups;
+use crate::container::cgroups::{self, Company};
 use crate::container::devices;
 use crate::container::forerunner::Forerunner;
 use crate::container::id::ContainerId;
@@ -274,13 +274,13 @@ impl<'a> Plan<'a> {
         let cgroup = place.path()?;
         let hierarchies = mem::take(&mut self.hierarchies);
         let cgroups = cgroups::directories(&hierarchies, &cgroup);
-        cgroups::demand_unused(&cgroups)?;
-        unfinished.note_cgroups(cgroups.clone());
+        let company = place.company(&cgroups)?;
+        unfinished.note_cgroups(cgroups.clone(), company);
 
         let directory = unfinished.entry().directory().to_path_buf();
         let memberships = memberships::directories(&hierarchies, &cgroup);
         unfinished.note_memberships(memberships.clone());
-        let mut record = self.new_record(id, cgroups, memberships, place.scope());
+        let mut record = self.new_record(id, (cgroups, company), memberships, place.scope());
         unfinished.entry().save(&record, lock)?;
         let kept = self.bundle.config.document().to_string();
         replace_file(&unfinished.entry().bundle_json(), kept.as_bytes())
@@ -355,7 +355,7 @@ impl<'a> Plan<'a> {
     fn new_record(
         &self,
         id: &ContainerId,
-        cgroups: Vec<PathBuf>,
+        (cgroups, company): (Vec<PathBuf>, Company),
         memberships: Vec<PathBuf>,
         scope: Option<&Scope>,
     ) -> Record {
@@ -370,6 +370,7 @@ impl<'a> Plan<'a> {
             process: None,
             cgroups,
             memberships,
+            company,
             hides_cgroups: false,
             unit: scope.map(|scope| scope.unit().to_owned()),
             systemd: scope.map(Scope::owner).unwrap_or_default(),

@@ -7,7 +7,7 @@ use spec_compat::Config;
 use super::error::CreateError;
 use super::unfinished::Unfinished;
 use crate::cli::{CgroupManager, Global};
-use crate::container::cgroups;
+use crate::container::cgroups::{self, CgroupError, Company};
 use crate::container::devices::Decision;
 use crate::container::id::ContainerId;
 use crate::container::limits::Limits;
@@ -67,6 +67,25 @@ impl Place {
         match self {
             Self::Path(_) => None,
             Self::Scope(scope) => Some(scope),
+        }
+    }
+
+    /// Who is in these cgroups already, which with runc 1.1 is told and no fault.
+    ///
+    /// Two containers of one cgroup have the limits of the later one, and are paused together. Of a scope
+    /// systemd would end both with the first.
+    pub(super) fn company(&self, cgroups: &[PathBuf]) -> Result<Company, CgroupError> {
+        let found = cgroups::company(cgroups)?;
+        if found == 0 {
+            return Ok(Company::Nobody);
+        }
+        let told = CgroupError::NotEmpty(found);
+        match self {
+            Self::Scope(_) => Err(told),
+            Self::Path(_) => {
+                tracing::warn!("{told}");
+                Ok(Company::Others)
+            }
         }
     }
 

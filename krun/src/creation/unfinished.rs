@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use crate::container::cgroups::{self, Company, Ended, Removal};
+use crate::container::memberships;
 use crate::container::store::Entry;
-use crate::container::{cgroups, memberships};
 use crate::systemd::{self, Scope};
 
 /// What has been made so far. Dropping it removes all of it.
@@ -17,6 +18,7 @@ use crate::systemd::{self, Scope};
 pub(super) struct Unfinished {
     entry: Entry,
     cgroups: Vec<PathBuf>,
+    company: Company,
     memberships: Vec<PathBuf>,
     unit: Option<Scope>,
     /// Its first process, which may be in no cgroup.
@@ -28,16 +30,18 @@ impl Unfinished {
     /// A container of which there is only the directory.
     pub(super) fn new(entry: Entry) -> Self {
         let (cgroups, memberships) = (Vec::new(), Vec::new());
-        Self { entry, cgroups, memberships, unit: None, process: None, is_finished: false }
+        let company = Company::Nobody;
+        Self { entry, cgroups, company, memberships, unit: None, process: None, is_finished: false }
     }
 
     pub(super) fn entry(&self) -> &Entry {
         &self.entry
     }
 
-    /// From now on there may be cgroups. Nobody else may be in them.
-    pub(super) fn note_cgroups(&mut self, cgroups: Vec<PathBuf>) {
+    /// From now on there may be cgroups, in which others may have been before.
+    pub(super) fn note_cgroups(&mut self, cgroups: Vec<PathBuf>, company: Company) {
         self.cgroups = cgroups;
+        self.company = company;
     }
 
     /// And directories in hierarchies without limits.
@@ -72,10 +76,18 @@ impl Drop for Unfinished {
             // It may have ended by itself.
             _ = pidfd_send_signal(process, Signal::KILL);
         }
-        if let Err(error) = cgroups::remove(&self.cgroups) {
-            tracing::warn!("{error}");
+        let ended = match self.company {
+            Company::Nobody => Ended::Everyone,
+            Company::Others => Ended::Children,
+        };
+        match cgroups::remove(&self.cgroups, ended) {
+            Ok(Removal::LeftToOthers) => cgroups::remove_empty(&self.memberships),
+            Ok(Removal::Done) => memberships::remove(&self.memberships),
+            Err(error) => {
+                tracing::warn!("{error}");
+                memberships::remove(&self.memberships);
+            }
         }
-        memberships::remove(&self.memberships);
         let stopped = self.unit.as_ref().map(|unit| systemd::stop(unit.owner(), unit.unit()));
         if let Some(Err(error)) = stopped {
             tracing::warn!("{error}");

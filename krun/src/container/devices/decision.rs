@@ -8,7 +8,7 @@
 //! which it would take back a part, which no list of exceptions can express, is refused in runc's
 //! words. Where this and runc differ, runc allows what the last rule about it denies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -103,6 +103,14 @@ impl Decision {
         let exceptions =
             exceptions.map(move |(devices, access)| (others, format!("{devices} {access}")));
         [(all, "a".to_owned())].into_iter().chain(exceptions)
+    }
+
+    /// Whether a version 1 controller shows this, which of an allowing one shows no exceptions.
+    pub(super) fn is_shown_by(&self, list: &str) -> bool {
+        let shown: BTreeSet<_> = list.lines().map(str::to_owned).collect();
+        let exceptions = self.exceptions.iter();
+        let wanted = exceptions.map(|(devices, access)| format!("{devices} {access}")).collect();
+        !self.allow_by_default && shown == wanted
     }
 
     /// The shortest list of rules that comes to this, in the form of the specification.

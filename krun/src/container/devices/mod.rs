@@ -129,6 +129,16 @@ pub(crate) fn write(decision: &Decision, cgroups: &[PathBuf]) -> Result<(), Devi
     Ok(())
 }
 
+/// Whether these version 1 cgroups have the rules already, so that those who are in them need not be without
+/// devices while they are written.
+pub(crate) fn are_in_force(decision: &Decision, cgroups: &[PathBuf]) -> bool {
+    let mut controlled = cgroups.iter().filter(|cgroup| cgroup.join("devices.deny").exists());
+    controlled.all(|cgroup| {
+        let list = fs::read_to_string(cgroup.join("devices.list"));
+        list.is_ok_and(|list| decision.is_shown_by(&list))
+    })
+}
+
 /// Takes from a container of version 1 what libcontainer alone gives to every one: the
 /// host's console.
 pub(crate) fn take_back(decision: &Decision, cgroups: &[PathBuf]) -> Result<(), DeviceRulesError> {

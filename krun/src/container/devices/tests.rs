@@ -268,3 +268,20 @@ fn whoever_may_do_everything_has_no_program() {
     assert!(decision.allows_everything());
     enforce(&decision, Path::new("/no/cgroup")).unwrap();
 }
+
+#[test]
+fn what_a_controller_shows_is_recognized() {
+    let exception = |access| {
+        let devices = Devices { kind: Kind::Character, major: Some(1), minor: None };
+        Rule { allow: true, devices: Some(devices), access: Access::parse(access) }
+    };
+    let all = Rule { allow: true, devices: None, access: Access::parse("rwm") };
+    let some = Decision::of(&[exception("wr")]).unwrap();
+
+    assert!(some.is_shown_by("c 1:* rw\n"));
+    for other in ["", "c 1:* rwm\n", "c 1:* rw\nc 5:1 rwm\n", "a *:* rwm\n"] {
+        assert!(!some.is_shown_by(other), "{other}");
+    }
+    // It may have exceptions that are not shown.
+    assert!(!Decision::of(&[all]).unwrap().is_shown_by("a *:* rwm\n"));
+}

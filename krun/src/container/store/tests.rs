@@ -9,6 +9,7 @@ use krun_policy::Mode;
 use spec_compat::Status;
 
 use super::{Store, StoreError};
+use crate::container::cgroups::Company;
 use crate::container::id::ContainerId;
 use crate::container::process::ProcessName;
 use crate::container::record::Record;
@@ -27,6 +28,7 @@ fn record() -> Record {
         systemd: Owner::Host,
         cgroups: Vec::new(),
         memberships: Vec::new(),
+        company: Company::Nobody,
         hides_cgroups: false,
         mode: Mode::Vm,
         rule: "default".into(),
