@@ -1,6 +1,6 @@
 //! `make conformance`: other people's suites for runc, crun and krun.
 //!
-//!     suites [--quick] [--resume] [runtime-tools|runc|crun]... [--only PROGRAM]
+//!     suites [--quick] [--resume] [runtime-tools|runc|crun|podman]... [--only PROGRAM]
 //!
 //! Whole suites write `conformance/RESULTS.md`, which then has these alone; less than that goes to
 //! standard output. What a run with this krun has found, `--resume` does not run again: it goes on where a
@@ -15,7 +15,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use conformance::suites::{self, Choice, Scope, Suite};
 
-const USAGE: &str = "usage: [--quick] [--resume] [runtime-tools|runc|crun]... [--only PROGRAM]";
+const USAGE: &str =
+    "usage: [--quick] [--resume] [runtime-tools|runc|crun|podman]... [--only PROGRAM]";
 
 fn main() -> Result<()> {
     let choice = choice(std::env::args().skip(1))?;

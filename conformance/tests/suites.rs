@@ -26,3 +26,8 @@ fn the_tests_of_runc() {
 fn the_tests_of_crun() {
     assert_as_known(Suite::Crun);
 }
+
+#[test]
+fn the_tests_of_podman() {
+    assert_as_known(Suite::Podman);
+}

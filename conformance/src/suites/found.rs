@@ -97,7 +97,8 @@ pub(super) fn judged(mode: Mode) -> Result<Judged> {
         Mode::Runc | Mode::Crun => vec![mode.program(&directory)?],
         Mode::Vm | Mode::Native => vec![built::krun()?, built::km()?],
     };
-    files.extend([ours.join("world"), ours.join("as-crun"), directory.join("recipe")]);
+    files.extend(["world", "as-crun", "as-runc", "in-podman"].map(|script| ours.join(script)));
+    files.push(directory.join("recipe"));
     // Natively it is the same program.
     let runtime = if mode == Mode::Native { Mode::Vm } else { mode };
     let mut judged = BTreeMap::from([(runtime.name().to_owned(), world::version(runtime)?)]);

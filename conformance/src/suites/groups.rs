@@ -8,10 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use integration::{built, outcome};
 
+use super::world::{self, Mode};
+
 /// How much of the suites is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// All of them, in some ten minutes.
+    /// All of them, in some twenty minutes.
     Everything,
     /// What takes a few minutes.
     Quick,
@@ -26,11 +28,13 @@ pub enum Suite {
     Runc,
     /// crun's tests.
     Crun,
+    /// podman's system tests.
+    Podman,
 }
 
 impl Suite {
     /// Each of them.
-    pub const ALL: [Self; 3] = [Self::RuntimeTools, Self::Runc, Self::Crun];
+    pub const ALL: [Self; 4] = [Self::RuntimeTools, Self::Runc, Self::Crun, Self::Podman];
 
     /// Its name in `known-gaps.toml` and on the command line.
     pub fn name(self) -> &'static str {
@@ -38,6 +42,7 @@ impl Suite {
             Self::RuntimeTools => "runtime-tools",
             Self::Runc => "runc",
             Self::Crun => "crun",
+            Self::Podman => "podman",
         }
     }
 
@@ -48,7 +53,23 @@ impl Suite {
             (Self::Runc, Scope::Everything) => 155,
             (Self::Runc, Scope::Quick) => 84,
             (Self::Crun, _) => 90,
+            (Self::Podman, Scope::Everything) => 115,
+            (Self::Podman, Scope::Quick) => 12,
         }
+    }
+
+    /// Whom its programs are run for: those that judge and are judged, and where there is time, crun.
+    pub(super) fn modes(self, scope: Scope) -> &'static [Mode] {
+        match (self, scope) {
+            (Self::RuntimeTools | Self::Runc | Self::Crun, Scope::Everything) => &Mode::ALL,
+            (Self::Podman, _) | (_, Scope::Quick) => &[Mode::Runc, Mode::Vm, Mode::Native],
+        }
+    }
+
+    /// Whether runc's failures are worth another run. podman's tests take minutes, and those that fail want what
+    /// the machine or its world lacks.
+    pub(super) fn gives_runc_another_try(self) -> bool {
+        self != Self::Podman
     }
 
     /// Its programs, in a fixed order.
@@ -58,6 +79,7 @@ impl Suite {
             Self::RuntimeTools => runtime_tools(&source)?,
             Self::Runc => runc(&source)?,
             Self::Crun => crun(&source)?,
+            Self::Podman => podman(&directory()?.join("source")),
         };
         if scope == Scope::Quick {
             groups.retain(|group| !group.is_slow());
@@ -99,7 +121,9 @@ pub(super) struct Group {
 impl Group {
     /// Whether it takes so long that it is left out of a quick run, and begins a whole one.
     pub(super) fn is_slow(&self) -> bool {
-        SLOW.contains(&(self.suite, self.name.as_str()))
+        let name = self.name.as_str();
+        SLOW.contains(&(self.suite, name))
+            || self.suite == Suite::Podman && !QUICK_OF_PODMAN.contains(&name)
     }
 }
 
@@ -116,6 +140,32 @@ const SLOW: [(Suite, &str); 10] = [
     (Suite::Runc, "tty"),
     (Suite::Runc, "update"),
 ];
+
+/// Those of podman's tests that run containers, and whose tests do not all want systemd, its journal, a registry or
+/// an ordinary user. The others are about podman's images, its storage and its command line, or are left out for the time
+/// they take: `065-cp`, `070-build`, `090-events`, `200-pod`, `500-networking`, `700-play`.
+const PODMAN: [&str; 17] = [
+    "030-run",
+    "032-sig-proxy",
+    "035-logs",
+    "040-ps",
+    "045-start",
+    "050-stop",
+    "055-rm",
+    "060-mount",
+    "075-exec",
+    "080-pause",
+    "130-kill",
+    "160-volumes",
+    "170-run-userns",
+    "190-run-ipcns",
+    "280-update",
+    "400-unprivileged-access",
+    "450-interactive",
+];
+
+/// Those that take seconds.
+const QUICK_OF_PODMAN: [&str; 3] = ["075-exec", "080-pause", "170-run-userns"];
 
 /// Programs that cannot say anything here: what they need no host of this kind has, or they are not
 /// about runtimes.
@@ -179,6 +229,24 @@ fn crun(source: &Path) -> Result<Vec<Group>> {
     };
     let all = names(&tests, "test_", ".py")?;
     Ok(all.iter().map(|name| group(name)).filter(is_run).collect())
+}
+
+fn podman(source: &Path) -> Vec<Group> {
+    // No name of theirs is looked for in a registry: there is none.
+    let bats =
+        "env PODMAN_TEST_IMAGE_REGISTRY=localhost BATS_TEST_TIMEOUT=120 bats --formatter tap";
+    let command = |name: &str| {
+        let tests = with_terminal(&format!("{bats} {name}.bats"));
+        [vec![world::script("in-podman"), source.join("testimage.tar")], tests].concat()
+    };
+    let group = |name: &&str| Group {
+        suite: Suite::Podman,
+        name: (*name).to_owned(),
+        command: command(name),
+        directory: source.join("libpod/test/system"),
+        limit: Duration::from_mins(5),
+    };
+    PODMAN.iter().map(group).collect()
 }
 
 /// For tests that want a terminal.

@@ -113,7 +113,7 @@ pub fn run(choice: Choice) -> Result<Report> {
     let mut seen = vec![Seen::new(); groups.len()];
     if choice.resume {
         for (group, seen) in groups.iter().zip(&mut seen) {
-            for mode in modes(choice.scope) {
+            for mode in group.suite.modes(choice.scope) {
                 seen.extend(Found::kept(group, *mode)?.map(|found| (*mode, found)));
             }
         }
@@ -132,17 +132,10 @@ pub fn run(choice: Choice) -> Result<Report> {
     Ok(Report { rows, gaps, ran, choice })
 }
 
-/// Whom the programs are run for: those that judge and are judged, and where there is time, crun.
-fn modes(scope: Scope) -> &'static [Mode] {
-    match scope {
-        Scope::Everything => &Mode::ALL,
-        Scope::Quick => &[Mode::Runc, Mode::Vm, Mode::Native],
-    }
-}
-
 /// Runs each program for each runtime for which it has not been run, those that take long first.
 fn run_all(groups: &[Group], seen: &mut [Seen], scope: Scope) -> Result<()> {
-    let all = (0..groups.len()).flat_map(|at| modes(scope).iter().map(move |mode| (at, *mode)));
+    let modes = |at: usize| groups[at].suite.modes(scope);
+    let all = (0..groups.len()).flat_map(|at| modes(at).iter().map(move |mode| (at, *mode)));
     let mut jobs: Vec<_> = all.filter(|(at, mode)| !seen[*at].contains_key(mode)).collect();
     jobs.sort_by_key(|(at, _)| !groups[*at].is_slow());
     run_each(groups, seen, jobs)
@@ -182,6 +175,7 @@ fn run_once(group: &Group, mode: Mode, found: &mut Found) -> Result<()> {
 fn runc_again(groups: &[Group], seen: &mut [Seen]) -> Result<()> {
     let is_due = |found: &Found| found.tries == 1 && found.has_failure();
     let jobs = (0..groups.len())
+        .filter(|at| groups[*at].suite.gives_runc_another_try())
         .filter(|at| seen[*at].get(&Mode::Runc).is_some_and(is_due))
         .map(|at| (at, Mode::Runc))
         .collect();

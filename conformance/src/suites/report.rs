@@ -97,14 +97,26 @@ impl Report {
     pub fn summary(&self) -> String {
         let line = |suite: &Suite| {
             let [judging, crun, vm, native] = self.passed(*suite);
+            let crun =
+                if self.has(*suite, Mode::Crun) { format!(", crun {crun}") } else { String::new() };
             format!(
                 "{}: of {judging} tests that runc passes, krun passes {vm} with virtual machines and {native} \
-                 natively, crun {crun}\n",
+                 natively{crun}\n",
                 suite.name()
             )
         };
         let lines: String = self.choice.suites.iter().map(line).collect();
         format!("{lines}{}\n", self.tries())
+    }
+
+    /// What the number of podman's tests does not say.
+    fn about_podman(&self) -> &'static str {
+        if self.choice.suites.contains(&Suite::Podman) {
+            "\nOf podman's files of tests those are run that start containers, with an image that `conformance/fetch` makes \
+             of busybox; which ones, and why not the others, is in `src/suites/groups.rs`.\n"
+        } else {
+            ""
+        }
     }
 
     /// What did not pass at first, and how long all took.
@@ -133,6 +145,11 @@ impl Report {
     /// How many tests runc passes, and how many of these the others.
     fn passed(&self, suite: Suite) -> [usize; 4] {
         Mode::ALL.map(|mode| self.count(suite, |row| row.judges() && row.passed(mode)))
+    }
+
+    /// Whether its programs were run for it.
+    fn has(&self, suite: Suite, mode: Mode) -> bool {
+        suite.modes(self.choice.scope).contains(&mode)
     }
 
     fn count(&self, suite: Suite, is_counted: impl Fn(&Row) -> bool) -> usize {
@@ -181,7 +198,10 @@ impl Report {
         for suite in &self.choice.suites {
             let [judging, others @ ..] = self.passed(*suite);
             let (name, all) = (suite.name(), self.count(*suite, |_| true));
-            let others = others.map(|passed| format!("{passed} ({})", percent(passed, judging)));
+            let [crun, ours @ ..] =
+                others.map(|passed| format!("{passed} ({})", percent(passed, judging)));
+            let crun = if self.has(*suite, Mode::Crun) { crun } else { "–".to_owned() };
+            let others = [&[crun][..], &ours].concat();
             writeln!(text, "| {name} | {all} | {judging} | {} |", others.join(" | "))?;
         }
         let left_out: Vec<_> = Suite::ALL
@@ -201,6 +221,7 @@ impl Report {
             "\nkrun passes {} tests, both ways, that runc does not pass here.",
             gained.count()
         )?;
+        text.push_str(self.about_podman());
         writeln!(text, "\n{}", self.tries())?;
         Ok(())
     }

@@ -92,8 +92,10 @@ pub(super) fn run(group: &Group, mode: Mode) -> Result<Vec<Point>> {
 
     let program = mode.program(&directory)?;
     let runtime = match group.suite {
+        Suite::Runc if mode != Mode::Runc => script("as-runc"),
         Suite::Crun if mode != Mode::Crun => script("as-crun"),
-        Suite::RuntimeTools | Suite::Runc | Suite::Crun => program.clone(),
+        // podman is told of the runtime by `in-podman`.
+        Suite::RuntimeTools | Suite::Runc | Suite::Crun | Suite::Podman => program.clone(),
     };
     let mut command = Command::new(script("world"));
     command.arg(&name).args(&group.command).current_dir(&group.directory);
@@ -141,7 +143,7 @@ const ENVIRONMENT: [(&str, &str); 6] = [
 ];
 
 /// One of our scripts, or a directory of them.
-fn script(name: &str) -> PathBuf {
+pub(super) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
