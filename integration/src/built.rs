@@ -23,6 +23,11 @@ pub fn km() -> Result<PathBuf> {
     find("km")
 }
 
+/// The administrator's tool.
+pub fn kontain() -> Result<PathBuf> {
+    find("kontain")
+}
+
 /// What km and krun are told about calls that do not leave the virtual machine: nothing, or what the
 /// variable `KRUN_EXITLESS` says (`on`, `off`).
 pub fn exitless() -> Option<String> {

@@ -91,6 +91,14 @@ impl Dockerd {
         Self::configured(directory()?, configuration, false, &[])
     }
 
+    /// Starts one on the configuration that is made of the text of one without runtimes.
+    pub fn start_on(make: impl FnOnce(&str) -> Result<String>) -> Result<Self> {
+        let dir = directory()?;
+        let parent = Footprint::new(dir.path()).cgroup().to_owned();
+        let text = make(&format!("{:#}\n", json!({"cgroup-parent": parent})))?;
+        Self::on(Network::Absent, dir, &text, &[])
+    }
+
     fn configured(
         dir: TempDir,
         configuration: Value,
@@ -110,7 +118,16 @@ impl Dockerd {
         if own_cgroup {
             configuration["cgroup-parent"] = json!(Footprint::new(dir.path()).cgroup());
         }
-        fs::write(dir.path().join("config.json"), configuration.to_string())
+        Self::on(network, dir, &configuration.to_string(), programs)
+    }
+
+    fn on(
+        network: Network,
+        dir: TempDir,
+        configuration: &str,
+        programs: &[(&str, PathBuf)],
+    ) -> Result<Self> {
+        fs::write(dir.path().join("config.json"), configuration)
             .context("write dockerd's configuration")?;
         let daemon = spawn(dir.path(), network)?;
         let footprint = Footprint::new(dir.path());

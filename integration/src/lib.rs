@@ -14,15 +14,18 @@
 
 pub mod built;
 pub mod bundle;
+pub mod careless;
 pub mod changed_bundle;
 pub mod conmon;
 pub mod containerd;
 pub mod cri;
 pub mod dockerd;
+pub mod documents;
 pub mod footprint;
 pub mod guests;
 pub mod native_and_km;
 pub mod network;
+pub mod node;
 pub mod ordinary_user;
 pub mod outcome;
 pub mod podman;

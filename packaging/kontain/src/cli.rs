@@ -1,0 +1,305 @@
+//! The command line.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{fs, io};
+
+use clap::{Args, Parser, Subcommand};
+use serde_json::json;
+
+use crate::check::{self, check};
+use crate::collect::{self, Collection};
+use crate::engines::{Engine, Wish};
+use crate::error::{NodeError, Result};
+use crate::files::Root;
+use crate::install::{self, Work};
+use crate::max_pods::{self, Answer, Instance, Pods};
+use crate::output::{self, Verb};
+
+/// Gives krun to the container engines of a node, and takes it away again.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, or nothing to do
+  1  check: something that krun needs is missing
+  2  the command line is wrong
+  3  refused: something on the node is in the way; nothing was changed
+  4  somebody else changed a file at the same time; nothing was changed, try again
+  5  the system does not let us (rights, room, a read-only file system); nothing was changed";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Tells an engine of krun.
+    Install {
+        /// The engine.
+        engine: Engine,
+        /// The name by which the engine knows krun.
+        #[arg(long, default_value = "krun")]
+        name: String,
+        /// Makes it what containers run with that ask for nothing else.
+        #[arg(long)]
+        default: bool,
+        /// krun's binary, as the node sees it.
+        #[arg(long, value_name = "PATH", default_value = "/opt/kontain/bin/krun")]
+        binary: PathBuf,
+        /// The engine's file, as the node sees it, where it is not the usual one.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Makes an engine's configuration what it was before, to the byte if nobody else has changed it.
+    Uninstall {
+        /// The engine.
+        engine: Engine,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Looks at what krun needs of this node, and says why and what helps.
+    Check {
+        /// The root directory of the node.
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        root: PathBuf,
+        /// Writes JSON.
+        #[arg(long)]
+        json: bool,
+        /// Also runs a container by krun, without an engine, measures what leaving its virtual machine takes, and asks
+        /// the engines that run which krun they use. Needs root, and leaves nothing behind.
+        #[arg(long, conflicts_with = "root")]
+        run: bool,
+        #[command(flatten)]
+        krun: Krun,
+    },
+    /// Collects in one archive what somebody who is to help has to see of this node: configuration, records of
+    /// containers, logs, what `check` says, facts about kernel and processor. What is not known to be harmless is left
+    /// out, such as the values of variables.
+    Collect {
+        /// The archive, a new file [default: kontain-NODE-TIME.tar.gz].
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// The root directory of the node.
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        root: PathBuf,
+        /// Writes JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Says how many pods a node of EKS's may run: as nodeadm counts addresses, and, with --pod-memory, for how many
+    /// pods in virtual machines there is memory.
+    MaxPods(MaxPods),
+    /// What `check --run` starts in a process of its own.
+    #[command(name = check::smoke::WORKER, hide = true)]
+    CheckWorker {
+        #[command(flatten)]
+        krun: Krun,
+    },
+    /// What `check --run` starts in a container.
+    #[command(name = check::smoke::GUEST, hide = true)]
+    CheckGuest,
+}
+
+#[derive(Debug, Args)]
+struct MaxPods {
+    /// What `aws ec2 describe-instance-types` says of types of instances, as JSON; - for standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["enis", "memory", "vcpus"])]
+    instance_types: Option<PathBuf>,
+    /// Interfaces that an instance can have on its default card.
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        requires = "ips_per_eni",
+        required_unless_present = "instance_types"
+    )]
+    enis: Option<u64>,
+    /// IPv4 addresses that each of them can have.
+    #[arg(long, value_name = "NUMBER", requires = "enis")]
+    ips_per_eni: Option<u64>,
+    /// The instance's memory.
+    #[arg(long, value_name = "MIB")]
+    memory: Option<u64>,
+    /// The instance's virtual processors.
+    #[arg(long, value_name = "NUMBER")]
+    vcpus: Option<u64>,
+    /// Interfaces have prefixes of addresses, by ENABLE_PREFIX_DELEGATION of the CNI.
+    #[arg(long)]
+    prefix_delegation: bool,
+    /// What a pod needs without krun.
+    #[arg(long, value_name = "MIB")]
+    pod_memory: Option<u64>,
+    /// What krun adds to a pod. The default is what a container of one process was measured to take, rounded up.
+    #[arg(long, value_name = "MIB", default_value_t = 3)]
+    overhead: u64,
+    /// Writes JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl MaxPods {
+    fn tell(&self) -> ExitCode {
+        match self.answers() {
+            Ok(answers) if self.json => tell(&format!("{:#}\n", json!(answers))),
+            Ok(answers) => tell(&max_pods::text(&answers)),
+            Err(error) => fail(&error),
+        }
+    }
+
+    fn answers(&self) -> Result<Vec<Answer>> {
+        let path = self.instance_types.as_deref();
+        let shown = path.unwrap_or(Path::new("max-pods"));
+        let refused =
+            |reason: String| NodeError::refused(shown, reason, "see kontain max-pods --help");
+        let instances = if let Some(path) = path {
+            let text = if path == Path::new("-") {
+                io::read_to_string(io::stdin())
+            } else {
+                fs::read_to_string(path)
+            };
+            Instance::all(&text.map_err(|error| NodeError::system("read", path, error))?)
+                .map_err(refused)?
+        } else {
+            let (interfaces, addresses) = (self.enis.unwrap_or(0), self.ips_per_eni.unwrap_or(0));
+            let (memory, processors) = (self.memory, self.vcpus);
+            vec![Instance { name: String::new(), interfaces, addresses, memory, processors }]
+        };
+        let pods = Pods {
+            prefixes: self.prefix_delegation,
+            memory: self.pod_memory,
+            overhead: self.overhead,
+        };
+        instances
+            .iter()
+            .map(|one| one.max_pods(pods))
+            .collect::<std::result::Result<_, _>>()
+            .map_err(refused)
+    }
+}
+
+#[derive(Debug, Args)]
+struct Krun {
+    /// krun's binary, as the node sees it; km is beside it.
+    #[arg(long, value_name = "PATH", default_value = check::KRUN)]
+    binary: PathBuf,
+    /// With --run, the longest time that the container, and each question to an engine, may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    timeout: u64,
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// The root directory of the node, such as that of an image.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+    /// Shows what would be changed, and changes nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Writes JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Cli {
+    /// Does what is asked.
+    pub fn run(self) -> ExitCode {
+        match self.command {
+            Command::Install { engine, name, default, binary, config, options } => {
+                let wish = Wish { name, binary, default, config };
+                change(Verb::Install, engine, &options, |root| {
+                    install::install(root, engine, &wish)
+                })
+            }
+            Command::Uninstall { engine, options } => {
+                change(Verb::Uninstall, engine, &options, |root| install::uninstall(root, engine))
+            }
+            Command::Check { root, json, run, krun } => {
+                look(&root, json, &krun, run.then_some(&krun))
+            }
+            Command::Collect { output, root, json } => collect(&root, output, json),
+            Command::MaxPods(wish) => wish.tell(),
+            Command::CheckWorker { krun } => {
+                tell(&json!(check::smoke::worker(&krun.binary, krun.timeout)).to_string())
+            }
+            Command::CheckGuest => tell(&check::smoke::guest()),
+        }
+    }
+}
+
+/// Plans a change, makes it unless it is only to be shown, and tells.
+fn change(
+    verb: Verb,
+    engine: Engine,
+    options: &Options,
+    plan: impl FnOnce(&Root) -> Result<Work>,
+) -> ExitCode {
+    let done = Root::open(&options.root).and_then(|root| {
+        let mut work = plan(&root)?;
+        if !options.dry_run {
+            let left = work.apply(&root)?;
+            let note = |path: &PathBuf| format!("{}: saved in the same moment", path.display());
+            work.warnings.extend(left.iter().map(note));
+        }
+        Ok(work)
+    });
+    let text = match (&done, options.json) {
+        (done, true) => output::json(verb, engine, options.dry_run, done),
+        (Ok(work), false) => output::text(verb, options.dry_run, work),
+        (Err(error), false) => return fail(error),
+    };
+    let is_told = output::print(&text);
+    match done {
+        Err(error) => {
+            if !is_told {
+                output::error(&error);
+            }
+            ExitCode::from(error.exit_code())
+        }
+        Ok(_) if options.dry_run => ExitCode::from(if is_told { 0 } else { 5 }),
+        Ok(work) => {
+            // What is done is done, whoever hears of it.
+            if !is_told {
+                output::unheard(if work.is_needed() { "done" } else { "nothing to do" });
+            }
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn look(root: &Path, json: bool, krun: &Krun, run: Option<&Krun>) -> ExitCode {
+    let mut findings = match Root::open(root) {
+        Ok(root) => check(&root, &krun.binary),
+        Err(error) => return fail(&error),
+    };
+    findings.extend(
+        run.map(|krun| check::smoke::check(&krun.binary, krun.timeout)).into_iter().flatten(),
+    );
+    let text = if json { format!("{:#}\n", json!(findings)) } else { check::text(&findings) };
+    let fails = findings.iter().any(|finding| finding.status == check::Status::Fail);
+    ExitCode::from(if output::print(&text) { u8::from(fails) } else { 5 })
+}
+
+fn collect(root: &Path, output: Option<PathBuf>, json: bool) -> ExitCode {
+    let output = output.unwrap_or_else(collect::usual_name);
+    let written = Root::open(root).and_then(|root| Collection::of(&root).write(&output));
+    match written {
+        Ok(files) if json => tell(&format!("{:#}\n", json!({"file": output, "files": files}))),
+        Ok(files) => {
+            let (count, file) = (files.len(), output.display());
+            tell(&format!("{file}: {count} files; look through it before you pass it on\n"))
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+fn tell(text: &str) -> ExitCode {
+    ExitCode::from(if output::print(text) { 0 } else { 5 })
+}
+
+fn fail(error: &NodeError) -> ExitCode {
+    output::error(error);
+    ExitCode::from(error.exit_code())
+}
