@@ -4,18 +4,19 @@
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
+use std::ops::Range;
 use std::os::unix::fs::symlink;
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use integration::bundle::Bundle;
+use integration::careless::Careless;
 use integration::footprint::CGROUPS;
 use integration::outcome::{self, End, Outcome};
-use integration::runtime::Runtime;
+use integration::runtime::{ALL_NATIVE, Runtime};
 use integration::sleeper::Sleeper;
 use serde_json::json;
 use tempfile::TempDir;
@@ -28,6 +29,9 @@ const SOUND: [&str; 4] = ["etc", "tmp", "run", "opt"];
 
 /// Files by which other runtimes let an image choose its isolation.
 const WISHES: [&str; 5] = [".krun_config.json", ".krun_vm.json", ".kontain", "kmsnap", "krun.toml"];
+
+/// Numbers that a descriptor of the runtime's may have.
+const DESCRIPTORS: Range<u32> = 3..20;
 
 /// How long a bundle that is made to take long may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -163,65 +167,98 @@ fn a_runtime_that_follows_links_of_an_image_is_found() {
     assert_ne!(canary.look().unwrap(), before);
 }
 
+/// Where a bundle's image has a policy of its own.
+const POLICY: &str = "etc/kontain/policy.d";
+
+/// A bundle whose image wants to run natively, and to have a file of the host's written.
+fn wishing(canary: &Canary) -> Result<Bundle> {
+    let bundle = Bundle::with_args(&["/bin/uname", "-r"])?;
+    for name in WISHES {
+        symlink(canary.0.path().join("shadow"), bundle.in_rootfs(name))?;
+    }
+    fs::create_dir_all(bundle.in_rootfs(POLICY))?;
+    fs::write(bundle.in_rootfs(POLICY).join("0.toml"), ALL_NATIVE)?;
+    Ok(bundle)
+}
+
+/// Which of these wishes come true.
+fn granted(runtime: &Runtime, canary: &Canary, bundle: &Bundle) -> Result<Vec<&'static str>> {
+    let before = canary.look()?;
+    let outcome = run(runtime, bundle)?;
+    ensure!(outcome.is_success(), "{outcome:?}");
+    let is_native = !outcome.stdout().contains("kontain");
+    let native = is_native.then_some("it runs natively");
+    let written = (canary.look()? != before).then_some("a file of the host's was written");
+    Ok(native.into_iter().chain(written).collect())
+}
+
 #[test]
 fn an_images_wishes_are_nobodys_command() {
     let canary = Canary::new().unwrap();
-    let before = canary.look().unwrap();
-    let runtime = Runtime::krun().unwrap();
-    let bundle = Bundle::with_args(&["/bin/uname", "-r"]).unwrap();
-    for name in WISHES {
-        symlink(canary.0.path().join("shadow"), bundle.in_rootfs(name)).unwrap();
+    let bundle = wishing(&canary).unwrap();
+
+    assert!(granted(&Runtime::krun().unwrap(), &canary, &bundle).unwrap().is_empty());
+}
+
+#[test]
+fn a_runtime_that_does_what_an_image_wishes_is_found() {
+    let canary = Canary::new().unwrap();
+    let bundle = wishing(&canary).unwrap();
+    let policy = [OsString::from("--policy-dir"), bundle.in_rootfs(POLICY).into()];
+    let obedient = Runtime::krun().unwrap().with_options(policy);
+
+    assert_eq!(granted(&obedient, &canary, &bundle).unwrap(), ["it runs natively"]);
+    let careless = Careless::with("links").unwrap();
+    let granted = granted(&careless.runtime, &canary, &bundle).unwrap();
+    assert!(granted.contains(&"a file of the host's was written"), "{granted:?}");
+}
+
+/// By which working directories a program gets at the host: those of `run`, and those of `exec`.
+fn ways_out(runtime: Runtime) -> Result<Vec<String>> {
+    let canary = Canary::new()?;
+    let file = canary.0.path().join("shadow");
+    let script = format!("cat ./../../../../../../..{} ; readlink /proc/self/cwd", file.display());
+    let in_directory = |cwd: &str| {
+        let mut bundle = Bundle::with_args(&["/bin/sh", "-c", &script])?;
+        bundle.change(|spec| spec["process"]["cwd"] = json!(cwd))?;
+        run(&runtime, &bundle)
+    };
+    let is_out = |outcome: &Outcome| outcome.stdout().contains("the host's");
+    let mut found = Vec::new();
+    // A working directory that can be had.
+    let allowed = in_directory("/proc/self/fd")?;
+    ensure!(allowed.stdout().ends_with("/fd\n"), "{allowed:?}");
+    for number in DESCRIPTORS {
+        if is_out(&in_directory(&format!("/proc/self/fd/{number}"))?) {
+            found.push(format!("run: {number}"));
+        }
     }
-    fs::create_dir_all(bundle.in_rootfs("etc/kontain/policy.d")).unwrap();
-    let rule = "[[rule]]\nid = \"all\"\nmode = \"native\"\n";
-    fs::write(bundle.in_rootfs("etc/kontain/policy.d/0.toml"), rule).unwrap();
-
-    let outcome = run(&runtime, &bundle).unwrap();
-
-    assert!(outcome.stdout().contains("kontain"), "{outcome:?}");
-    assert_eq!(canary.look().unwrap(), before);
+    // So with a further program.
+    let sleeper = Sleeper::new(runtime);
+    let exec = |cwd: &str| sleeper.exec(&["--cwd", cwd, "web", "/bin/sh", "-c", &script], None);
+    let allowed = exec("/proc/self/fd");
+    ensure!(allowed.stdout().ends_with("/fd\n"), "{allowed:?}");
+    for number in DESCRIPTORS {
+        if is_out(&exec(&format!("/proc/self/fd/{number}"))) {
+            found.push(format!("exec: {number}"));
+        }
+    }
+    sleeper.finish();
+    Ok(found)
 }
 
 #[test]
 fn no_descriptor_of_kruns_is_a_way_to_the_host() {
-    let canary = Canary::new().unwrap();
-    let file = canary.0.path().join("shadow");
-    let script = format!("cat ./../../../../../../..{} ; readlink /proc/self/cwd", file.display());
-    // Whoever has a directory of the host's as his own finds the file.
-    let mut natively = Command::new("/bin/sh");
-    let natively = outcome::run(natively.args(["-c", &script]).current_dir("/proc/self/fd"), None);
-    assert!(natively.unwrap().stdout().contains("the host's"));
     for runtime in both() {
-        // A working directory that can be had.
-        let mut bundle = Bundle::with_args(&["/bin/sh", "-c", &script]).unwrap();
-        bundle.change(|spec| spec["process"]["cwd"] = json!("/proc/self/fd")).unwrap();
-        let allowed = run(&runtime, &bundle).unwrap();
-        assert!(allowed.stdout().ends_with("/fd\n"), "{allowed:?}");
-
-        let bundles = (3..20).map(|number| {
-            let mut bundle = Bundle::with_args(&["/bin/sh", "-c", &script]).unwrap();
-            let cwd = format!("/proc/self/fd/{number}");
-            bundle.change(|spec| spec["process"]["cwd"] = json!(cwd)).unwrap();
-            bundle
-        });
-        for bundle in bundles {
-            let outcome = run(&runtime, &bundle).unwrap();
-
-            assert!(!outcome.stdout().contains("the host's"), "{outcome:?}");
-        }
-        // So with a further program.
-        let sleeper = Sleeper::new(runtime);
-        let allowed =
-            sleeper.exec(&["--cwd", "/proc/self/fd", "web", "/bin/sh", "-c", &script], None);
-        assert!(allowed.stdout().ends_with("/fd\n"), "{allowed:?}");
-        for number in 3..20 {
-            let cwd = format!("/proc/self/fd/{number}");
-            let outcome = sleeper.exec(&["--cwd", &cwd, "web", "/bin/sh", "-c", &script], None);
-
-            assert!(!outcome.stdout().contains("the host's"), "{outcome:?}");
-        }
-        sleeper.finish();
+        assert_eq!(ways_out(runtime).unwrap(), [""; 0]);
     }
+}
+
+#[test]
+fn a_runtime_that_leaves_a_directory_of_the_hosts_open_is_found() {
+    let careless = Careless::with("descriptors").unwrap();
+
+    assert_eq!(ways_out(careless.runtime).unwrap(), ["run: 7", "exec: 7"]);
 }
 
 /// Where a cgroup of this name is, or a directory above the hierarchies that a path leads to which is taken as a text.
@@ -232,32 +269,54 @@ fn places_of(name: &str) -> Vec<PathBuf> {
     hierarchies.chain(above).map(|place| place.join(name)).filter(|place| place.exists()).collect()
 }
 
+/// Creates a container with this path, and looks where there is a cgroup of this name, before and after its end.
+fn cgroups_of(
+    runtime: &Runtime,
+    path: &str,
+    name: &str,
+) -> Result<(Outcome, Vec<PathBuf>, Vec<PathBuf>)> {
+    let mut bundle = Bundle::with_args(&["/bin/true"])?;
+    bundle.change(|spec| spec["linux"]["cgroupsPath"] = json!(path))?;
+    let directory = bundle.path().to_str().context("a path in UTF-8")?;
+    let outcome = runtime.call(["create", "--bundle", directory, "attack"])?;
+    let found = places_of(name);
+    drop(runtime.call(["delete", "--force", "attack"])?);
+    let left = places_of(name);
+    bundle.footprint.ensure_nothing_is_left()?;
+    Ok((outcome, found, left))
+}
+
+/// Paths that lead upwards to this name.
+fn upwards(name: &str) -> [String; 3] {
+    [format!("/../{name}"), format!("../../{name}"), format!("/a/../../../{name}")]
+}
+
 #[test]
 fn a_cgroups_path_leads_out_of_no_hierarchy() {
     let name = format!("krun-escape-{}", std::process::id());
     let runtime = Runtime::krun().unwrap();
-    let create = |path: &str| {
-        let mut bundle = Bundle::with_args(&["/bin/true"]).unwrap();
-        bundle.change(|spec| spec["linux"]["cgroupsPath"] = json!(path)).unwrap();
-        let arguments = ["create", "--bundle", bundle.path().to_str().unwrap(), "attack"];
-        let outcome = runtime.call(arguments).unwrap();
-        let found = places_of(&name);
-        drop(runtime.call(["delete", "--force", "attack"]).unwrap());
-        let left = places_of(&name);
-        bundle.footprint.ensure_nothing_is_left().unwrap();
-        (outcome, found, left)
-    };
     // The look finds a cgroup, and that it has gone.
-    let (outcome, found, left) = create(&format!("/{name}"));
+    let (outcome, found, left) = cgroups_of(&runtime, &format!("/{name}"), &name).unwrap();
     assert!(outcome.is_success() && !found.is_empty() && left.is_empty(), "{found:?} {outcome:?}");
 
-    for path in [format!("/../{name}"), format!("../../{name}"), format!("/a/../../../{name}")] {
-        let (outcome, found, left) = create(&path);
+    for path in upwards(&name) {
+        let (outcome, found, left) = cgroups_of(&runtime, &path, &name).unwrap();
 
         assert!(found.is_empty() && left.is_empty(), "{path}: {found:?}, {left:?}: {outcome:?}");
         assert_eq!(outcome.end, End::Exited(1), "{path}: {outcome:?}");
         assert!(outcome.stderr().contains("linux.cgroupsPath"), "{path}: {outcome:?}");
     }
+}
+
+#[test]
+fn a_runtime_that_puts_cgroups_paths_together_as_texts_is_found() {
+    let name = format!("krun-astray-{}", std::process::id());
+    let careless = Careless::with("cgroups").unwrap();
+    let [upwards, ..] = upwards(&name);
+
+    let (_, found, left) = cgroups_of(&careless.runtime, &upwards, &name).unwrap();
+
+    assert!(!found.is_empty() && left.is_empty(), "{found:?} {left:?}");
 }
 
 /// Names of the sockets among a process's descriptors.
@@ -268,54 +327,96 @@ fn sockets(process: &str) -> Vec<String> {
     targets.filter(|target| target.starts_with("socket:")).collect()
 }
 
+/// Sockets of a container's processes, which are its monitors.
+fn sockets_of(sleeper: &Sleeper) -> Vec<String> {
+    let processes = sleeper.processes();
+    assert!(!processes.is_empty(), "`ps` lists the container's process");
+    processes.into_iter().flat_map(|process| sockets(&process.to_string())).collect()
+}
+
 #[test]
 fn a_running_container_listens_nowhere() {
     let sleeper = Sleeper::new(Runtime::krun().unwrap());
-    let processes = sleeper.processes();
 
-    assert!(!processes.is_empty(), "`ps` lists the container's process");
-    for process in processes {
-        let found = sockets(&process.to_string());
-        assert!(found.is_empty(), "{process}: {found:?}");
-    }
+    assert_eq!(sockets_of(&sleeper), [""; 0]);
     sleeper.finish();
-    // The look finds one.
-    let listener = UnixListener::bind(tempfile::tempdir().unwrap().path().join("socket")).unwrap();
-    assert_eq!(sockets("self").len(), 1);
-    drop(listener);
+}
+
+/// What its program has opened the monitor has, too.
+#[test]
+fn a_monitor_that_listens_is_found() {
+    let listen = json!(["/bin/busybox", "nc", "-l", "-p", "7777"]);
+    let sleeper = Sleeper::changed(Runtime::krun().unwrap(), |spec| {
+        spec["process"]["args"] = listen;
+    });
+
+    let is_found = || !sockets_of(&sleeper).is_empty();
+    assert!(outcome::eventually(PATIENCE, is_found));
+    sleeper.finish();
+}
+
+/// This bundle's document made to take long, in several ways.
+fn long_documents(bundle: &Bundle) -> Result<[(&'static str, String); 5]> {
+    let good = serde_json::to_string(&bundle.spec)?;
+    let with = |text: &str| good.replacen("\"TERM=dumb\"", text, 1);
+    let levels = 1 << 20;
+    let nested = format!("{{\"a\":{}{},", "[".repeat(levels), "]".repeat(levels));
+    Ok([
+        ("deep", good.replacen('{', &nested, 1)),
+        ("doubled", good.replacen('{', &format!("{{{}", "\"x\":1,".repeat(1 << 20)), 1)),
+        ("long", with(&format!("\"A={}\"", "x".repeat(60 << 20)))),
+        ("longer", with(&format!("\"A={}\"", "x".repeat(70 << 20)))),
+        ("many", with(&format!("{}\"A=1\"", "\"A=1\",".repeat(1 << 20)))),
+    ])
+}
+
+/// Fails unless a runtime has such a document's answer within this time.
+fn answers(
+    runtime: &Runtime,
+    bundle: &Bundle,
+    (what, text): &(&str, String),
+    patience: Duration,
+) -> Result<()> {
+    fs::write(bundle.path().join("config.json"), text)?;
+    let begin = Instant::now();
+    let outcome = run(runtime, bundle)?;
+    ensure!(begin.elapsed() < patience, "it took {:?}: {outcome:?}", begin.elapsed());
+    // An answer of krun's, not a stack that has overflowed. Linux takes no variable of this length; of members
+    // and variables that are called the same, one is left.
+    let (status, words) = match *what {
+        "deep" => (1, "not valid JSON: recursion limit exceeded"),
+        "long" => (1, "Argument list too long"),
+        "longer" => (1, "not valid JSON"),
+        _ => (0, ""),
+    };
+    ensure!(outcome.end == End::Exited(status), "another end: {outcome:?}");
+    ensure!(outcome.stderr().contains(words), "other words: {outcome:?}");
+    Ok(())
 }
 
 #[test]
 fn a_config_json_made_to_take_long_does_not() {
     let runtime = Runtime::krun().unwrap();
     let bundle = Bundle::with_args(&["/bin/true"]).unwrap();
-    let good = serde_json::to_string(&bundle.spec).unwrap();
-    let with = |text: &str| good.replacen("\"TERM=dumb\"", text, 1);
-    let levels = 1 << 20;
-    let nested = format!("{{\"a\":{}{},", "[".repeat(levels), "]".repeat(levels));
-    let deep = good.replacen('{', &nested, 1);
-    let doubled = good.replacen('{', &format!("{{{}", "\"x\":1,".repeat(1 << 20)), 1);
-    let long = with(&format!("\"A={}\"", "x".repeat(60 << 20)));
-    let longer = with(&format!("\"A={}\"", "x".repeat(70 << 20)));
-    let many = with(&format!("{}\"A=1\"", "\"A=1\",".repeat(1 << 20)));
-    for (text, what) in
-        [(deep, "deep"), (doubled, "doubled"), (long, "long"), (longer, "longer"), (many, "many")]
-    {
-        fs::write(bundle.path().join("config.json"), text).unwrap();
-        let begin = Instant::now();
-
-        let outcome = run(&runtime, &bundle).unwrap();
-
-        assert!(begin.elapsed() < PATIENCE, "{what}: {:?}", begin.elapsed());
-        // An answer of krun's, not a stack that has overflowed. Linux takes no variable of this length; of members
-        // and variables that are called the same, one is left.
-        let (status, words) = match what {
-            "deep" => (1, "not valid JSON: recursion limit exceeded"),
-            "long" => (1, "Argument list too long"),
-            "longer" => (1, "not valid JSON"),
-            _ => (0, ""),
-        };
-        assert_eq!(outcome.end, End::Exited(status), "{what}: {outcome:?}");
-        assert!(outcome.stderr().contains(words), "{what}: {outcome:?}");
+    for document in &long_documents(&bundle).unwrap() {
+        answers(&runtime, &bundle, document, PATIENCE)
+            .unwrap_or_else(|error| panic!("{}: {error:#}", document.0));
     }
+}
+
+/// One whose stack ends where a document is deep, and one that takes as long as there are variables, times that.
+#[test]
+fn a_runtime_that_such_a_config_json_overthrows_is_found() {
+    let bundle = Bundle::with_args(&["/bin/true"]).unwrap();
+    let documents = long_documents(&bundle).unwrap();
+    let [deep, .., many] = &documents;
+    let fault = |weakness: &str, document, patience| {
+        let careless = Careless::with(weakness).unwrap();
+        answers(&careless.runtime, &bundle, document, patience).unwrap_err().to_string()
+    };
+
+    let overflow = fault("nesting", deep, PATIENCE);
+    assert!(overflow.starts_with("another end: Killed(11)"), "{overflow}");
+    let slow = fault("growing", many, Duration::from_secs(2));
+    assert!(slow.starts_with("it took "), "{slow}");
 }

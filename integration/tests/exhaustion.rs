@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use integration::bundle::Bundle;
 use integration::guests::{self, Link};
-use integration::outcome;
 use integration::rootfs;
 use integration::runtime::Runtime;
 use integration::sleeper::Sleeper;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What the container may have.
 const PROCESSES: u64 = 96;
@@ -30,8 +29,11 @@ const NOISE_KIB: u64 = 1 << 20;
 /// How long the container is looked at from its beginning on.
 const STORM: Duration = Duration::from_secs(3);
 
-/// How long a neighbour may take to start a program and answer, and the container to get all. Both share the processors.
+/// How long a neighbour may take to start a program and answer, which shares the processors.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long the container may take to get all: it asks for up to a million and a half of something.
+const GREED: Duration = Duration::from_secs(80);
 
 /// How much there is on the whole host.
 #[derive(Clone, Copy, Debug)]
@@ -64,32 +66,57 @@ impl Host {
     }
 }
 
+/// What keeps a storm from others.
+struct Walls {
+    /// How many descriptors each of its processes may have.
+    descriptors: u64,
+    /// The first process of the pid namespace that it is in, if that is not its own.
+    among: Option<i64>,
+    /// Whether it may be ended for what it takes.
+    may_end: bool,
+}
+
+impl Walls {
+    /// Those that one who takes this much of something has.
+    fn against(what: &str) -> Self {
+        Self { descriptors: DESCRIPTORS, among: None, may_end: what == "memory" }
+    }
+
+    /// Puts them up in a specification.
+    fn put_up(&self, spec: &mut Value) {
+        let hard = self.descriptors.max(4 * DESCRIPTORS);
+        spec["process"]["rlimits"] =
+            json!([{"type": "RLIMIT_NOFILE", "soft": self.descriptors, "hard": hard}]);
+        spec["linux"]["resources"]["pids"] = json!({"limit": PROCESSES});
+        spec["linux"]["resources"]["memory"] = json!({"limit": MEMORY, "swap": MEMORY});
+        if let Some(pid) = self.among {
+            spec["linux"]["namespaces"][0]["path"] = json!(format!("/proc/{pid}/ns/pid"));
+        }
+    }
+}
+
 /// A container that takes as much of something as it gets.
 struct Storm {
     runtime: Runtime,
     bundle: Bundle,
+    may_end: bool,
 }
 
 impl Storm {
     /// Makes the container, and lets it begin if its cgroup is seen to limit it.
-    fn begin(what: &str) -> Result<Self> {
+    fn begin(what: &str, walls: &Walls) -> Result<Self> {
         let runtime = Runtime::krun()?;
         let mut bundle = Bundle::with_args(&["/bin/exhaust", what])?;
         let program = guests::c("exhaust.c", Link::GlibcStatic)?;
         rootfs::add_program(&bundle.in_rootfs(""), "exhaust", &program)?;
-        bundle.change(|spec| {
-            spec["process"]["rlimits"] =
-                json!([{"type": "RLIMIT_NOFILE", "soft": DESCRIPTORS, "hard": 4 * DESCRIPTORS}]);
-            spec["linux"]["resources"]["pids"] = json!({"limit": PROCESSES});
-            spec["linux"]["resources"]["memory"] = json!({"limit": MEMORY, "swap": MEMORY});
-        })?;
+        bundle.change(|spec| walls.put_up(spec))?;
         let path = bundle.path().to_str().context("a path in UTF-8")?;
         let mut command: Command = runtime.command(["create", "--bundle", path, "storm"]);
         // The container has both, too.
         let [stdout, stderr] = ["stdout", "stderr"].map(|name| bundle.path().join(name));
         let (stdout, stderr) = (File::create(stdout)?, File::create(stderr)?);
         let status = command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).status()?;
-        let storm = Self { runtime, bundle };
+        let storm = Self { runtime, bundle, may_end: walls.may_end };
         ensure!(status.success(), "create: {status}: {}", storm.said("stderr"));
         ensure!(storm.number(&["pids.max"])? == PROCESSES, "{:?}", storm.number(&["pids.max"]));
         let memory = storm.number(&["memory.limit_in_bytes", "memory.max"])?;
@@ -119,12 +146,17 @@ impl Storm {
         Ok(())
     }
 
-    /// Waits until it has said that it gets no more. Who takes all memory was ended before that.
-    fn wait_until_it_has_all(&self, what: &str) -> Result<()> {
-        let has_ended = || self.runtime.status("storm").is_ok_and(|status| status == "stopped");
-        let has_all = || self.said("stdout").starts_with("full") || what == "memory" && has_ended();
-        ensure!(outcome::eventually(PATIENCE, has_all), "{what}: {:?}", self.said("stdout"));
+    /// Fails if it has ended, and must not.
+    fn assert_goes_on(&self) -> Result<()> {
+        let status = self.runtime.status("storm")?;
+        ensure!(self.may_end || status == "running", "it is {status}");
         Ok(())
+    }
+
+    /// Whether it has said that it gets no more, or has ended for it.
+    fn has_all(&self) -> bool {
+        let has_ended = || self.runtime.status("storm").is_ok_and(|status| status == "stopped");
+        self.said("stdout").starts_with("full") || self.may_end && has_ended()
     }
 
     /// Ends it, whatever it does.
@@ -151,33 +183,53 @@ fn assert_answers(neighbour: &Sleeper) -> Result<()> {
 }
 
 /// Looks while the storm begins, and once it has all.
-fn harms_nobody_else(what: &str) -> Result<()> {
-    let neighbour = Sleeper::new(Runtime::krun()?);
-    assert_answers(&neighbour)?;
+fn storms(what: &str, walls: &Walls, neighbour: &Sleeper) -> Result<()> {
     let before = Host::now()?;
-    let storm = Storm::begin(what)?;
+    let storm = Storm::begin(what, walls)?;
     let look = || {
+        storm.assert_within_limits()?;
         Host::now()?.assert_harmless_since(&before)?;
-        assert_answers(&neighbour)
+        assert_answers(neighbour)?;
+        storm.assert_goes_on()
     };
     let storms = || {
-        let end = Instant::now() + STORM;
-        while Instant::now() < end {
-            storm.assert_within_limits()?;
+        let begin = Instant::now();
+        while begin.elapsed() < STORM || !storm.has_all() {
             look()?;
+            let said = storm.said("stdout");
+            ensure!(begin.elapsed() < GREED, "it has not got all, and says {said:?}");
         }
-        storm.wait_until_it_has_all(what)?;
         look()?;
-        storm.assert_within_limits()?;
         if ["processes", "threads"].contains(&what) {
             let tasks = storm.number(&["pids.current"])?;
             ensure!(tasks >= PROCESSES / 2, "it has {tasks} processes and threads");
         }
         storm.end()
     };
-    storms().with_context(|| format!("{what}, which says {:?}", storm.said("stderr")))?;
+    storms().with_context(|| format!("{what}, which says {:?}", storm.said("stderr")))
+}
+
+fn neighbour() -> Result<Sleeper> {
+    let neighbour = Sleeper::new(Runtime::krun()?);
+    assert_answers(&neighbour)?;
+    Ok(neighbour)
+}
+
+fn harms_nobody_else(what: &str) -> Result<()> {
+    let neighbour = neighbour()?;
+    storms(what, &Walls::against(what), &neighbour)?;
     neighbour.finish();
     Ok(())
+}
+
+/// What is found where one of the walls is missing.
+fn harm(what: &str, change: impl FnOnce(&mut Walls, &Sleeper)) -> Result<String> {
+    let neighbour = neighbour()?;
+    let mut walls = Walls::against(what);
+    change(&mut walls, &neighbour);
+    let found = storms(what, &walls, &neighbour).err();
+    neighbour.finish();
+    Ok(format!("{:#}", found.context("no harm was found")?))
 }
 
 #[test]
@@ -213,4 +265,29 @@ fn a_storm_of_signals_harms_nobody_else() {
 #[test]
 fn a_gibibyte_of_environment_harms_nobody_else() {
     harms_nobody_else("environment").unwrap();
+}
+
+#[test]
+fn who_takes_all_descriptors_without_a_limit_is_found() {
+    let harm = harm("descriptors", |walls, _| walls.descriptors = 16 * DESCRIPTORS).unwrap();
+
+    assert!(harm.contains(" became Host {"), "{harm}");
+}
+
+/// As it would be if signals reached those who are in another pid namespace.
+#[test]
+fn a_storm_of_signals_that_reaches_a_neighbour_is_found() {
+    let harm =
+        harm("signals", |walls, neighbour| walls.among = neighbour.processes().first().copied());
+
+    let harm = harm.unwrap();
+    assert!(harm.contains("Killed(") || harm.contains("Exited("), "{harm}");
+}
+
+/// As it would be if a monitor took as much as its guest asks for, or gave up.
+#[test]
+fn a_storm_that_ends_its_own_container_is_found() {
+    let harm = harm("memory", |walls, _| walls.may_end = false).unwrap();
+
+    assert!(harm.contains("it is stopped"), "{harm}");
 }

@@ -41,6 +41,20 @@ fn a_child_that_borrows_memory_learns_of_its_signals_as_on_linux() {
 }
 
 #[test]
+fn a_programs_first_calls_do_what_they_do_on_linux() {
+    for calls in ["heap", "thread-pointer", "clear-at-exit", "lists", "random", "limits"] {
+        same_in_all_ways("first_calls.c", &[calls]);
+    }
+}
+
+#[test]
+fn what_first_calls_have_set_is_known_to_others() {
+    for calls in ["killed", "limits-by-others"] {
+        same_in_all_ways("first_calls.c", &[calls]);
+    }
+}
+
+#[test]
 fn paths_are_read_where_and_while_linux_can_read_them() {
     same_in_all_ways("exitless_paths.c", &[]);
     same_in_all_ways("exitless_paths.c", &["advice"]);
@@ -71,6 +85,32 @@ fn a_program_that_overwrites_its_gates_memory_harms_only_itself() {
     }
     let outcome = told(&[], &["--exitless=on"], &[&program.to_string_lossy(), "all"]);
     assert_ne!(outcome.end, End::Exited(MONITOR_FAILED), "{outcome:?}");
+}
+
+#[test]
+fn what_is_forged_of_a_programs_first_calls_is_no_more_than_its_own_calls() {
+    let program = guests::c("exitless_forged.c", Link::GlibcStatic).expect("the guest compiles");
+
+    let outcome = Case::program(&program).exitless("auto").arg("first").run_under_km().unwrap();
+
+    assert_eq!(outcome.end, End::Exited(0), "{outcome:?}");
+    assert_eq!(outcome.stdout(), "it goes on\n", "{outcome:?}");
+}
+
+#[test]
+fn a_small_programs_first_calls_stay_in_the_guest() {
+    let program = guests::c("start_names.c", Link::GlibcStatic).expect("the guest compiles");
+
+    let outcome = told(&[], &[], &[&program.to_string_lossy()]);
+
+    let text = String::from_utf8_lossy(&outcome.stderr);
+    // Where `syscall` leads to another level, all of them leave.
+    let is_above = text.contains(" 0 answered in the gate");
+    let left =
+        |call: &str| text.lines().any(|line| line.ends_with(call) && line.contains(" left "));
+    for call in ["arch_prctl", "set_tid_address", "set_robust_list", "rseq", "prlimit64"] {
+        assert!(is_above || !left(call), "{call}: {text}");
+    }
 }
 
 /// Runs `argv` under `km --stats`, itself started by `with`.

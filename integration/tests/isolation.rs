@@ -136,6 +136,27 @@ fn no_thread_gets_hold_of_what_another_must_not_open() {
 }
 
 #[test]
+fn no_thread_gets_hold_of_what_another_must_not_execute() {
+    let steal = Case::program(&guests::c("steal.c", Link::GlibcStatic).unwrap());
+
+    let both = steal.arg("/proc/self/mem").arg("5").arg("execute").run().unwrap();
+
+    assert_eq!(both.native.stdout(), "kept\n", "{both:?}");
+    assert_eq!(both.km.stdout(), "kept\n", "{both:?}");
+}
+
+/// Where the monitor of a child that shares memory looked before anybody minded its threads, this was stolen.
+#[test]
+fn a_child_that_shares_memory_and_has_threads_gets_no_hold_of_it_either() {
+    let steal = Case::program(&guests::c("steal_borrowed.c", Link::GlibcStatic).unwrap());
+
+    let both = steal.run().unwrap();
+
+    assert_eq!(both.native.stdout(), "kept\n", "{both:?}");
+    assert_eq!(both.km.stdout(), "kept\n", "{both:?}");
+}
+
+#[test]
 fn a_door_is_one_under_any_name() {
     let enter = "mount --bind /proc/$$/mem /etc/hostname && exec head -c1 /etc/hostname";
     let case = Case::new(["unshare", "-m", "sh", "-c", enter]);

@@ -28,7 +28,7 @@ const OWN: [(&str, &[&str]); 5] = [
 const OF_THE_IMAGE: [(&str, &[&str]); 10] = [
     ("/usr/bin/python3", &["--version"]),
     ("/usr/bin/node", &["--version"]),
-    ("/usr/lib/jvm/default-java/bin/java", &["--version"]),
+    ("/usr/bin/java", &["--version"]),
     ("/usr/bin/gcc", &["--version"]),
     ("/usr/bin/sqlite3", &["--version"]),
     ("/usr/bin/redis-server", &["--version"]),
@@ -59,11 +59,19 @@ pub(crate) fn facts(others: f64) -> Result<Vec<(String, String)>> {
     }
     let image = software::image()?;
     for (path, args) in OF_THE_IMAGE {
-        let version = first_line(Command::new("chroot").arg(&image).arg(path).args(args));
+        let version = first_line(in_image(&image).arg(path).args(args));
         let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
         facts.push((format!("{name} (image)"), version));
     }
     Ok(facts)
+}
+
+/// What the image's programs are run by: java looks into `/proc` for where its libraries are.
+fn in_image(image: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c"]);
+    command.arg("mount -t proc proc \"$0/proc\" && exec chroot \"$0\" \"$@\"").arg(image);
+    command
 }
 
 /// The commit that is checked out, and whether there is more.
