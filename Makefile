@@ -1,5 +1,5 @@
 # One line each, calling cargo or a script: the logic is there.
-.PHONY: build test test-hardware test-systemd test-systemd-hybrid test-selinux demo lint install soak suites conformance bench fuzz sbom reproducible
+.PHONY: build test test-hardware test-systemd test-systemd-hybrid test-selinux demo lint install soak suites conformance bench fuzz sbom reproducible packages
 
 # Release binaries, in target/x86_64-unknown-linux-gnu/release.
 build: ; integration/prepare && cargo build --release --locked --bins
@@ -26,13 +26,16 @@ conformance: build ; conformance/run
 # Programs of many threads under km, 200 runs each, where `make test` makes 40.
 soak: build ; integration/soak
 
+# A deb, an rpm and an archive of the release, in target/packages.
+packages: build ; integration/prepare packages && packaging/package
+
 # What km and krun cost, beside Linux itself, runc, crun and runsc: writes docs/benchmarks.md.
 bench: build ; integration/bench
 
 # Fuzz targets, a minute each, or FUZZ_SECONDS: what reads bytes that somebody else has written.
 fuzz: ; integration/prepare && integration/fuzz
 
-# What krun and km are made of: writes target/sbom/{krun,km}.cdx.json.
+# What krun, km and kontain are made of: writes target/sbom/{krun,km,kontain}.cdx.json.
 sbom: ; integration/prepare && integration/sbom
 
 # Two release builds at different paths, byte for byte the same.
@@ -44,5 +47,5 @@ demo: ; integration/demo
 # Format, clippy, documentation, dependencies, spelling, house rules.
 lint: ; integration/prepare && integration/lint
 
-# krun, km, manual pages and completions, into $(DESTDIR)/opt/kontain.
+# krun, km, kontain, manual pages and completions, into $(DESTDIR)/opt/kontain.
 install: build ; packaging/install '$(DESTDIR)'
