@@ -29,6 +29,10 @@ use super::{
 /// How many links a path may lead through (Linux's `MAXSYMLINKS`).
 const LINKS_MAX: usize = 40;
 
+/// How often a path is walked again that somebody has changed meanwhile. Linux, which walks it once, would not say
+/// `ELOOP` of it.
+pub const WALKS_MAX: usize = 100;
+
 /// Whether a link at a path's end is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -77,11 +81,18 @@ pub fn find(viewer: &Viewer<'_>, place: &Place<'_>, end: End) -> Result<Found, E
         Err(Errno::ELOOP) => {}
         found => return found,
     }
-    let spot = spot(viewer, place, end)?;
-    if spot.name.is_empty() {
-        return Ok(Found { file: spot.at, is_program: spot.is_program });
+    for _ in 0..WALKS_MAX {
+        let spot = spot(viewer, place, end)?;
+        if spot.name.is_empty() {
+            return Ok(Found { file: spot.at, is_program: spot.is_program });
+        }
+        match plainly(viewer, &Place { directory: spot.at.as_fd(), path: &spot.name }, end) {
+            // The last name was none of a link of the kind a moment ago.
+            Err(Errno::ELOOP) => {}
+            found => return found,
+        }
     }
-    plainly(viewer, &Place { directory: spot.at.as_fd(), path: &spot.name }, end)
+    Err(Errno::ELOOP)
 }
 
 /// The end of a path in which there are links of the kind.
@@ -152,9 +163,10 @@ impl Walk<'_> {
                 self.at = open(root, path.as_bytes(), OFlags::empty(), ResolveFlags::empty())?;
                 self.is_program = true;
             }
-            // Another file has taken its place.
+            // Another file has taken its place: the name is looked up once more.
             Leads::Plainly => {
-                self.at = open(self.at.as_fd(), name, OFlags::NOFOLLOW, WITHOUT_MAGIC)?;
+                self.rest = [name, behind].concat();
+                return Ok(());
             }
             found @ (Leads::Magically | Leads::Unknown) => {
                 let unknown = found == Leads::Unknown;

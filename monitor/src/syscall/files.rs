@@ -79,11 +79,19 @@ fn open_path(thread: &mut Thread, number: usize, args: Args, at: usize) -> Answe
     let is_itself = flags & NO_FOLLOW != 0 || flags & NEW == NEW;
     let end = if is_itself { End::Itself } else { End::Followed };
     let directory = if at == 0 { WORKING_DIRECTORY } else { args[0] };
-    let spot = walk::spot(&thread.process.viewer(), &Place::new(memory, directory, &path)?, end)?;
-    if spot.is_program && flags & WRITING != 0 {
-        return Err(Errno::ETXTBSY);
+    let place = Place::new(memory, directory, &path)?;
+    for _ in 0..walk::WALKS_MAX {
+        let spot = walk::spot(&thread.process.viewer(), &place, end)?;
+        if spot.is_program && flags & WRITING != 0 {
+            return Err(Errno::ETXTBSY);
+        }
+        let opened = files::open_at(memory, number, args, &spot.at, &spot.name, caution);
+        // The last name was none of such a link a moment ago, unless one there is not to be followed.
+        if end == End::Itself || !is_loop(&opened) {
+            return finish(thread, &opened?);
+        }
     }
-    finish(thread, &files::open_at(memory, number, args, &spot.at, &spot.name, caution)?)
+    Err(Errno::ELOOP)
 }
 
 /// Whether the host would have had to follow a link of procfs, or too many of any kind.
