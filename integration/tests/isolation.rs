@@ -213,6 +213,43 @@ fn no_link_in_a_path_leads_to_what_is_the_monitors() {
 }
 
 #[test]
+fn what_proc_tells_of_addresses_is_the_programs_also_while_it_is_opened() {
+    let guest = guests::c("peek.c", Link::GlibcStatic).unwrap();
+
+    let both = Case::program(&guest).run().unwrap();
+
+    assert_eq!(both.native.stdout(), "more: 0\n", "{both:?}");
+    assert_eq!(both.km.stdout(), both.native.stdout(), "{both:?}");
+}
+
+#[test]
+fn which_pages_of_the_monitor_are_there_is_not_told() {
+    let head = [rootfs::BUSYBOX, "head", "-c", "8", "/proc/self/pagemap"];
+
+    let both = Case::new(head.to_vec()).run().unwrap();
+
+    assert_eq!(both.native.end, End::Exited(0), "{both:?}");
+    assert_eq!(both.km.end, End::Exited(1), "{both:?}");
+    assert!(both.km.stderr().contains("Permission denied"), "{both:?}");
+}
+
+#[test]
+fn the_sums_of_a_programs_mappings_are_its_own() {
+    let sums = |files: &str| {
+        let script = format!("cat {files} | awk '/^Rss:/ {{ sum += $2 }} END {{ print sum }}'");
+        Case::new(vec![rootfs::BUSYBOX, "sh", "-c", &script]).run().unwrap()
+    };
+
+    let (one, all) = (sums("/proc/$$/smaps_rollup"), sums("/proc/$$/smaps"));
+
+    for (one, all) in [(&one.native, &all.native), (&one.km, &all.km)] {
+        let kilobytes = |text: &str| text.trim().parse::<u64>().unwrap();
+        let (one, all) = (kilobytes(&one.stdout()), kilobytes(&all.stdout()));
+        assert!(one > 0 && one.abs_diff(all) <= all / 4, "{one} and {all}");
+    }
+}
+
+#[test]
 fn the_executable_that_proc_names_is_the_programs() {
     let busybox = |args: &[&str]| Case::new([&[rootfs::BUSYBOX], args].concat());
 

@@ -5,5 +5,6 @@ pub mod pidfd;
 pub mod proc_list;
 pub mod proc_self;
 pub mod proc_status;
+pub mod proc_sum;
 pub mod proc_view;
 pub mod walk;

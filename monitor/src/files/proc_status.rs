@@ -3,7 +3,10 @@
 
 use std::{cell::Cell, os::unix::fs::FileExt};
 
-use monitor_sys::{guest_memory::PAGE, proc_files};
+use monitor_sys::{
+    guest_memory::{GUEST_END, PAGE},
+    proc_files,
+};
 use rustix::fs::Dir;
 
 use super::{
@@ -44,8 +47,15 @@ struct Resident {
     swapped: u64,
 }
 
-/// The content of one of a guest's files as it should be. What may not be looked at is left as it is.
-pub fn of_guest(viewer: &Viewer<'_>, form: Form, process: &str, content: &[u8]) -> Vec<u8> {
+/// The content of one of a guest's files as it should be, with its heap's start, if that is known. What may not be
+/// looked at is left as it is.
+pub fn of_guest(
+    viewer: &Viewer<'_>,
+    form: Form,
+    process: &str,
+    content: &[u8],
+    heap: u64,
+) -> Vec<u8> {
     let text = String::from_utf8_lossy(content);
     let threads = threads(process);
     let memory = proc_files::read(&format!("{process}/maps")).ok().map(|maps| {
@@ -56,7 +66,7 @@ pub fn of_guest(viewer: &Viewer<'_>, form: Form, process: &str, content: &[u8]) 
     let shown = match form {
         Form::Status if viewer.own_filter => without_a_filter(&status(&text, memory, threads)),
         Form::Status => status(&text, memory, threads),
-        Form::Stat => stat(&text, memory, threads),
+        Form::Stat => stat(&text, memory, threads, heap),
         Form::Statm => memory.map_or_else(|| text.to_string(), |memory| statm(&text, memory)),
     };
     shown.into_bytes()
@@ -185,9 +195,11 @@ fn without_a_filter(text: &str) -> String {
     text.split_inclusive('\n').map(line).collect()
 }
 
-/// `number (name) word word …`, where the name can hold anything.
-fn stat(text: &str, memory: Option<Memory>, threads: Option<u64>) -> String {
+/// `number (name) word word …`, where the name can hold anything. The heap that the kernel knows is the monitor's.
+fn stat(text: &str, memory: Option<Memory>, threads: Option<u64>, heap: u64) -> String {
     const THIRD: usize = 3;
+    const ADDRESSES: [usize; 12] = [26, 27, 28, 29, 30, 45, 46, 47, 48, 49, 50, 51];
+    const HEAP: usize = 47;
     const THREADS: usize = 20;
     const SIZE: usize = 23;
     const RESIDENT: usize = 24;
@@ -200,6 +212,10 @@ fn stat(text: &str, memory: Option<Memory>, threads: Option<u64>) -> String {
             *word = new(old).to_string();
         }
     };
+    for word in ADDRESSES {
+        let known = if word == HEAP { heap } else { 0 };
+        change(word, &|address| if address < GUEST_END { address } else { known });
+    }
     change(THREADS, &|count| threads.unwrap_or(count).max(1));
     if let Some(memory) = memory {
         change(SIZE, &|_| memory.size);
@@ -272,9 +288,29 @@ mod tests {
             format!("7 (a) R 1 (b) S {between}{threads} 0 9 {size} {resident} 1 2\n")
         };
 
-        assert_eq!(stat(&words(3, 102_400, 10), Some(MEMORY), Some(2)), words(2, 81_920, 7));
-        assert_eq!(stat(&words(3, 102_400, 10), None, Some(2)), words(2, 102_400, 10));
-        assert_eq!(stat("", Some(MEMORY), Some(1)), "");
+        assert_eq!(stat(&words(3, 102_400, 10), Some(MEMORY), Some(2), 0), words(2, 81_920, 7));
+        assert_eq!(stat(&words(3, 102_400, 10), None, Some(2), 0), words(2, 102_400, 10));
+        assert_eq!(stat("", Some(MEMORY), Some(1), 0), "");
+    }
+
+    #[test]
+    fn a_stat_tells_no_address_behind_the_guests_memory() {
+        let text = |heap: u64, stack: u64| {
+            let between = "0 ".repeat(25);
+            let behind = "0 ".repeat(18);
+            format!("7 (a) {between}{stack} {behind}{heap} 4 5\n")
+        };
+
+        let shown = stat(&text(0x5555_0000_0000, 0x7ffe_0000_0000), None, None, 0x4000);
+
+        assert_eq!(shown.split(' ').nth(19), Some("1"), "of threads there is one at least");
+        let threads = |text: String| {
+            let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+            words[19] = "1".to_owned();
+            words.join(" ")
+        };
+        assert_eq!(shown, threads(text(0x4000, 0)));
+        assert_eq!(stat(&text(0x4000, 0x5000), None, None, 9), threads(text(0x4000, 0x5000)));
     }
 
     #[test]

@@ -1,27 +1,35 @@
 //! Files of `/proc/<pid>` whose true content would be the monitor's: memory maps,
 //! the environment, the auxiliary vector, sizes. The guest gets a file in memory with
 //! its own part of them, as of when it was opened.
+//!
+//! A guest with threads must not be able to read them before: see [`aside`].
 
 use std::{
     borrow::Cow,
     fs::File,
     io::{Read, Seek, Write},
-    os::fd::{BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd},
+    sync::Arc,
 };
 
 use monitor_launch::LAUNCH_VARIABLE;
-use monitor_sys::{Errno, guest_memory::GUEST_END, proc_files, process_view};
-use rustix::fs::{MemfdFlags, memfd_create};
+use monitor_sys::{Errno, files::Reopening, guest_memory::GUEST_END, proc_files, process_view};
+use rustix::fs::{MemfdFlags, Mode, OFlags, ResolveFlags, memfd_create, openat2};
 use zerocopy::IntoBytes;
 
 use super::{
     neighbour::{self, Owner, Viewer},
     proc_status::{self, Form},
+    proc_sum,
 };
-use crate::{layout::VDSO, memory::limits};
+use crate::{
+    layout::VDSO,
+    memory::limits,
+    process::{Process, aside},
+};
 
 /// The column in which `maps` names what is mapped.
-const NAME_AT: usize = 73;
+pub(super) const NAME_AT: usize = 73;
 
 /// What of a process a file shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +37,8 @@ enum Kind {
     /// Lines that begin with a range of addresses, other lines belonging to the
     /// one before.
     Maps,
+    /// The sum of what `smaps` tells.
+    Sum,
     /// The environment the program was executed with.
     Environment,
     /// The auxiliary vector.
@@ -48,9 +58,36 @@ pub fn substitute(
     name: &str,
     file: BorrowedFd<'_>,
 ) -> Result<Option<OwnedFd>, Errno> {
-    let Some((process, rest)) = neighbour::split(name) else { return Ok(None) };
-    let kind = match rest {
+    let content = content(viewer, name, file)?;
+    content.map(|content| file_with(&content, MemfdFlags::CLOEXEC)).transpose()
+}
+
+/// The same for one that is opened where the guest's threads cannot read it, not even for a moment. Its number, which is
+/// the guest's.
+pub fn aside(process: &Arc<Process>, wish: Reopening<'_>) -> Result<Option<i32>, Errno> {
+    if neighbour::split(wish.name).and_then(|(_, rest)| kind(rest)).is_none() {
+        return Ok(None);
+    }
+    let (name, link) = (wish.name.to_owned(), wish.link.to_owned());
+    let [flags, mode] = wish.how;
+    let flags = OFlags::from_bits_retain(u32::try_from(flags).map_err(|_| Errno::EINVAL)?);
+    let mode = Mode::from_bits_retain(u32::try_from(mode).map_err(|_| Errno::EINVAL)?);
+    let content = aside::run(process, move |process| {
+        let root = proc_files::root().ok_or(Errno::EACCES)?;
+        let file = openat2(root, link, flags, mode, ResolveFlags::empty())
+            .map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
+        content(&process.viewer(), &name, file.as_fd())
+    })?;
+    let kept =
+        if flags.contains(OFlags::CLOEXEC) { MemfdFlags::CLOEXEC } else { MemfdFlags::empty() };
+    Ok(content?.map(|content| file_with(&content, kept)).transpose()?.map(IntoRawFd::into_raw_fd))
+}
+
+/// What a file shows that is called so in a process's folder, if it would show the monitor.
+fn kind(name: &str) -> Option<Kind> {
+    Some(match name {
         "maps" | "smaps" | "numa_maps" => Kind::Maps,
+        "smaps_rollup" => Kind::Sum,
         "environ" => Kind::Environment,
         "auxv" => Kind::Auxiliary,
         "syscall" => Kind::Call,
@@ -58,15 +95,29 @@ pub fn substitute(
         "status" => Kind::Status(Form::Status),
         "stat" => Kind::Status(Form::Stat),
         "statm" => Kind::Status(Form::Statm),
-        _ => return Ok(None),
-    };
+        _ => return None,
+    })
+}
+
+/// What the guest may see of a file; `None` if that is all of it.
+fn content(
+    viewer: &Viewer<'_>,
+    name: &str,
+    file: BorrowedFd<'_>,
+) -> Result<Option<Vec<u8>>, Errno> {
+    let Some((process, rest)) = neighbour::split(name) else { return Ok(None) };
+    let Some(kind) = kind(rest) else { return Ok(None) };
     let owner = neighbour::owner(viewer, process);
-    let content = match kind {
+    // Where its heap is only the process itself knows.
+    let heap = if owner == Owner::Own { viewer.heap } else { [0; 2] };
+    Ok(Some(match kind {
         _ if owner == Owner::Other => return Ok(None),
-        Kind::Maps => {
-            // Where its heap is only the process itself knows.
-            let heap = if owner == Owner::Own { viewer.heap } else { [0; 2] };
-            guest_maps(&read(file)?, heap)
+        Kind::Maps => guest_maps(&read(file)?, heap),
+        // Another namespace's number is that of another process here.
+        Kind::Sum if !proc_files::is_of_root(file) => return Err(Errno::EACCES),
+        Kind::Sum => {
+            let all = proc_files::read(&format!("{process}/smaps"))?;
+            proc_sum::of_guest(&read(file)?, &guest_maps(&all, heap))
         }
         Kind::Environment => without_launch_variable(read(file)?),
         Kind::Auxiliary if owner == Owner::Own => viewer.auxiliary.as_bytes().to_vec(),
@@ -75,9 +126,8 @@ pub fn substitute(
         Kind::Limits => guest_limits(&read(file)?),
         // Numbers in the procfs of another namespace are other processes'.
         Kind::Status(_) if !proc_files::is_of_root(file) => return Ok(None),
-        Kind::Status(form) => proc_status::of_guest(viewer, form, process, &read(file)?),
-    };
-    file_with(&content).map(Some)
+        Kind::Status(form) => proc_status::of_guest(viewer, form, process, &read(file)?, heap[0]),
+    }))
 }
 
 /// A neighbour's vector, which is empty as long as its monitor has not said that
@@ -98,8 +148,8 @@ fn read(file: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
     Ok(content)
 }
 
-fn file_with(content: &[u8]) -> Result<OwnedFd, Errno> {
-    let memory = memfd_create("proc", MemfdFlags::CLOEXEC);
+fn file_with(content: &[u8], flags: MemfdFlags) -> Result<OwnedFd, Errno> {
+    let memory = memfd_create("proc", flags);
     let memory = memory.map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
     let mut file = File::from(memory);
     file.write_all(content).map_err(|_| Errno::ENOMEM)?;
@@ -199,7 +249,7 @@ fn is_plain(line: &[u8]) -> bool {
 
 /// The addresses a line begins with: `start-end perms …`, or in `numa_maps`
 /// `start policy …`. Attributes (`Rss:  4 kB`) begin with a capital and a colon.
-fn range_of(line: &[u8]) -> Option<[u64; 2]> {
+pub(super) fn range_of(line: &[u8]) -> Option<[u64; 2]> {
     let word = std::str::from_utf8(line.split(|&byte| byte == b' ').next()?).ok()?;
     let (start, end) = word.split_once('-').unwrap_or((word, word));
     let is_number = start.len() >= 8 && !start.contains(|letter: char| letter.is_uppercase());

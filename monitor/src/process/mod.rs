@@ -1,6 +1,7 @@
 //! A guest process: what its threads share.
 
 pub mod alone;
+pub mod aside;
 pub mod birth;
 pub mod borrow;
 pub mod exec;
@@ -60,6 +61,8 @@ pub struct Process {
     pub run: fn(&mut Thread) -> u32,
     /// Whether it has its descriptors in common with another process.
     pub shares_descriptors: AtomicBool,
+    /// Whether it may be told of messages by `mq_notify(2)`.
+    pub is_notified_of_messages: AtomicBool,
     descriptors_differ: AtomicBool,
     /// CPUs of threads that have ended: the device frees none before the machine.
     idle: Mutex<Vec<Box<dyn Vcpu>>>,
@@ -127,6 +130,7 @@ impl Process {
             stats,
             run,
             shares_descriptors: AtomicBool::new(false),
+            is_notified_of_messages: AtomicBool::new(false),
             descriptors_differ: AtomicBool::new(false),
             idle: Mutex::default(),
             unknown: Mutex::default(),

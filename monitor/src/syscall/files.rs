@@ -6,7 +6,7 @@ use monitor_sys::{
     Errno,
     abi::{Forwardable, number, variants},
     descriptors,
-    files::{self, Caution, Opened},
+    files::{self, Caution, Opened, Reopening},
     forward, guest_copy,
     host_call::to_u64,
     nested,
@@ -67,7 +67,8 @@ fn open_path(thread: &mut Thread, number: usize, args: Args, at: usize) -> Answe
     };
     let memory = thread.process.memory.guest_memory();
     let caution = caution(thread);
-    let opened = files::open(memory, number, args, Some(&path), caution);
+    let shown = |wish: Reopening<'_>| proc_view::aside(&thread.process, wish);
+    let opened = files::open(memory, number, args, Some(&path), caution, &shown);
     if !is_loop(&opened) || is_promised(number, args) {
         return finish(thread, &opened?);
     }
@@ -85,7 +86,7 @@ fn open_path(thread: &mut Thread, number: usize, args: Args, at: usize) -> Answe
         if spot.is_program && flags & WRITING != 0 {
             return Err(Errno::ETXTBSY);
         }
-        let opened = files::open_at(memory, number, args, &spot.at, &spot.name, caution);
+        let opened = files::open_at(memory, number, args, &spot.at, &spot.name, caution, &shown);
         // The last name was none of such a link a moment ago, unless one there is not to be followed.
         if end == End::Itself || !is_loop(&opened) {
             return finish(thread, &opened?);
@@ -196,7 +197,8 @@ fn list(thread: &Thread, call: Forwardable, args: Args) -> Answer {
 
 pub(super) fn open_by_handle_at(thread: &mut Thread, args: Args) -> Answer {
     let memory = thread.process.memory.guest_memory();
-    finish(thread, &files::open(memory, number::OPEN_BY_HANDLE_AT, args, None, Caution::Threads)?)
+    let (number, caution) = (number::OPEN_BY_HANDLE_AT, Caution::Threads);
+    finish(thread, &files::open(memory, number, args, None, caution, &|_| Ok(None))?)
 }
 
 pub(super) fn fcntl(thread: &mut Thread, args: Args) -> Answer {

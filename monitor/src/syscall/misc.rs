@@ -1,5 +1,7 @@
 //! What fits nowhere else.
 
+use std::sync::atomic::Ordering;
+
 use monitor_sys::{Errno, abi::variants, guest_copy, nested};
 
 use super::{Answer, Args, Reply, low_word, reply};
@@ -17,6 +19,7 @@ pub(super) fn semctl(thread: &mut Thread, args: Args) -> Answer {
 }
 
 pub(super) fn mq_notify(thread: &mut Thread, args: Args) -> Answer {
+    thread.process.is_notified_of_messages.store(true, Ordering::Relaxed);
     reply(nested::mq_notify(thread.process.memory.guest_memory(), args[0], args[1])?)
 }
 

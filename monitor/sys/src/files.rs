@@ -10,6 +10,9 @@
 //! a path is first only looked up, what was found is put out of the guest's
 //! reach and looked at, and that very file is opened.
 //!
+//! A file of procfs that shows the monitor is not even opened then: whoever opens it elsewhere, and knows what the
+//! guest may see of it, is asked for a file to give ([`Shown`]).
+//!
 //! No link of procfs that leads to an open file itself, such as `/proc/self/fd/7`, is followed here: a path with
 //! such links is `ELOOP`, and whoever knows whose they are opens what is found by [`open_at`].
 
@@ -89,6 +92,21 @@ pub enum Caution {
     NotWaiting,
 }
 
+/// A file of procfs that was found and is to be opened, where other threads of the guest's could use it at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Reopening<'a> {
+    /// Its path from procfs's root.
+    pub name: &'a str,
+    /// The path from procfs's root by which the caller, or who has a copy of its descriptors, opens it.
+    pub link: &'a str,
+    /// `flags` and `mode` of `struct open_how` to open it with.
+    pub how: [u64; 2],
+}
+
+/// Opens, out of the guest's reach, a file of procfs that it may see in part only, and gives the number of a file with
+/// that part; `None` if the file may be seen as it is.
+pub type Shown<'a> = dyn Fn(Reopening<'_>) -> Result<Option<i32>, Errno> + 'a;
+
 /// Makes one of the opening calls for the guest, with `path` in place of the
 /// string it gave, if the call has one.
 ///
@@ -103,12 +121,13 @@ pub fn open(
     args: [u64; 6],
     path: Option<&[u8]>,
     caution: Caution,
+    shown: &Shown<'_>,
 ) -> Result<Opened, Errno> {
     let call = opening(number);
     let Some(path) = path else {
         return examine(forward::forward(memory, call, args)?);
     };
-    open_wish(memory, Wish::read(number, args, path)?, caution)
+    open_wish(memory, Wish::read(number, args, path)?, caution, shown)
 }
 
 /// Makes one of the opening calls for a place that its path leads to, where all links of procfs on the way were
@@ -124,16 +143,22 @@ pub fn open_at(
     at: &Scratch,
     name: &[u8],
     caution: Caution,
+    shown: &Shown<'_>,
 ) -> Result<Opened, Errno> {
     let mut wish = Wish::read(number, args, name)?;
     wish.directory = u64::from(at.as_raw_fd().unsigned_abs());
     match name {
-        [] => wish.open_found(at, caution),
-        _ => open_wish(memory, wish, caution),
+        [] => wish.open_found(at, caution, shown),
+        _ => open_wish(memory, wish, caution, shown),
     }
 }
 
-fn open_wish(memory: &GuestMemory, wish: Wish, caution: Caution) -> Result<Opened, Errno> {
+fn open_wish(
+    memory: &GuestMemory,
+    wish: Wish,
+    caution: Caution,
+    shown: &Shown<'_>,
+) -> Result<Opened, Errno> {
     if caution == Caution::Alone {
         return examine(wish.open(0));
     }
@@ -148,7 +173,7 @@ fn open_wish(memory: &GuestMemory, wish: Wish, caution: Caution) -> Result<Opene
         }
         return Ok(opened);
     }
-    wish.open_in_steps(caution)
+    wish.open_in_steps(caution, shown)
 }
 
 /// Nothing was opened.
@@ -247,10 +272,10 @@ impl Wish {
     }
 
     /// Looks up, looks at, opens what was looked at.
-    fn open_in_steps(mut self, caution: Caution) -> Result<Opened, Errno> {
+    fn open_in_steps(mut self, caution: Caution, shown: &Shown<'_>) -> Result<Opened, Errno> {
         for _ in 0..LINKS_MAX {
             match self.look_up() {
-                Ok(found) => return self.open_found(&found, caution),
+                Ok(found) => return self.open_found(&found, caution, shown),
                 Err(Errno::ENOENT) if self.flags & CREATE != 0 => {}
                 Err(errno) => return Err(errno),
             }
@@ -282,7 +307,12 @@ impl Wish {
         Scratch::hold(&found)
     }
 
-    fn open_found(&self, found: &Scratch, caution: Caution) -> Result<Opened, Errno> {
+    fn open_found(
+        &self,
+        found: &Scratch,
+        caution: Caution,
+        shown: &Shown<'_>,
+    ) -> Result<Opened, Errno> {
         let file = found.as_fd();
         let on_proc = proc_files::identify(file);
         if on_proc.as_ref().is_some_and(|what| proc_files::leads_into_memory(file, what)) {
@@ -304,15 +334,25 @@ impl Wish {
             let waits = caution == Caution::NotWaiting;
             return if waits { Ok(REWOUND) } else { examine(self.open(0)) };
         };
-        let link = CString::new(proc_files::own_link(&file)).map_err(|_| Errno::ENOENT)?;
+        let link = proc_files::own_link(&file);
         let again = Self {
             directory: u64::from(root.as_raw_fd().unsigned_abs()),
-            path: link,
+            path: CString::new(link.as_str()).map_err(|_| Errno::ENOENT)?,
             flags: self.flags & !(NO_FOLLOW | CREATE | EXCLUSIVE),
             mode: if self.flags & TEMPORARY == 0 { 0 } else { self.mode },
             resolve: 0,
             is_strict: self.is_strict,
         };
+        if caution == Caution::Threads
+            && self.flags & PATH_ONLY == 0
+            && let Some(name) = on_proc.as_ref().and_then(ProcFile::name)
+        {
+            let [flags, mode, _] = again.how(0);
+            if let Some(number) = shown(Reopening { name, link: &link, how: [flags, mode] })? {
+                // It is not on procfs.
+                return Ok(Opened { outcome: Outcome::Returned(number.into()), on_proc: None });
+            }
+        }
         let outcome = again.open(0);
         Ok(Opened { outcome, on_proc })
     }
@@ -400,7 +440,8 @@ mod tests {
     fn open_path(path: &str, flags: u64, caution: Caution) -> Result<Outcome, Errno> {
         let memory = GuestMemory::claim().unwrap();
         let args = [0, flags, 0o600, 0, 0, 0];
-        let opened = open(&memory, number::OPEN, args, Some(path.as_bytes()), caution);
+        let opened =
+            open(&memory, number::OPEN, args, Some(path.as_bytes()), caution, &|_| Ok(None));
         opened.map(|opened| opened.outcome)
     }
 
@@ -431,7 +472,8 @@ mod tests {
                 let refused = Ok(Outcome::Returned(-i64::from(libc::ELOOP)));
                 assert!(opened == Err(Errno::ELOOP) || opened == refused, "{path}: {opened:?}");
             }
-            let opened = open_at(&memory, number::OPEN, args, &found, b"", caution).unwrap();
+            let opened =
+                open_at(&memory, number::OPEN, args, &found, b"", caution, &|_| Ok(None)).unwrap();
             assert!(matches!(opened.outcome, Outcome::Returned(3..)), "{opened:?}");
         }
     }

@@ -111,15 +111,16 @@ pub fn identify(file: BorrowedFd<'_>) -> Option<ProcFile> {
     is_on_proc(file).then(|| name_inside(file).map_or(ProcFile::Nameless, ProcFile::Named))
 }
 
-/// Whether the open file leads into the memory of a process. One without a name
-/// counts as such.
+/// Whether the open file leads into the memory of a process, or tells of every address whether something is there. One
+/// without a name counts as such.
 pub(crate) fn leads_into_memory(file: BorrowedFd<'_>, what: &ProcFile) -> bool {
     let Some(name) = what.name() else { return true };
     let has_mode = |status: FileStat| {
         SFlag::from_bits_truncate(status.st_mode).contains(SFlag::S_IFREG)
             && status.st_mode & 0o777 == MEMORY_MODE
     };
-    name.ends_with("/mem") || (!name.starts_with("/sys/") && fstat(file).is_ok_and(has_mode))
+    let is_known = name.ends_with("/mem") || name.ends_with("/pagemap");
+    is_known || (!name.starts_with("/sys/") && fstat(file).is_ok_and(has_mode))
 }
 
 fn is_on_proc(file: BorrowedFd<'_>) -> bool {

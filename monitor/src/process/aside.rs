@@ -1,0 +1,48 @@
+//! Work with files that the guest's threads must not find open, not even for a moment: a thread of the monitor's does it
+//! that has a copy of the caller's descriptors, and shares none with anybody.
+//!
+//! As long as it runs all files of the guest's are open once more, some tenths of a millisecond.
+
+use std::sync::{Arc, atomic::Ordering, mpsc};
+
+use monitor_sys::{Errno, guest_copy, process as own, robust, signals, threads};
+
+use super::Process;
+use crate::{
+    exitless,
+    thread::start::{HOST_STACK, keep_signal_for_guest},
+};
+
+/// Does such work, with the rights, namespaces and folders of the calling thread.
+///
+/// `ENOMEM` if there is no room for a thread. Also if the process is told of messages (`mq_notify(2)`): that would end
+/// with the copies of its descriptors.
+pub fn run<R: Send + 'static>(
+    process: &Arc<Process>,
+    work: impl FnOnce(&Process) -> R + Send + 'static,
+) -> Result<R, Errno> {
+    if process.is_notified_of_messages.load(Ordering::Relaxed) {
+        return Err(Errno::ENOMEM);
+    }
+    let (tell, told) = mpsc::channel();
+    let its = Arc::clone(process);
+    let borrows = robust::borrows();
+    // None of the process's signals shall choose it.
+    let mask = signals::block_all();
+    let started = threads::spawn(HOST_STACK, move || {
+        robust::set_borrows(borrows);
+        guest_copy::remember_thread();
+        own::set_name(exitless::NAME.as_bytes());
+        let done = own::unshare_descriptors().map(|()| work(&its));
+        // Who is told may count who has it.
+        drop(its);
+        // The caller waits.
+        _ = tell.send(done);
+    });
+    keep_signal_for_guest(process);
+    if let Some(mask) = mask {
+        signals::set_mask(mask);
+    }
+    started.map_err(|_| Errno::ENOMEM)?;
+    told.recv().unwrap_or(Err(Errno::EIO))
+}
