@@ -64,6 +64,7 @@ fuzz_target!(|bytes: &[u8]| {
         auxiliary: &[],
         heap: [0; 2],
         own_filter: false,
+        apart: None,
     };
     let number = HIDDEN.as_raw_fd();
     for wide in [false, true] {

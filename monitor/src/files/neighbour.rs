@@ -4,10 +4,12 @@
 use std::{ffi::CString, os::fd::BorrowedFd, thread, time::Duration};
 
 use monitor_sys::{
-    descriptors, proc_files,
+    Errno, descriptors, proc_files,
     process_view::{self, Numbers},
 };
 use rustix::fs::{AtFlags, FileType, Stat, fstat, makedev, readlinkat, statat};
+
+use crate::process::{Process, aside};
 
 /// How often, and how far apart, a guest is looked at that begins. Together a second.
 const LOOKS: u32 = 200;
@@ -17,7 +19,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 const DEVICE: (u32, u32) = (10, 232);
 
 /// The process that looks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Viewer<'a> {
     /// The monitor's program, by which a monitor is known.
     pub monitor: Option<BorrowedFd<'a>>,
@@ -29,6 +31,8 @@ pub struct Viewer<'a> {
     pub heap: [u64; 2],
     /// Whether one of the filters that the kernel counts is the monitor's own. It is so for neighbours, too.
     pub own_filter: bool,
+    /// The process, if it has threads that could read what is opened to be looked at.
+    pub apart: Option<&'a Process>,
 }
 
 /// Whose folder it is.
@@ -54,36 +58,41 @@ pub fn split(name: &str) -> Option<(&str, &str)> {
     Some((process, of_thread.map_or(rest, |(_, rest)| rest)))
 }
 
-/// Whose folder `/<process>` of procfs is.
-pub fn owner(viewer: &Viewer<'_>, process: &str) -> Owner {
+/// Whose folder `/<process>` of procfs is. As [`aside::run`] says, there may be no room to find out.
+pub fn owner(viewer: &Viewer<'_>, process: &str) -> Result<Owner, Errno> {
     // Not by its number: procfs may be that of another namespace.
     if proc_files::open(&format!("thread-self/../{process}/comm")).is_ok() {
-        return Owner::Own;
+        return Ok(Owner::Own);
     }
     for _ in 0..LOOKS {
-        let numbers = numbers_of(process);
+        let numbers = numbers_of(viewer, process)?;
         if numbers[0].is_some() {
-            return Owner::Guest(numbers);
+            return Ok(Owner::Guest(numbers));
         }
         if !runs_a_monitor(viewer, process) {
-            return Owner::Other;
+            return Ok(Owner::Other);
         }
         // It has begun to execute a program, as everybody can see, but its monitor has not told yet
         // which. Where this process's own monitor could not tell, no other one ever will.
-        if numbers_of("thread-self")[0].is_none() {
+        if numbers_of(viewer, "thread-self")?[0].is_none() {
             break;
         }
         thread::sleep(BETWEEN_LOOKS);
     }
-    Owner::Guest(numbers_of(process))
+    Ok(Owner::Guest(numbers_of(viewer, process)?))
 }
 
-/// What a process's monitor has told of its descriptors.
-fn numbers_of(process: &str) -> Numbers {
-    let vector = proc_files::read(&format!("{process}/auxv")).unwrap_or_default();
+/// What a process's monitor has told of its descriptors. It tells more, which nobody else is to read.
+fn numbers_of(viewer: &Viewer<'_>, process: &str) -> Result<Numbers, Errno> {
+    let path = format!("{process}/auxv");
+    let vector = match viewer.apart {
+        Some(own) => aside::run(own, move || proc_files::read(&path))?,
+        None => proc_files::read(&path),
+    };
+    let vector = vector.unwrap_or_default();
     let words = vector.chunks_exact(8).filter_map(|word| word.try_into().ok());
     let words: Vec<u64> = words.map(u64::from_le_bytes).collect();
-    process_view::descriptors_in(&words)
+    Ok(process_view::descriptors_in(&words))
 }
 
 /// Whether the open file is the monitor's own program.
@@ -172,16 +181,10 @@ mod tests {
 
     #[test]
     fn a_process_knows_its_own_folder_and_that_of_no_guest() {
-        let viewer = Viewer {
-            monitor: None,
-            program: None,
-            auxiliary: &[],
-            heap: [0; 2],
-            own_filter: false,
-        };
+        let viewer = Viewer::default();
         let parent = std::os::unix::process::parent_id().to_string();
 
-        assert_eq!(owner(&viewer, &std::process::id().to_string()), Owner::Own);
-        assert_eq!(owner(&viewer, &parent), Owner::Other);
+        assert_eq!(owner(&viewer, &std::process::id().to_string()), Ok(Owner::Own));
+        assert_eq!(owner(&viewer, &parent), Ok(Owner::Other));
     }
 }

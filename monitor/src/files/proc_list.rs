@@ -3,7 +3,7 @@
 
 use std::{cell::Cell, time::Duration};
 
-use monitor_sys::{guest_memory::GUEST_END, proc_files};
+use monitor_sys::{Errno, guest_memory::GUEST_END, proc_files};
 
 use super::neighbour::{self, Owner, Viewer};
 use crate::exitless;
@@ -31,21 +31,21 @@ enum Kind {
 }
 
 /// The folder of that name inside procfs, if it is such a one.
-pub fn folder<'a>(viewer: &Viewer<'_>, name: &'a str) -> Option<Folder<'a>> {
-    let (process, rest) = neighbour::split(name)?;
+pub fn folder<'a>(viewer: &Viewer<'_>, name: &'a str) -> Result<Option<Folder<'a>>, Errno> {
+    let Some((process, rest)) = neighbour::split(name) else { return Ok(None) };
     let kind = match rest {
         "fd" | "fdinfo" => Kind::Descriptors,
         "task" => Kind::Threads,
         "map_files" => Kind::Mappings,
-        _ => return None,
+        _ => return Ok(None),
     };
-    let owner = neighbour::owner(viewer, process);
-    (owner != Owner::Other).then_some(Folder {
+    let owner = neighbour::owner(viewer, process)?;
+    Ok((owner != Owner::Other).then_some(Folder {
         process,
         owner,
         kind,
         patience: Cell::new(PATIENCE),
-    })
+    }))
 }
 
 impl Folder<'_> {
@@ -126,8 +126,14 @@ mod tests {
     use super::{folder, without_hidden};
     use crate::files::neighbour::Viewer;
 
-    const VIEWER: Viewer<'static> =
-        Viewer { monitor: None, program: None, auxiliary: &[], heap: [0; 2], own_filter: false };
+    const VIEWER: Viewer<'static> = Viewer {
+        monitor: None,
+        program: None,
+        auxiliary: &[],
+        heap: [0; 2],
+        own_filter: false,
+        apart: None,
+    };
 
     fn entry(name: &str) -> Vec<u8> {
         let mut bytes = vec![0; 19];
@@ -144,7 +150,7 @@ mod tests {
         let hidden = descriptors::hide(File::open("/dev/null").unwrap()).unwrap();
         let number = hidden.as_raw_fd().to_string();
         let name = format!("/{}/fd", std::process::id());
-        let list = folder(&VIEWER, &name).unwrap();
+        let list = folder(&VIEWER, &name).unwrap().unwrap();
 
         let all = [entry("."), entry(&number), entry("2")].concat();
         let shown = without_hidden(&all, true, |entry| list.hides(&VIEWER, entry));
@@ -155,7 +161,7 @@ mod tests {
     #[test]
     fn the_monitors_mappings_are_left_out_of_a_list() {
         let name = format!("/{}/map_files", std::process::id());
-        let list = folder(&VIEWER, &name).unwrap();
+        let list = folder(&VIEWER, &name).unwrap().unwrap();
 
         assert!(list.hides(&VIEWER, "7f0000000000-7f0000001000"));
         assert!(!list.hides(&VIEWER, "4000000000-4000001000"));
@@ -168,7 +174,7 @@ mod tests {
         let parent = std::os::unix::process::parent_id();
 
         for name in [format!("/{own}/ns"), format!("/{parent}/fd"), "/fd".to_owned()] {
-            assert!(folder(&VIEWER, &name).is_none(), "{name}");
+            assert!(folder(&VIEWER, &name).unwrap().is_none(), "{name}");
         }
     }
 }

@@ -59,7 +59,7 @@ pub fn leads(viewer: &Viewer<'_>, file: BorrowedFd<'_>) -> Result<Leads, Errno> 
     let number = rest.strip_prefix("fd/").or_else(|| rest.strip_prefix("fdinfo/"));
     let number = number.and_then(|number| number.parse().ok());
     let owner = match proc_files::is_of_root(file) {
-        true => neighbour::owner(viewer, process),
+        true => neighbour::owner(viewer, process)?,
         // Numbers in the procfs of another namespace are other ones: another process may have this process's.
         false if !has_number(process) => return Ok(Leads::Unknown),
         false if number.is_some_and(descriptors::is_ours) => return Ok(Leads::Hidden),
@@ -78,9 +78,9 @@ pub fn leads(viewer: &Viewer<'_>, file: BorrowedFd<'_>) -> Result<Leads, Errno> 
     if rest == "exe" { program(viewer, process, owner) } else { Ok(Leads::Magically) }
 }
 
-/// Whether the file is one that shows, or leads to, what is a monitor's.
+/// Whether the file is one that shows, or leads to, what is a monitor's, or may be: there is no room to find out.
 pub fn is_hidden(viewer: &Viewer<'_>, file: BorrowedFd<'_>) -> bool {
-    leads(viewer, file) == Ok(Leads::Hidden)
+    matches!(leads(viewer, file), Ok(Leads::Hidden) | Err(Errno::ENOMEM))
 }
 
 fn program(viewer: &Viewer<'_>, process: &str, owner: Owner) -> Result<Leads, Errno> {
@@ -135,7 +135,7 @@ mod tests {
     fn link_leads(path: &[u8]) -> Leads {
         let program = File::open("/dev/null").unwrap();
         let (program, heap) = (Some(program.as_fd()), [0; 2]);
-        let viewer = Viewer { monitor: None, program, auxiliary: &[], heap, own_filter: false };
+        let viewer = Viewer { program, heap, ..Viewer::default() };
         let link = openat(CWD, path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty()).unwrap();
         leads(&viewer, link.as_fd()).unwrap()
     }

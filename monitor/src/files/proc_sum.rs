@@ -1,7 +1,7 @@
 //! `smaps_rollup` of `/proc/<pid>`: the sums of what `smaps` tells of each mapping, without the monitor's mappings. See
 //! `proc_pid_smaps(5)`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::proc_view::{NAME_AT, range_of};
 
@@ -31,7 +31,9 @@ pub fn of_guest(kernels: &[u8], mappings: &[u8]) -> Vec<u8> {
     for line in String::from_utf8_lossy(kernels).lines().skip(1) {
         let Some((name, _)) = line.split_once(':') else { continue };
         let kilobytes = sums.by_name.get(name).copied().unwrap_or_default();
-        shown += &format!("{:<16}{kilobytes:>8} kB\n", format!("{name}:"));
+        let name = format!("{name}:");
+        // Writing to a string does not fail.
+        _ = writeln!(shown, "{name:<16}{kilobytes:>8} kB");
     }
     shown.into_bytes()
 }

@@ -72,11 +72,12 @@ pub fn aside(process: &Arc<Process>, wish: Reopening<'_>) -> Result<Option<i32>,
     let [flags, mode] = wish.how;
     let flags = OFlags::from_bits_retain(u32::try_from(flags).map_err(|_| Errno::EINVAL)?);
     let mode = Mode::from_bits_retain(u32::try_from(mode).map_err(|_| Errno::EINVAL)?);
-    let content = aside::run(process, move |process| {
+    let its = Arc::clone(process);
+    let content = aside::run(process, move || {
         let root = proc_files::root().ok_or(Errno::EACCES)?;
         let file = openat2(root, link, flags, mode, ResolveFlags::empty())
             .map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
-        content(&process.viewer(), &name, file.as_fd())
+        content(&its.viewer(), &name, file.as_fd())
     })?;
     let kept =
         if flags.contains(OFlags::CLOEXEC) { MemfdFlags::CLOEXEC } else { MemfdFlags::empty() };
@@ -107,7 +108,7 @@ fn content(
 ) -> Result<Option<Vec<u8>>, Errno> {
     let Some((process, rest)) = neighbour::split(name) else { return Ok(None) };
     let Some(kind) = kind(rest) else { return Ok(None) };
-    let owner = neighbour::owner(viewer, process);
+    let owner = neighbour::owner(viewer, process)?;
     // Where its heap is only the process itself knows.
     let heap = if owner == Owner::Own { viewer.heap } else { [0; 2] };
     Ok(Some(match kind {

@@ -3,7 +3,7 @@
 //!
 //! As long as it runs all files of the guest's are open once more, some tenths of a millisecond.
 
-use std::sync::{Arc, atomic::Ordering, mpsc};
+use std::sync::{atomic::Ordering, mpsc};
 
 use monitor_sys::{Errno, guest_copy, process as own, robust, signals, threads};
 
@@ -18,14 +18,13 @@ use crate::{
 /// `ENOMEM` if there is no room for a thread. Also if the process is told of messages (`mq_notify(2)`): that would end
 /// with the copies of its descriptors.
 pub fn run<R: Send + 'static>(
-    process: &Arc<Process>,
-    work: impl FnOnce(&Process) -> R + Send + 'static,
+    process: &Process,
+    work: impl FnOnce() -> R + Send + 'static,
 ) -> Result<R, Errno> {
     if process.is_notified_of_messages.load(Ordering::Relaxed) {
         return Err(Errno::ENOMEM);
     }
     let (tell, told) = mpsc::channel();
-    let its = Arc::clone(process);
     let borrows = robust::borrows();
     // None of the process's signals shall choose it.
     let mask = signals::block_all();
@@ -33,9 +32,7 @@ pub fn run<R: Send + 'static>(
         robust::set_borrows(borrows);
         guest_copy::remember_thread();
         own::set_name(exitless::NAME.as_bytes());
-        let done = own::unshare_descriptors().map(|()| work(&its));
-        // Who is told may count who has it.
-        drop(its);
+        let done = own::unshare_descriptors().map(|()| work());
         // The caller waits.
         _ = tell.send(done);
     });

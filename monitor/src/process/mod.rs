@@ -188,6 +188,7 @@ impl Process {
             auxiliary: &self.auxiliary,
             heap: self.memory.heap(),
             own_filter: self.host.own_filter,
+            apart: None,
         }
     }
 

@@ -136,7 +136,7 @@ fn program_behind(thread: &Thread, directory: i32, path: &[u8]) -> Result<Option
     let _room = descriptors::make_room();
     let memory = thread.process.memory.guest_memory();
     let place = Place::new(memory, u64::from(directory.cast_unsigned()), path)?;
-    let viewer = thread.process.viewer();
+    let viewer = thread.viewer();
     match walk::plainly(&viewer, &place, End::Followed) {
         Err(Errno::ELOOP) => {}
         _ => return Ok(None),

@@ -82,7 +82,7 @@ fn open_path(thread: &mut Thread, number: usize, args: Args, at: usize) -> Answe
     let directory = if at == 0 { WORKING_DIRECTORY } else { args[0] };
     let place = Place::new(memory, directory, &path)?;
     for _ in 0..walk::WALKS_MAX {
-        let spot = walk::spot(&thread.process.viewer(), &place, end)?;
+        let spot = walk::spot(&thread.viewer(), &place, end)?;
         if spot.is_program && flags & WRITING != 0 {
             return Err(Errno::ETXTBSY);
         }
@@ -153,11 +153,11 @@ fn finish(thread: &Thread, opened: &Opened) -> Answer {
     let memory = thread.process.memory.guest_memory();
     let number = low_word(descriptor).cast_signed();
     let file = descriptors::borrow(memory, number)?;
-    if name.contains("/fd") && proc_self::is_hidden(&thread.process.viewer(), file) {
+    if name.contains("/fd") && proc_self::is_hidden(&thread.viewer(), file) {
         descriptors::discard(memory, number);
         return Err(Errno::ENOENT);
     }
-    if let Some(shown) = proc_view::substitute(&thread.process.viewer(), name, file)? {
+    if let Some(shown) = proc_view::substitute(&thread.viewer(), name, file)? {
         descriptors::replace(memory, number, &shown)?;
     }
     Ok(answer)
@@ -178,12 +178,11 @@ fn list(thread: &Thread, call: Forwardable, args: Args) -> Answer {
         let Reply::Value(len @ 1..) = answer else { return Ok(answer) };
         let memory = thread.process.memory.guest_memory();
         let directory = descriptors::borrow(memory, low_word(args[0]).cast_signed())?;
-        let viewer = thread.process.viewer();
+        let viewer = thread.viewer();
         let found = proc_files::identify(directory);
         let name = found.as_ref().and_then(ProcFile::name);
-        let Some(folder) = name.and_then(|name| proc_list::folder(&viewer, name)) else {
-            return Ok(answer);
-        };
+        let folder = name.map(|name| proc_list::folder(&viewer, name)).transpose()?;
+        let Some(folder) = folder.flatten() else { return Ok(answer) };
         let mut entries = vec![0; usize::try_from(len).map_err(|_| Errno::EINVAL)?];
         guest_copy::read_bytes(args[1], &mut entries)?;
         let wide = call.call().number == number::GETDENTS64;

@@ -122,7 +122,7 @@ fn find(
         Ok(place) => place,
         Err(errno) => return Some(Err(errno)),
     };
-    let (viewer, end) = (thread.process.viewer(), end_of(number, args, path));
+    let (viewer, end) = (thread.viewer(), end_of(number, args, path));
     if thread.is_helper {
         let found = walk::plainly(&viewer, &place, end);
         return (!matches!(found, Err(Errno::ELOOP))).then_some(found);
@@ -218,7 +218,7 @@ fn read_link(thread: &mut Thread, call: Forwardable, args: Args, at: usize) -> A
         return reply(files::with_path(call, args, as_path(&path))?);
     }
     let number = call.call().number;
-    let viewer = thread.process.viewer();
+    let viewer = thread.viewer();
     let memory = thread.process.memory.guest_memory();
     let leads = if is_own_link {
         let link = descriptors::borrow(memory, low_word(args[0]).cast_signed());
@@ -477,7 +477,7 @@ fn by_paths(thread: &Thread, call: Forwardable, args: Args, paths: Vec<(usize, E
             let has_directory = call.call().args.get(at.wrapping_sub(1)) == Some(&Arg::Fd);
             let directory = if has_directory { args[at - 1] } else { WORKING_DIRECTORY };
             let place = Place::new(thread.process.memory.guest_memory(), directory, &path);
-            let viewer = thread.process.viewer();
+            let viewer = thread.viewer();
             let found = place.and_then(|place| walk::find(&viewer, &place, end));
             fault = found.err().map(|errno| (at, errno));
         }

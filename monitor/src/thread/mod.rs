@@ -7,6 +7,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
     exitless::OfThread,
+    files::neighbour::Viewer,
     platform::Vcpu,
     process::{Process, exec::Execution},
     seccomp::{Filters, dispatch::Dispatch},
@@ -73,6 +74,12 @@ impl Thread {
         Arc::strong_count(&self.process) == 1
             && !self.process.shares_descriptors.load(Ordering::Relaxed)
             && !self.process.helper.is_living()
+    }
+
+    /// The process as one that looks at files of procfs.
+    pub fn viewer(&self) -> Viewer<'_> {
+        let apart = (!self.is_alone()).then_some(&*self.process);
+        Viewer { apart, ..self.process.viewer() }
     }
 
     /// The thread as one that gets a signal.

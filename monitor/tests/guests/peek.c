@@ -1,17 +1,20 @@
 /* Question: while one thread opens files of procfs that tell where a process's memory lies, can another read more of
- * them by the number they get than the first one is shown?
+ * them by the number they get than the first one is shown? And anything at all while the first one lists a child's
+ * descriptors?
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { NUMBERS = 6, LEN = 1 << 16 };
+enum { NUMBERS = 6, LEN = 1 << 16, LISTS = 5 };
 
 /* How often each file is opened: the first argument. */
 static int rounds = 300;
@@ -60,7 +63,9 @@ static void look(int fd, int which, char *text)
     if (len <= 0)
         return;
     text[len] = 0;
-    if (which == 2)
+    if (which == LISTS)
+        more++; /* A directory cannot be read. */
+    else if (which == 2)
         more += len != vector_len || memcmp(text, vector, len) != 0;
     else if (which == 3)
         more += tells_more(text);
@@ -100,6 +105,24 @@ static void open_all(void)
     }
 }
 
+static void list_all(pid_t child)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/fd", child);
+    current = LISTS;
+    usleep(2000);
+    for (int i = 0; i < rounds; i++) {
+        DIR *list = opendir(path);
+        if (list == NULL) {
+            perror(path);
+            exit(4);
+        }
+        while (readdir(list) != NULL)
+            ;
+        closedir(list);
+    }
+}
+
 int main(int count, char **arguments)
 {
     if (count > 1)
@@ -107,7 +130,12 @@ int main(int count, char **arguments)
     pthread_t thread;
     static char text[LEN], other[LEN];
     syscall(436, 3, ~0U, 0); /* close_range */
-    if (pthread_create(&thread, NULL, peek, other) != 0)
+    pid_t child = fork();
+    if (child == 0) {
+        pause();
+        _exit(0);
+    }
+    if (child < 0 || pthread_create(&thread, NULL, peek, other) != 0)
         return 1;
     while (!is_ready)
         sched_yield();
@@ -120,8 +148,11 @@ int main(int count, char **arguments)
     usleep(20000);
     more = 0;
     open_all();
+    list_all(child);
     is_over = 1;
     pthread_join(thread, NULL);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
     printf("more: %d\n", more);
     return 0;
 }
