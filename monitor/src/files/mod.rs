@@ -1,5 +1,6 @@
 //! Files as the guest sees them, where the host's view would be the monitor's.
 
+pub mod apart;
 pub mod neighbour;
 pub mod pidfd;
 pub mod proc_list;

@@ -9,7 +9,7 @@ use monitor_sys::{
 };
 use rustix::fs::{AtFlags, FileType, Stat, fstat, makedev, readlinkat, statat};
 
-use crate::process::{Process, aside};
+use super::apart::{self, Apart};
 
 /// How often, and how far apart, a guest is looked at that begins. Together a second.
 const LOOKS: u32 = 200;
@@ -32,7 +32,7 @@ pub struct Viewer<'a> {
     /// Whether one of the filters that the kernel counts is the monitor's own. It is so for neighbours, too.
     pub own_filter: bool,
     /// The process, if it has threads that could read what is opened to be looked at.
-    pub apart: Option<&'a Process>,
+    pub apart: Option<&'a dyn Apart>,
 }
 
 /// Whose folder it is.
@@ -58,7 +58,7 @@ pub fn split(name: &str) -> Option<(&str, &str)> {
     Some((process, of_thread.map_or(rest, |(_, rest)| rest)))
 }
 
-/// Whose folder `/<process>` of procfs is. As [`aside::run`] says, there may be no room to find out.
+/// Whose folder `/<process>` of procfs is. `ENOMEM` as of [`Apart`].
 pub fn owner(viewer: &Viewer<'_>, process: &str) -> Result<Owner, Errno> {
     // Not by its number: procfs may be that of another namespace.
     if proc_files::open(&format!("thread-self/../{process}/comm")).is_ok() {
@@ -86,7 +86,7 @@ pub fn owner(viewer: &Viewer<'_>, process: &str) -> Result<Owner, Errno> {
 fn numbers_of(viewer: &Viewer<'_>, process: &str) -> Result<Numbers, Errno> {
     let path = format!("{process}/auxv");
     let vector = match viewer.apart {
-        Some(own) => aside::run(own, move || proc_files::read(&path))?,
+        Some(apart) => apart::result_of(apart, move || proc_files::read(&path))?,
         None => proc_files::read(&path),
     };
     let vector = vector.unwrap_or_default();

@@ -2,19 +2,18 @@
 //! the environment, the auxiliary vector, sizes. The guest gets a file in memory with
 //! its own part of them, as of when it was opened.
 //!
-//! A guest with threads must not be able to read them before: see [`aside`].
+//! Where its threads could read a file before that it must be opened elsewhere: see [`super::apart`].
 
 use std::{
     borrow::Cow,
     fs::File,
     io::{Read, Seek, Write},
-    os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd},
-    sync::Arc,
+    os::fd::{BorrowedFd, OwnedFd},
 };
 
 use monitor_launch::LAUNCH_VARIABLE;
-use monitor_sys::{Errno, files::Reopening, guest_memory::GUEST_END, proc_files, process_view};
-use rustix::fs::{MemfdFlags, Mode, OFlags, ResolveFlags, memfd_create, openat2};
+use monitor_sys::{Errno, guest_memory::GUEST_END, proc_files, process_view};
+use rustix::fs::{MemfdFlags, memfd_create};
 use zerocopy::IntoBytes;
 
 use super::{
@@ -22,11 +21,7 @@ use super::{
     proc_status::{self, Form},
     proc_sum,
 };
-use crate::{
-    layout::VDSO,
-    memory::limits,
-    process::{Process, aside},
-};
+use crate::{layout::VDSO, memory::limits};
 
 /// The column in which `maps` names what is mapped.
 pub(super) const NAME_AT: usize = 73;
@@ -62,26 +57,9 @@ pub fn substitute(
     content.map(|content| file_with(&content, MemfdFlags::CLOEXEC)).transpose()
 }
 
-/// The same for one that is opened where the guest's threads cannot read it, not even for a moment. Its number, which is
-/// the guest's.
-pub fn aside(process: &Arc<Process>, wish: Reopening<'_>) -> Result<Option<i32>, Errno> {
-    if neighbour::split(wish.name).and_then(|(_, rest)| kind(rest)).is_none() {
-        return Ok(None);
-    }
-    let (name, link) = (wish.name.to_owned(), wish.link.to_owned());
-    let [flags, mode] = wish.how;
-    let flags = OFlags::from_bits_retain(u32::try_from(flags).map_err(|_| Errno::EINVAL)?);
-    let mode = Mode::from_bits_retain(u32::try_from(mode).map_err(|_| Errno::EINVAL)?);
-    let its = Arc::clone(process);
-    let content = aside::run(process, move || {
-        let root = proc_files::root().ok_or(Errno::EACCES)?;
-        let file = openat2(root, link, flags, mode, ResolveFlags::empty())
-            .map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
-        content(&its.viewer(), &name, file.as_fd())
-    })?;
-    let kept =
-        if flags.contains(OFlags::CLOEXEC) { MemfdFlags::CLOEXEC } else { MemfdFlags::empty() };
-    Ok(content?.map(|content| file_with(&content, kept)).transpose()?.map(IntoRawFd::into_raw_fd))
+/// Whether a file of that name may be seen in part only.
+pub fn is_shown_in_part(name: &str) -> bool {
+    neighbour::split(name).and_then(|(_, rest)| kind(rest)).is_some()
 }
 
 /// What a file shows that is called so in a process's folder, if it would show the monitor.
@@ -101,7 +79,7 @@ fn kind(name: &str) -> Option<Kind> {
 }
 
 /// What the guest may see of a file; `None` if that is all of it.
-fn content(
+pub fn content(
     viewer: &Viewer<'_>,
     name: &str,
     file: BorrowedFd<'_>,
@@ -149,7 +127,8 @@ fn read(file: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
     Ok(content)
 }
 
-fn file_with(content: &[u8], flags: MemfdFlags) -> Result<OwnedFd, Errno> {
+/// A file with this content, from its beginning.
+pub fn file_with(content: &[u8], flags: MemfdFlags) -> Result<OwnedFd, Errno> {
     let memory = memfd_create("proc", flags);
     let memory = memory.map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
     let mut file = File::from(memory);

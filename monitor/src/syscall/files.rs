@@ -2,6 +2,11 @@
 //!
 //! A path is copied once: what was looked at is what the host is asked for.
 
+use std::{
+    os::fd::{AsFd, IntoRawFd},
+    sync::Arc,
+};
+
 use monitor_sys::{
     Errno,
     abi::{Forwardable, number, variants},
@@ -12,11 +17,12 @@ use monitor_sys::{
     nested,
     proc_files::{self, ProcFile},
 };
+use rustix::fs::{MemfdFlags, Mode, OFlags, ResolveFlags};
 
 use super::{Answer, Args, Reply, low_word, reply};
 use crate::{
     files::{
-        proc_list,
+        apart, proc_list,
         proc_self::{self, Place},
         proc_view,
         walk::{self, End},
@@ -67,7 +73,7 @@ fn open_path(thread: &mut Thread, number: usize, args: Args, at: usize) -> Answe
     };
     let memory = thread.process.memory.guest_memory();
     let caution = caution(thread);
-    let shown = |wish: Reopening<'_>| proc_view::aside(&thread.process, wish);
+    let shown = |wish: Reopening<'_>| open_apart(thread, wish);
     let opened = files::open(memory, number, args, Some(&path), caution, &shown);
     if !is_loop(&opened) || is_promised(number, args) {
         return finish(thread, &opened?);
@@ -93,6 +99,28 @@ fn open_path(thread: &mut Thread, number: usize, args: Args, at: usize) -> Answe
         }
     }
     Err(Errno::ELOOP)
+}
+
+/// Opens a file of procfs that the guest may see in part only where its threads cannot read it, and gives that part a
+/// number of the guest's.
+fn open_apart(thread: &Thread, wish: Reopening<'_>) -> Result<Option<i32>, Errno> {
+    if !proc_view::is_shown_in_part(wish.name) {
+        return Ok(None);
+    }
+    let (process, name, link) =
+        (Arc::clone(&thread.process), wish.name.to_owned(), wish.link.to_owned());
+    let [flags, mode] = wish.how.map(|bits| u32::try_from(bits).map_err(|_| Errno::EINVAL));
+    let (flags, mode) = (OFlags::from_bits_retain(flags?), Mode::from_bits_retain(mode?));
+    let content = apart::result_of(&*thread.process, move || {
+        let root = proc_files::root().ok_or(Errno::EACCES)?;
+        let file = rustix::fs::openat2(root, link, flags, mode, ResolveFlags::empty())
+            .map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
+        proc_view::content(&process.viewer(), &name, file.as_fd())
+    })?;
+    let Some(content) = content? else { return Ok(None) };
+    let is_kept = !flags.contains(OFlags::CLOEXEC);
+    let flags = if is_kept { MemfdFlags::empty() } else { MemfdFlags::CLOEXEC };
+    Ok(Some(proc_view::file_with(&content, flags)?.into_raw_fd()))
 }
 
 /// Whether the host would have had to follow a link of procfs, or too many of any kind.

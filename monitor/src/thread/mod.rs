@@ -7,7 +7,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
     exitless::OfThread,
-    files::neighbour::Viewer,
+    files::{apart::Apart, neighbour::Viewer},
     platform::Vcpu,
     process::{Process, exec::Execution},
     seccomp::{Filters, dispatch::Dispatch},
@@ -78,7 +78,7 @@ impl Thread {
 
     /// The process as one that looks at files of procfs.
     pub fn viewer(&self) -> Viewer<'_> {
-        let apart = (!self.is_alone()).then_some(&*self.process);
+        let apart: Option<&dyn Apart> = if self.is_alone() { None } else { Some(&*self.process) };
         Viewer { apart, ..self.process.viewer() }
     }
 
