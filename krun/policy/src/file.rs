@@ -1,23 +1,13 @@
-//! Files of rules: who may have written them, and what is in them.
+//! Files of rules: what is in them. Who may have written them is `krun-host-file`'s.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use krun_sys::{is_in_user_namespace, nobody};
-use rustix::fs::OFlags;
+use krun_host_file::HostFileError;
 use serde::Deserialize;
 
 use super::condition::Condition;
 use super::preset;
-
-/// A policy is some kilobytes.
-const LARGEST: u64 = 1 << 20;
-/// Write permission for the group and for others.
-const WRITABLE_BY_OTHERS: u32 = 0o022;
-/// Only who owns a file may rename or remove it.
-const STICKY: u32 = 0o1000;
 
 /// Why there is no decision, or why it is against the container.
 #[derive(Debug, thiserror::Error)]
@@ -103,26 +93,14 @@ impl Rule {
 
 /// All rules in their order.
 pub(super) fn read_all(directory: &Path, must_exist: bool) -> Result<Vec<Rule>, PolicyError> {
-    let fault = |source| PolicyError::Read { path: directory.into(), source };
-    match fs::symlink_metadata(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(fault(error)),
-        Ok(status) => demand_trusted(directory, &status)?,
-    }
-    demand_trusted_parents(&std::path::absolute(directory).map_err(fault)?)?;
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(directory).map_err(fault)? {
-        let path = entry.map_err(fault)?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            paths.push(path);
-        }
-    }
-    paths.sort();
+    let Some(paths) = krun_host_file::list(directory)? else {
+        let source = io::ErrorKind::NotFound.into();
+        let fault = PolicyError::Read { path: directory.into(), source };
+        return if must_exist { Err(fault) } else { Ok(Vec::new()) };
+    };
     let mut rules: Vec<Rule> = Vec::new();
     for path in paths {
-        for rule in read_one(&path)? {
+        for rule in parse(&krun_host_file::read(&path)?, &path)? {
             if let Some(other) = rules.iter().find(|other| other.id == rule.id) {
                 let reason = format!("rule {:?} is in {} already", rule.id, other.source);
                 return Err(PolicyError::Syntax { path, reason });
@@ -133,57 +111,13 @@ pub(super) fn read_all(directory: &Path, must_exist: bool) -> Result<Vec<Rule>, 
     Ok(rules)
 }
 
-fn demand_trusted(path: &Path, status: &fs::Metadata) -> Result<(), PolicyError> {
-    let reason = if status.is_symlink() {
-        "it is a symbolic link: put the file itself there".to_owned()
-    } else if !is_trusted(status.uid()) {
-        format!("it belongs to user {}: chown root", status.uid())
-    } else if status.mode() & WRITABLE_BY_OTHERS != 0 {
-        format!("its mode is {:o}, so others can write it: chmod go-w", status.mode() & 0o7777)
-    } else {
-        return Ok(());
-    };
-    Err(PolicyError::Untrusted { path: path.into(), reason })
-}
-
-/// Root and the caller are. In a user namespace the host's root is one of those who have no number there.
-fn is_trusted(owner: u32) -> bool {
-    owner == 0
-        || owner == rustix::process::geteuid().as_raw()
-        || is_in_user_namespace() && owner == nobody()
-}
-
-/// Who can write a directory above can put another one in the place of this one.
-fn demand_trusted_parents(directory: &Path) -> Result<(), PolicyError> {
-    for parent in directory.ancestors().skip(1) {
-        let fault = |source| PolicyError::Read { path: parent.into(), source };
-        let status = fs::symlink_metadata(parent).map_err(fault)?;
-        // In a sticky directory, such as /tmp, nobody can rename what is another's.
-        if status.mode() & STICKY == 0 {
-            demand_trusted(parent, &status)?;
+impl From<HostFileError> for PolicyError {
+    fn from(error: HostFileError) -> Self {
+        match error {
+            HostFileError::Untrusted { path, reason } => Self::Untrusted { path, reason },
+            HostFileError::Read { path, source } => Self::Read { path, source },
         }
     }
-    Ok(())
-}
-
-fn read_one(path: &Path) -> Result<Vec<Rule>, PolicyError> {
-    let fault = |source| PolicyError::Read { path: path.into(), source };
-    let status = fs::symlink_metadata(path).map_err(fault)?;
-    demand_trusted(path, &status)?;
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let file = File::options().read(true).custom_flags(flags).open(path).map_err(fault)?;
-    // What was opened is what counts.
-    let status = file.metadata().map_err(fault)?;
-    demand_trusted(path, &status)?;
-    if !status.is_file() || status.len() > LARGEST {
-        return Err(PolicyError::Untrusted {
-            path: path.into(),
-            reason: "it is not a file, or one of more than 1 MiB".to_owned(),
-        });
-    }
-    let mut text = String::new();
-    file.take(LARGEST).read_to_string(&mut text).map_err(fault)?;
-    parse(&text, path)
 }
 
 /// The rules of one file.
