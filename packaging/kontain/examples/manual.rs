@@ -26,10 +26,7 @@ fn write_all(directory: &Path) -> Result<()> {
     let mut command = Cli::command();
     command.build();
     let pages = directory.join("man/man1");
-    write_page(&command, &pages)?;
-    for verb in verbs(&command) {
-        write_page(verb, &pages)?;
-    }
+    write_pages(&command, &pages)?;
     for (shell, name) in COMPLETIONS {
         let mut text = Vec::new();
         clap_complete::generate(shell, &mut shown(), "kontain", &mut text);
@@ -46,6 +43,12 @@ fn shown() -> Command {
 
 fn verbs(command: &Command) -> impl Iterator<Item = &Command> {
     command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help")
+}
+
+/// A command's page and those of its verbs, which it names.
+fn write_pages(command: &Command, directory: &Path) -> Result<()> {
+    write_page(command, directory)?;
+    verbs(command).try_for_each(|verb| write_pages(verb, directory))
 }
 
 fn write_page(command: &Command, directory: &Path) -> Result<()> {
@@ -89,7 +92,11 @@ mod tests {
         assert!(all.contains("kontain-install(1)") && all.contains("Exit codes"), "{all}");
         // Nor have verbs for kontain itself one.
         let pages = fs::read_dir(directory.path().join("man/man1")).unwrap();
-        assert_eq!(pages.count(), 1 + verbs(&command).count());
+        let nested: usize = verbs(&command).map(|verb| verbs(verb).count()).sum();
+        assert_eq!(pages.count(), 1 + verbs(&command).count() + nested);
+        let dump = fs::read_to_string(directory.path().join("man/man1/kontain-config-dump.1"));
+        let dump = dump.unwrap().replace('\\', "");
+        assert!(["--root", "--json", "--exitless"].iter().all(|one| dump.contains(one)), "{dump}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::{fs, io};
 
 use clap::{Args, Parser, Subcommand};
+use krun_config::Flags;
 use serde_json::json;
 
 use crate::check::{self, check};
@@ -15,6 +16,7 @@ use crate::files::Root;
 use crate::install::{self, Work};
 use crate::max_pods::{self, Answer, Instance, Pods};
 use crate::output::{self, Verb};
+use crate::settings::Dump;
 
 /// Gives krun to the container engines of a node, and takes it away again.
 #[derive(Debug, Parser)]
@@ -90,6 +92,11 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Shows what krun goes by on this node.
+    Config {
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
     /// Says how many pods a node of EKS's may run: as nodeadm counts addresses, and, with --pod-memory, for how many
     /// pods in virtual machines there is memory.
     MaxPods(MaxPods),
@@ -102,6 +109,40 @@ enum Command {
     /// What `check --run` starts in a container.
     #[command(name = check::smoke::GUEST, hide = true)]
     CheckGuest,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigVerb {
+    /// Shows each of krun's settings, and whether that is the default or from which file, variable or option. What is
+    /// wrong comes last, with exit code 3: krun makes no container then. Variables are those that kontain is called
+    /// with, which an engine need not have.
+    Dump {
+        /// The root directory of the node.
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        root: PathBuf,
+        /// Writes JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(
+            flatten,
+            next_help_heading = "Options of krun's, as an engine's runtimeArgs have them"
+        )]
+        flags: Flags,
+    },
+}
+
+impl ConfigVerb {
+    fn tell(&self) -> ExitCode {
+        let Self::Dump { root, json, flags } = self;
+        let dump = Dump::of(root, flags);
+        let text = if *json { format!("{:#}\n", dump.json()) } else { dump.text() };
+        let is_told = output::print(&text);
+        ExitCode::from(match (is_told, dump.is_wrong()) {
+            (false, _) => 5,
+            (true, true) => 3,
+            (true, false) => 0,
+        })
+    }
 }
 
 #[derive(Debug, Args)]
@@ -220,6 +261,7 @@ impl Cli {
                 look(&root, json, &krun, run.then_some(&krun))
             }
             Command::Collect { output, root, json } => collect(&root, output, json),
+            Command::Config { verb } => verb.tell(),
             Command::MaxPods(wish) => wish.tell(),
             Command::CheckWorker { krun } => {
                 tell(&json!(check::smoke::worker(&krun.binary, krun.timeout)).to_string())

@@ -16,6 +16,7 @@ mod install;
 mod max_pods;
 mod output;
 mod record;
+mod settings;
 
 pub use self::check::{Finding, Status, check};
 pub use self::collect::Collection;

@@ -90,6 +90,9 @@ const TOLD: &[&str] = &[
     "pod_annotations",
     "container_annotations",
     "allowed_annotations",
+    // krun's own settings.
+    "exitless",
+    "policy_dir",
     // The specification's.
     "ociVersion",
     "cwd",
@@ -156,6 +159,7 @@ const OPTIONS: &[&str] = &[
     "--cgroup-parent",
     "--exitless",
     "--policy-dir",
+    "--config-dir",
     "--cgroup-manager",
     "--rootless",
     "--log-format",

@@ -19,8 +19,9 @@ const DOCUMENTS: [&str; 4] = [
     "/etc/crio/crio.conf",
 ];
 /// Directories of such, with how their names end.
-const DROP_INS: [(&str, &str); 6] = [
+const DROP_INS: [(&str, &str); 7] = [
     ("/etc/kontain", "toml"),
+    ("/etc/kontain/krun.d", "toml"),
     ("/etc/kontain/policy.d", "toml"),
     ("/var/lib/kontain/install", "json"),
     ("/etc/containerd/conf.d", "toml"),

@@ -15,3 +15,4 @@ mod no_room;
 mod place;
 mod round_trip;
 mod round_trip_toml;
+mod settings;
