@@ -12,7 +12,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 #[path = "../src/cli/mod.rs"]
-#[expect(unused_imports, reason = "only its shape is needed")]
+#[expect(dead_code, unused_imports, reason = "only its shape is needed")]
 mod cli;
 
 /// Where shells look for completions, and what they call those of krun.

@@ -47,7 +47,7 @@ impl Log {
                 LogFormat::Text => Format::Text,
                 LogFormat::Json => Format::Json,
             },
-            shows_debug: global.debug,
+            shows_debug: *global.settings.debug,
             causes: Mutex::new(None),
         });
         tracing::subscriber::set_global_default(Subscriber(Arc::clone(&log)))
@@ -138,7 +138,10 @@ fn takes_value(command: &clap::Command, name: &str) -> bool {
         argument.get_long().is_some_and(|long| name.strip_prefix("--") == Some(long))
     };
     let known = command.get_arguments().find(is_meant);
-    known.is_some_and(|argument| argument.get_action().takes_values())
+    // What has to stand behind `=` is never the next word.
+    known.is_some_and(|argument| {
+        argument.get_action().takes_values() && !argument.is_require_equals_set()
+    })
 }
 
 fn open_to_append(path: &Path) -> io::Result<File> {

@@ -23,11 +23,13 @@ mod version;
 mod workload;
 
 use std::env;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use krun_config::Settings;
 
 use crate::cli::Cli;
 use crate::log::Log;
@@ -39,11 +41,11 @@ const FAILURE: u8 = 1;
 const UNKNOWN_VERB: u8 = 3;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(usage) => return show_usage(&usage),
     };
-    run(&cli).unwrap_or_else(|error| {
+    run(&mut cli).unwrap_or_else(|error| {
         // Only what happens before there is a log comes here.
         let message = error_chain::text(error.as_ref());
         Log::to_stderr_only(&message);
@@ -51,17 +53,25 @@ fn main() -> ExitCode {
     })
 }
 
-fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+fn run(cli: &mut Cli) -> anyhow::Result<ExitCode> {
     if cli.version {
         commands::print(&version::lines())?;
         return Ok(ExitCode::SUCCESS);
     }
+    let directory = cli.global.config_dir.as_deref().unwrap_or(Path::new(krun_config::DIRECTORY));
+    let (settings, faults) = Settings::read(directory, env::vars_os(), &cli.global.flags);
+    cli.global.settings = settings;
     let log = Log::open(&cli.global).context("open the log")?;
     let Some(verb) = &cli.verb else {
         commands::print(&Cli::command().render_help().to_string())?;
         return Ok(ExitCode::SUCCESS);
     };
-    Ok(commands::execute(&cli.global, &log, verb).unwrap_or_else(|error| {
+    // A caller that reads a state must not find other lines; `kontain config dump` shows what is wrong.
+    let done = match faults.into_iter().next().filter(|_| verb.needs_settings()) {
+        Some(fault) => Err(commands::refused(verb, fault)),
+        None => commands::execute(&cli.global, &log, verb),
+    };
+    Ok(done.unwrap_or_else(|error| {
         log.fatal(&error_chain::text(&error));
         ExitCode::from(error.exit_code())
     }))

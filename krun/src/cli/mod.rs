@@ -9,7 +9,7 @@ mod resources;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use monitor_launch::Exitless;
+use krun_config::{Flags, Settings};
 
 pub(crate) use self::process::{Exec, List, Ps, Table};
 pub(crate) use self::resources::{Events, Update};
@@ -31,11 +31,17 @@ pub(crate) struct Cli {
 
 /// Options in front of the verb.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct Global {
-    /// Write debugging lines to the log.
-    #[arg(long)]
-    pub(crate) debug: bool,
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+
+    /// What holds: these options, and what the host's files and variables say where there is none.
+    #[arg(skip)]
+    pub(crate) settings: Settings,
+
+    /// The directory of the settings, krun.toml and krun.d/*.toml, in place of /etc/kontain.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) config_dir: Option<PathBuf>,
 
     /// Write the log to this file instead of standard error.
     #[arg(long, value_name = "FILE")]
@@ -66,31 +72,6 @@ pub(crate) struct Global {
     /// Tells krun that it is in the user namespace its bundle asks for.
     #[arg(long, hide = true, action = clap::ArgAction::Count)]
     pub(crate) in_user_namespace: u8,
-
-    /// Let uname(2) in a container show the host's kernel release as it is, without the
-    /// suffix that tells a virtual machine (as in 6.12.0.kontain.KVM).
-    #[arg(long)]
-    pub(crate) no_release_suffix: bool,
-
-    /// Whether a thread of km's makes a program's system calls where that is quicker than leaving the virtual
-    /// machine for each: auto, on (always, for tests) or off.
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
-    pub(crate) exitless: Exitless,
-
-    /// Let km make any system call on the host, for debugging: without its own seccomp filter, what its tables
-    /// refuse to a program is refused by them alone.
-    #[arg(long)]
-    pub(crate) no_monitor_filter: bool,
-
-    /// Have km say on the container's standard error, at each process's end, how many system calls left the
-    /// virtual machine, and why.
-    #[arg(long)]
-    pub(crate) stats: bool,
-
-    /// The host's rules about virtual machines, `*.toml`, in place of those in
-    /// /etc/kontain/policy.d.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) policy_dir: Option<PathBuf>,
 
     /// The monitor's binary, for tests. It is otherwise the `km` beside krun.
     #[arg(long, value_name = "PATH", hide = true)]
@@ -192,6 +173,14 @@ pub(crate) enum PolicyVerb {
         #[arg(value_name = "CONFIG.JSON")]
         config: PathBuf,
     },
+}
+
+impl Verb {
+    /// Whether it goes by the settings. The others must work on a host whose settings are wrong: what runs there has
+    /// to be seen and ended.
+    pub(crate) fn needs_settings(&self) -> bool {
+        matches!(self, Self::Create(_) | Self::Run(_) | Self::Exec(_) | Self::Policy { .. })
+    }
 }
 
 /// A container.

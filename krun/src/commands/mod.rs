@@ -20,6 +20,7 @@ mod update;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use krun_config::ConfigError;
 use krun_policy::PolicyError;
 
 use crate::cli::{Global, Verb};
@@ -82,6 +83,12 @@ pub(crate) enum VerbError {
     /// `pause` and `resume`.
     #[error(transparent)]
     Pause(#[from] pause::PauseError),
+    /// The host's settings are wrong.
+    #[error(transparent)]
+    Settings(ConfigError),
+    /// The same for `exec`, in runc's words.
+    #[error("exec failed")]
+    ExecSettings(#[source] ConfigError),
     /// The host's policy cannot be read, or denies it.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -100,7 +107,16 @@ impl VerbError {
     /// The exit code that tells it, as for runc.
     pub(crate) fn exit_code(&self) -> u8 {
         // The codes below are the program's own.
-        if matches!(self, Self::Exec(_)) { 255 } else { 1 }
+        if matches!(self, Self::Exec(_) | Self::ExecSettings(_)) { 255 } else { 1 }
+    }
+}
+
+/// What a verb says that cannot go by the host's settings.
+pub(crate) fn refused(verb: &Verb, fault: ConfigError) -> VerbError {
+    if matches!(verb, Verb::Exec(_)) {
+        VerbError::ExecSettings(fault)
+    } else {
+        VerbError::Settings(fault)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::creation;
 
 pub(super) fn policy(global: &Global, verb: &PolicyVerb) -> Result<(), VerbError> {
     let PolicyVerb::Test { config: path } = verb;
-    let policy = Policy::read(global.policy_dir.as_deref())?;
+    let policy = Policy::read(global.settings.policy_dir.as_deref())?;
     let config = creation::read_config(path).map_err(VerbError::PolicyTest)?;
     let rootfs = path.parent().unwrap_or(Path::new(".")).join(config.rootfs());
     let (asked, decision) = policy.explain(&config, &rootfs);

@@ -217,7 +217,7 @@ impl<'a> Plan<'a> {
         let wish = Wish::of(global, &bundle.config)?;
         let is_born_there = birthplace::is_possible(&hierarchies, &bundle.config, wish);
         let forerunner = if is_born_there { None } else { Forerunner::send(&hierarchies) };
-        let policy = Policy::read(global.policy_dir.as_deref())?;
+        let policy = Policy::read(global.settings.policy_dir.as_deref())?;
         let decision = policy.decide(&bundle.config, &bundle.rootfs)?;
         if decision.mode == Mode::Native {
             own_binary::protect()?;

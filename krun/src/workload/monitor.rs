@@ -94,21 +94,21 @@ impl Monitor {
         let profile = config.seccomp_profile();
         let filters = profile.map(filter::compile).transpose()?.into_iter().collect();
         let asks_agent = agent::is_asked(config);
-        let confines = !global.no_monitor_filter;
+        let confines = *global.settings.monitor_filter;
         let profile = Profile::of_monitor(config, confines);
         let profile_of_hooks = Profile::of_start_hooks(config, confines)?;
         let own_filter = confines && (config.seccomp_profile().is_none() || asks_agent);
         Ok(Self {
             binary,
             device,
-            release_suffix: !global.no_release_suffix,
+            release_suffix: *global.settings.release_suffix,
             filters,
             profile,
             own_filter,
             profile_of_hooks,
             asks_agent,
-            exitless: global.exitless,
-            stats: global.stats,
+            exitless: *global.settings.exitless,
+            stats: *global.settings.stats,
         })
     }
 
