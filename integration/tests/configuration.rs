@@ -56,7 +56,7 @@ fn a_container_goes_by_files_then_variables_then_options() {
     ]);
     let variable = [("KONTAIN_KRUN_RELEASE_SUFFIX", "true")];
 
-    let usual = run(Path::new("/nonexistent"), &[], &[]);
+    let usual = run(settings(&[]).path(), &[], &[]);
     let by_file = run(directory.path(), &[], &[]);
     let by_variable = run(directory.path(), &variable, &[]);
     let by_option = run(directory.path(), &variable, &["--no-release-suffix", "--stats=false"]);
@@ -98,6 +98,17 @@ fn a_mistake_makes_no_container_and_is_told_where_callers_look() {
     assert!(
         message.contains("krun.toml: stat: there is no such setting: there are debug"),
         "{log}"
+    );
+}
+
+#[test]
+fn a_directory_that_is_asked_for_must_be_there() {
+    let refused = run(Path::new("/nonexistent/kontain"), &[], &[]);
+
+    assert_eq!(refused.end, End::Exited(1), "{refused:?}");
+    assert!(
+        refused.stderr().contains("configuration /nonexistent/kontain: no such"),
+        "{refused:?}"
     );
 }
 

@@ -58,8 +58,10 @@ fn run(cli: &mut Cli) -> anyhow::Result<ExitCode> {
         commands::print(&version::lines())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let directory = cli.global.config_dir.as_deref().unwrap_or(Path::new(krun_config::DIRECTORY));
+    let named = cli.global.config_dir.as_deref();
+    let directory = named.unwrap_or(Path::new(krun_config::DIRECTORY));
     let (settings, faults) = Settings::read(directory, env::vars_os(), &cli.global.flags);
+    let fault = named.and_then(Settings::missing).or_else(|| faults.into_iter().next());
     cli.global.settings = settings;
     let log = Log::open(&cli.global).context("open the log")?;
     let Some(verb) = &cli.verb else {
@@ -67,7 +69,7 @@ fn run(cli: &mut Cli) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     // A caller that reads a state must not find other lines; `kontain config dump` shows what is wrong.
-    let done = match faults.into_iter().next().filter(|_| verb.needs_settings()) {
+    let done = match fault.filter(|_| verb.needs_settings()) {
         Some(fault) => Err(commands::refused(verb, fault)),
         None => commands::execute(&cli.global, &log, verb),
     };

@@ -13,6 +13,7 @@ mod flags;
 mod setting;
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -82,6 +83,12 @@ impl Settings {
         errors.extend(settings.add_environment(environment));
         flags.apply(&mut settings);
         (settings, errors)
+    }
+
+    /// What is wrong with a directory that is asked for by name: it must be there, though the usual one need not.
+    pub fn missing(directory: &Path) -> Option<ConfigError> {
+        let fault = |source| ConfigError::Read { path: directory.into(), source };
+        fs::symlink_metadata(directory).map_err(fault).err()
     }
 
     /// Adds what a file says that holds this text. Gives all that is wrong with it.
