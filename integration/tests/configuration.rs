@@ -68,7 +68,7 @@ fn a_container_goes_by_files_then_variables_then_options() {
 }
 
 #[test]
-fn a_file_names_the_policys_directory_and_no_variable_does() {
+fn a_file_names_the_directory_of_rules_and_no_variable_does() {
     let policy = settings(&[("10-all.toml", ALL_NATIVE)]);
     let path = policy.path().display().to_string();
     let directory = settings(&[("krun.toml", &format!("policy_dir = {path:?}\n"))]);
