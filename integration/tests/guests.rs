@@ -430,6 +430,14 @@ fn all_descriptors_that_the_limit_allows_are_the_programs() {
 }
 
 #[test]
+fn a_list_of_threads_is_that_of_the_programs() {
+    let both = guest("listed_threads.c").run().unwrap();
+
+    assert_eq!(both.native.stdout(), "wrong: 0\n", "{both:?}");
+    assert_eq!(both.km.stdout(), both.native.stdout(), "{both:?}");
+}
+
+#[test]
 fn proc_shows_a_program_itself_and_its_neighbours() {
     guest("neighbour.c").assert_same_end(End::Exited(0));
 }

@@ -55,7 +55,10 @@ impl Folder<'_> {
             Kind::Descriptors => entry
                 .parse()
                 .is_ok_and(|number| neighbour::is_hidden(viewer, self.process, self.owner, number)),
-            Kind::Threads => is_worker(self.process, entry, &self.patience),
+            // `.` and `..` are shown.
+            Kind::Threads => {
+                entry.parse::<u32>().is_ok() && is_worker(self.process, entry, &self.patience)
+            }
             Kind::Mappings => {
                 let start = entry.split('-').next().unwrap_or_default();
                 u64::from_str_radix(start, 16).is_ok_and(|start| start >= GUEST_END)
@@ -64,12 +67,14 @@ impl Folder<'_> {
     }
 }
 
-/// Whether a thread is the virtual machine's, or makes the program's calls. The latter is known by its name,
+/// Whether a thread is the virtual machine's, or works for the program's calls. The latter is known by its name,
 /// which one that has just begun gets in a moment: `patience` is for how many milliseconds a look at all
-/// threads may wait for that.
+/// threads may wait for that. One that has ended since it was listed may have been such a one, and is not there any more.
 pub(super) fn is_worker(process: &str, thread: &str, patience: &Cell<u32>) -> bool {
     loop {
-        let stat = proc_files::read(&format!("{process}/task/{thread}/stat")).unwrap_or_default();
+        let Ok(stat) = proc_files::read(&format!("{process}/task/{thread}/stat")) else {
+            return true;
+        };
         let text = String::from_utf8_lossy(&stat);
         let (name, words) = text.rsplit_once(')').unwrap_or_default();
         let words: Vec<&str> = words.split(' ').collect();
