@@ -27,8 +27,10 @@ use crate::{
     thread::{Thread, start::HOST_STACK},
 };
 
-/// It looks so long for the next call before it sleeps.
+/// It looks so long for the next call before it sleeps, and longer where it has not yet looked too much in vain: programs
+/// that start do something else for so long between two bursts of calls.
 const LOOK: Duration = Duration::from_micros(200);
+const LONG_LOOK: Duration = Duration::from_micros(600);
 /// It sleeps so long before it ends.
 const SLEEP: Duration = Duration::from_millis(200);
 /// How long a CPU waits for a posted call to be taken up and made: an exit's time, within these.
@@ -266,7 +268,11 @@ impl Watch {
 /// How long the helper looks without finding a call: where processor time is scarce, about as long as it takes to
 /// wake it again.
 fn patience(worth: &Worth, now: Instant, exit: Duration) -> Duration {
-    if worth.is_scarce(now) { exit.saturating_mul(2).min(LOOK) } else { LOOK }
+    match (worth.is_scarce(now), worth.is_in_debt()) {
+        (true, _) => exit.saturating_mul(2).min(LOOK),
+        (false, true) => LOOK,
+        (false, false) => LONG_LOOK,
+    }
 }
 
 /// The CPUs the helper may use: not the one of the thread it is to help, on which it would only be in the

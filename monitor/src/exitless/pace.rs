@@ -16,6 +16,9 @@ const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(1);
 /// A wake that served fewer calls did not pay.
 const BARREN: u64 = 4;
+/// So much more time than it has spared may the helper have looked, as it is then: a program makes its calls in bursts, and
+/// whether one pays is known only behind it. Up to there a wake in vain has no pause behind it.
+const DEBT: Duration = Duration::from_millis(3);
 /// One that served more shows that the times have changed.
 const FRUITFUL: u64 = 50;
 
@@ -60,6 +63,8 @@ pub(super) struct Worth {
     late: u64,
     /// How long it looked for them.
     looked: Duration,
+    /// How much longer it has looked than what it has spared.
+    debt: Duration,
     is_used: bool,
     pause: Duration,
     until: Option<Instant>,
@@ -92,11 +97,14 @@ impl Worth {
             return false;
         }
         self.until = None;
+        self.settle(exit);
         if std::mem::replace(&mut self.is_used, true) && self.was_barren(now, exit) {
             self.counts.barren += 1;
-            self.leave_alone(now);
-            self.is_used = false;
-            return false;
+            if self.is_in_debt() || self.is_scarce(now) {
+                self.leave_alone(now);
+                self.is_used = false;
+                return false;
+            }
         }
         if self.served > FRUITFUL || self.spared(exit) > self.looked {
             self.pause = Duration::ZERO;
@@ -106,6 +114,17 @@ impl Worth {
         self.looked = Duration::ZERO;
         self.counts.wakes += 1;
         true
+    }
+
+    /// Counts what it has taken and spared since the last wake.
+    fn settle(&mut self, exit: Duration) {
+        let debt = (self.debt + self.looked).saturating_sub(self.spared(exit));
+        self.debt = debt.min(DEBT * 2);
+    }
+
+    /// Whether it has looked so long in vain that it has to be careful.
+    pub(super) fn is_in_debt(&self) -> bool {
+        self.debt > DEBT
     }
 
     /// Whether it is left alone.
@@ -188,9 +207,35 @@ mod tests {
         assert!(burst(Duration::from_micros(1)));
     }
 
+    /// One that has looked in vain for longer than is overlooked.
+    fn in_debt() -> Worth {
+        Worth { debt: super::DEBT * 2, ..Worth::default() }
+    }
+
+    #[test]
+    fn what_has_looked_little_is_woken_again_at_once() {
+        let (mut worth, now) = (Worth::default(), Instant::now());
+        for _ in 0..15 {
+            assert!(worth.pays(now, EXIT), "3 ms in vain are allowed");
+            worth.looked(Duration::from_micros(200), 0);
+        }
+        assert!(worth.pays(now, EXIT) && !worth.is_in_debt());
+        worth.looked(Duration::from_micros(200), 0);
+        assert!(!worth.pays(now, EXIT) && worth.is_in_debt(), "and no more");
+    }
+
+    #[test]
+    fn calls_that_were_made_pay_what_was_looked_in_vain() {
+        let (mut worth, now) = (in_debt(), Instant::now());
+        assert!(worth.pays(now, EXIT));
+        worth.looked(Duration::from_millis(1), 200);
+        assert!(worth.pays(now, EXIT));
+        assert!(!worth.is_in_debt(), "4 ms were spared");
+    }
+
     #[test]
     fn what_does_not_pay_is_tried_less_and_less_often() {
-        let (mut worth, start) = (Worth::default(), Instant::now());
+        let (mut worth, start) = (in_debt(), Instant::now());
         assert!(worth.pays(start, EXIT));
         assert!(!worth.pays(start, EXIT), "it served nobody");
         assert!(worth.pays(start + Duration::from_millis(2), EXIT));
@@ -205,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_wake_that_spared_more_than_it_took_ends_a_long_pause() {
-        let (mut worth, mut now) = (Worth::default(), Instant::now());
+        let (mut worth, mut now) = (in_debt(), Instant::now());
         let later = Duration::from_secs(2);
         assert!(worth.pays(now, EXIT));
         for _ in 0..5 {
