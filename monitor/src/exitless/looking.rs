@@ -27,10 +27,10 @@ use crate::{
     thread::{Thread, start::HOST_STACK},
 };
 
-/// It looks so long for the next call before it sleeps, and longer where it has not yet looked too much in vain: programs
-/// that start do something else for so long between two bursts of calls.
+/// It looks so long for the next call before it sleeps, and longer for programs that start: those do something else for so
+/// long between two bursts of calls.
 const LOOK: Duration = Duration::from_micros(200);
-const LONG_LOOK: Duration = Duration::from_micros(600);
+const START_LOOK: Duration = Duration::from_micros(600);
 /// It sleeps so long before it ends.
 const SLEEP: Duration = Duration::from_millis(200);
 /// How long a CPU waits for a posted call to be taken up and made: an exit's time, within these.
@@ -268,10 +268,10 @@ impl Watch {
 /// How long the helper looks without finding a call: where processor time is scarce, about as long as it takes to
 /// wake it again.
 fn patience(worth: &Worth, now: Instant, exit: Duration) -> Duration {
-    match (worth.is_scarce(now), worth.is_in_debt()) {
+    match (worth.is_scarce(now), worth.is_starting()) {
         (true, _) => exit.saturating_mul(2).min(LOOK),
-        (false, true) => LOOK,
-        (false, false) => LONG_LOOK,
+        (false, true) => START_LOOK,
+        (false, false) => LOOK,
     }
 }
 

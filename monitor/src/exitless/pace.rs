@@ -16,8 +16,10 @@ const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_secs(1);
 /// A wake that served fewer calls did not pay.
 const BARREN: u64 = 4;
-/// So much more time than it has spared may the helper have looked, as it is then: a program makes its calls in bursts, and
-/// whether one pays is known only behind it. Up to there a wake in vain has no pause behind it.
+/// Until a process's helper has looked for so long the process counts as starting: it makes its calls in bursts, and whether one
+/// pays is known only behind it. A wake in vain has no pause behind it then.
+const START: Duration = Duration::from_millis(20);
+/// But no longer than until it has looked for so much more time than it has spared.
 const DEBT: Duration = Duration::from_millis(3);
 /// One that served more shows that the times have changed.
 const FRUITFUL: u64 = 50;
@@ -65,6 +67,8 @@ pub(super) struct Worth {
     looked: Duration,
     /// How much longer it has looked than what it has spared.
     debt: Duration,
+    /// How long it has looked at all.
+    total: Duration,
     is_used: bool,
     pause: Duration,
     until: Option<Instant>,
@@ -100,7 +104,7 @@ impl Worth {
         self.settle(exit);
         if std::mem::replace(&mut self.is_used, true) && self.was_barren(now, exit) {
             self.counts.barren += 1;
-            if self.is_in_debt() || self.is_scarce(now) {
+            if !self.is_starting() || self.is_scarce(now) {
                 self.leave_alone(now);
                 self.is_used = false;
                 return false;
@@ -118,13 +122,13 @@ impl Worth {
 
     /// Counts what it has taken and spared since the last wake.
     fn settle(&mut self, exit: Duration) {
-        let debt = (self.debt + self.looked).saturating_sub(self.spared(exit));
-        self.debt = debt.min(DEBT * 2);
+        self.total += self.looked;
+        self.debt = (self.debt + self.looked).saturating_sub(self.spared(exit));
     }
 
-    /// Whether it has looked so long in vain that it has to be careful.
-    pub(super) fn is_in_debt(&self) -> bool {
-        self.debt > DEBT
+    /// Whether more is expected of it than it has shown.
+    pub(super) fn is_starting(&self) -> bool {
+        self.debt <= DEBT && self.total <= START
     }
 
     /// Whether it is left alone.
@@ -207,9 +211,9 @@ mod tests {
         assert!(burst(Duration::from_micros(1)));
     }
 
-    /// One that has looked in vain for longer than is overlooked.
-    fn in_debt() -> Worth {
-        Worth { debt: super::DEBT * 2, ..Worth::default() }
+    /// One of a process that has started long ago.
+    fn settled() -> Worth {
+        Worth { total: super::START * 2, ..Worth::default() }
     }
 
     #[test]
@@ -219,23 +223,26 @@ mod tests {
             assert!(worth.pays(now, EXIT), "3 ms in vain are allowed");
             worth.looked(Duration::from_micros(200), 0);
         }
-        assert!(worth.pays(now, EXIT) && !worth.is_in_debt());
+        assert!(worth.pays(now, EXIT) && worth.is_starting());
         worth.looked(Duration::from_micros(200), 0);
-        assert!(!worth.pays(now, EXIT) && worth.is_in_debt(), "and no more");
+        assert!(!worth.pays(now, EXIT) && !worth.is_starting(), "and no more");
     }
 
     #[test]
     fn calls_that_were_made_pay_what_was_looked_in_vain() {
-        let (mut worth, now) = (in_debt(), Instant::now());
-        assert!(worth.pays(now, EXIT));
-        worth.looked(Duration::from_millis(1), 200);
-        assert!(worth.pays(now, EXIT));
-        assert!(!worth.is_in_debt(), "4 ms were spared");
+        let (mut worth, now) = (Worth::default(), Instant::now());
+        for _ in 0..5 {
+            assert!(worth.pays(now, EXIT) && worth.is_starting());
+            worth.looked(Duration::from_millis(4), 200);
+        }
+        assert!(worth.pays(now, EXIT) && worth.is_starting(), "as much was spared");
+        worth.looked(Duration::from_micros(1), 200);
+        assert!(worth.pays(now, EXIT) && !worth.is_starting(), "it has started");
     }
 
     #[test]
     fn what_does_not_pay_is_tried_less_and_less_often() {
-        let (mut worth, start) = (in_debt(), Instant::now());
+        let (mut worth, start) = (settled(), Instant::now());
         assert!(worth.pays(start, EXIT));
         assert!(!worth.pays(start, EXIT), "it served nobody");
         assert!(worth.pays(start + Duration::from_millis(2), EXIT));
@@ -250,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_wake_that_spared_more_than_it_took_ends_a_long_pause() {
-        let (mut worth, mut now) = (in_debt(), Instant::now());
+        let (mut worth, mut now) = (settled(), Instant::now());
         let later = Duration::from_secs(2);
         assert!(worth.pays(now, EXIT));
         for _ in 0..5 {
