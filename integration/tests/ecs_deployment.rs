@@ -286,6 +286,10 @@ fn a_cluster_is_made_and_taken_away() -> Result<()> {
     let latest =
         ["ec2", "describe-launch-template-versions", "--versions", "$Latest", "--query", options];
     assert_eq!(aws.call(&latest)?, format!("enabled\t{image}"));
+    let bare = [&provision[..], &["NestedVirtualization=disabled"]].concat();
+    let changed = aws.script("provision", &bare)?;
+    assert!(changed.is_success(), "{changed:?}");
+    assert_eq!(aws.call(&latest)?, format!("None\t{image}"), "EC2 refuses any option there");
     let size = "AutoScalingGroups[].DesiredCapacity";
     assert_eq!(aws.call(&["autoscaling", "describe-auto-scaling-groups", "--query", size])?, "3");
     let services = aws.call(&["ecs", "list-services", "--cluster", "krun"])?;
@@ -356,6 +360,54 @@ fn images_go_with_their_snapshots_and_other_peoples_stacks_stay() -> Result<()> 
     Ok(())
 }
 
+/// Runs a script with a program for `aws` that does this.
+fn with_stand_in(name: &str, args: &[&str], stand_in: &str) -> Result<(Outcome, String)> {
+    let dir = tempfile::tempdir()?;
+    let (aws, asked) = (dir.path().join("aws"), dir.path().join("asked"));
+    fs::write(&aws, format!("#!/bin/sh\necho \"$*\" >>{}\n{stand_in}\n", asked.display()))?;
+    fs::set_permissions(&aws, Permissions::from_mode(0o755))?;
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = Command::new(Path::new(PACKAGING).join("ecs").join(name));
+    command.args(args).env("PATH", format!("{}:{path}", dir.path().display()));
+    command.env("PROVISION_PATIENCE", "0");
+    Ok((outcome::run(&mut command, None)?, fs::read_to_string(asked)?))
+}
+
+#[test]
+fn tasks_come_when_an_instance_has_krun_and_not_before() -> Result<()> {
+    let network = ["--vpc", "vpc-1", "--subnets", "subnet-1,subnet-2"];
+    let args = [&["--region", "us-east-1", "--image", "ami-1"][..], &network, &["Tasks=2"]].concat();
+    // There is no stack yet, and so many instances have krun.
+    let aws = |count| {
+        format!(
+            "case $2 in describe-stacks) case $* in *Outputs*) echo service;; *) exit 255;; esac;; \
+             list-container-instances) echo {count};; esac"
+        )
+    };
+
+    let (refused, asked) = with_stand_in("provision", &args, &aws(0))?;
+    let words = "no instance of cluster krun has krun";
+    assert!(!refused.is_success() && refused.stderr().contains(words), "{refused:?}");
+    assert!(asked.contains("Tasks=0") && !asked.contains("Tasks=2"), "{asked}");
+    assert!(!asked.contains("services-stable"), "{asked}");
+
+    let (made, asked) = with_stand_in("provision", &args, &aws(1))?;
+    assert!(made.is_success() && made.stdout().contains("1 instances with krun"), "{made:?}");
+    let (none, two) = (asked.find("Tasks=0"), asked.find("Tasks=2"));
+    assert!(none.is_some() && none < two && asked.contains("services-stable"), "{asked}");
+    Ok(())
+}
+
+#[test]
+fn images_that_cannot_be_listed_are_not_said_to_be_gone() -> Result<()> {
+    let fails = "case $2 in describe-stacks) echo 'krun does not exist'; exit 1;; describe-images) exit 254;; esac";
+    let args = ["--region", "us-east-1", "--images"];
+    let (refused, asked) = with_stand_in("destroy", &args, fails)?;
+    assert!(!refused.is_success() && !refused.stdout().contains("done"), "{refused:?}");
+    assert!(asked.contains("describe-images"), "{asked}");
+    Ok(())
+}
+
 #[test]
 fn a_task_for_machines_elsewhere_is_registered_and_they_are_let_in() -> Result<()> {
     let aws = Aws::start()?;
@@ -371,6 +423,11 @@ fn a_task_for_machines_elsewhere_is_registered_and_they_are_let_in() -> Result<(
             "provision",
             &["--region", "us-east-1", "--image", "ami-1", "--vpc", "vpc-1"],
             "say --subnets, too",
+        ),
+        (
+            "provision",
+            &["--region", "us-east-1", "--image", "ami-1", "--stack", "Ecs-krun"],
+            "begins with aws, ecs or fargate",
         ),
         ("destroy", &[], "say --region"),
         ("activate", &["--region", "us-east-1"], "say --cluster"),

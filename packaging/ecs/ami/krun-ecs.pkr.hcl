@@ -25,6 +25,12 @@ variable "instance_type" {
   default = "c5.large"
 }
 
+variable "ssh_from" {
+  type        = string
+  default     = "0.0.0.0/0"
+  description = "From where the machine that builds is reached, by a key made for it: better your own address, as 192.0.2.7/32."
+}
+
 locals {
   stamp = formatdate("YYYYMMDDhhmmss", timestamp())
 }
@@ -37,6 +43,11 @@ source "amazon-ebs" "krun" {
   instance_type   = var.instance_type
   ssh_username    = "ec2-user"
   ssh_interface   = "public_ip"
+
+  # Not every subnet gives a machine an address, and the image must not let in who has built it.
+  associate_public_ip_address           = true
+  temporary_security_group_source_cidrs = [var.ssh_from]
+  ssh_clear_authorized_keys             = true
 
   source_ami_filter {
     filters = {
@@ -51,6 +62,7 @@ source "amazon-ebs" "krun" {
 
   tags = {
     "kontain.app/image" = "ecs"
+    base                = "{{ .SourceAMI }}"
   }
 
   snapshot_tags = {

@@ -30,6 +30,12 @@ variable "instance_type" {
   default = "c5.large"
 }
 
+variable "ssh_from" {
+  type        = string
+  default     = "0.0.0.0/0"
+  description = "From where the machine that builds is reached, by a key made for it: better your own address, as 192.0.2.7/32."
+}
+
 locals {
   stamp = formatdate("YYYYMMDDhhmmss", timestamp())
 }
@@ -43,6 +49,11 @@ source "amazon-ebs" "krun" {
   ssh_username    = "ec2-user"
   ssh_interface   = "public_ip"
 
+  # Not every subnet gives a machine an address, and the image must not let in who has built it.
+  associate_public_ip_address           = true
+  temporary_security_group_source_cidrs = [var.ssh_from]
+  ssh_clear_authorized_keys             = true
+
   source_ami_filter {
     filters = {
       name                = "amazon-eks-node-al2023-x86_64-standard-${var.kubernetes_version}-v*"
@@ -55,8 +66,14 @@ source "amazon-ebs" "krun" {
   }
 
   tags = {
+    "kontain.app/image"   = "eks"
     "kontain.app/runtime" = "krun"
     kubernetes            = var.kubernetes_version
+    base                  = "{{ .SourceAMI }}"
+  }
+
+  snapshot_tags = {
+    "kontain.app/image" = "eks"
   }
 }
 
