@@ -124,3 +124,24 @@ fn a_node_that_cannot_be_opened_is_closed() -> Result<()> {
     assert!(!booted.is_success(), "{booted:?}");
     Ok(())
 }
+
+/// A mistake of the administrator's is no reason to run containers natively.
+#[test]
+fn what_is_not_the_machines_fault_opens_nothing() -> Result<()> {
+    for (file, text) in [("policy.d/10.toml", "typo = =\n"), ("krun.toml", "bogus = 1\n")] {
+        let node = Node::new(true)?;
+        let before = node.daemon()?;
+        node.wish("on_failure=open\n")?;
+        fs::create_dir_all(node.path("etc/kontain/policy.d"))?;
+        fs::write(node.path("etc/kontain").join(file), text)?;
+
+        let booted = node.boot()?;
+
+        assert!(
+            !booted.is_success() && booted.stdout().contains("has to be mended"),
+            "{file}: {booted:?}"
+        );
+        assert_eq!(node.daemon()?, before, "{file}");
+    }
+    Ok(())
+}

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{fs, io};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use krun_config::Flags;
 use serde_json::json;
 
@@ -75,6 +75,9 @@ enum Command {
         /// the engines that run which krun they use. Needs root, and leaves nothing behind.
         #[arg(long, conflicts_with = "root")]
         run: bool,
+        /// Looks at a part only.
+        #[arg(long, value_name = "PART", conflicts_with = "run")]
+        only: Option<Part>,
         #[command(flatten)]
         krun: Krun,
     },
@@ -109,6 +112,13 @@ enum Command {
     /// What `check --run` starts in a container.
     #[command(name = check::smoke::GUEST, hide = true)]
     CheckGuest,
+}
+
+/// What `check --only` looks at.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Part {
+    /// Processor, device, kernel, cgroups and krun's programs: what does not depend on anybody's configuration.
+    Machine,
 }
 
 #[derive(Debug, Subcommand)]
@@ -257,8 +267,8 @@ impl Cli {
             Command::Uninstall { engine, options } => {
                 change(Verb::Uninstall, engine, &options, |root| install::uninstall(root, engine))
             }
-            Command::Check { root, json, run, krun } => {
-                look(&root, json, &krun, run.then_some(&krun))
+            Command::Check { root, json, run, only, krun } => {
+                look(&root, json, &krun, run.then_some(&krun), only)
             }
             Command::Collect { output, root, json } => collect(&root, output, json),
             Command::Config { verb } => verb.tell(),
@@ -311,9 +321,12 @@ fn change(
     }
 }
 
-fn look(root: &Path, json: bool, krun: &Krun, run: Option<&Krun>) -> ExitCode {
+fn look(root: &Path, json: bool, krun: &Krun, run: Option<&Krun>, only: Option<Part>) -> ExitCode {
     let mut findings = match Root::open(root) {
-        Ok(root) => check(&root, &krun.binary),
+        Ok(root) => match only {
+            Some(Part::Machine) => check::machine(&root, &krun.binary),
+            None => check(&root, &krun.binary),
+        },
         Err(error) => return fail(&error),
     };
     findings.extend(

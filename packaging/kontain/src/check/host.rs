@@ -1,11 +1,10 @@
-//! The machine: its processor, the device that makes virtual machines, its kernel, its cgroups, its policy.
+//! The machine: its processor, the device that makes virtual machines, its kernel, its cgroups, krun's programs.
 
 use std::ffi::CString;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
-use krun_policy::Policy;
 use kvm_ioctls::Kvm;
 
 use super::{Finding, Status};
@@ -17,9 +16,8 @@ const KVM_API_VERSION: i32 = 12;
 const KVM_DEVICE: (u32, u32) = (10, 232);
 /// The oldest kernel with all that krun calls.
 const OLDEST_KERNEL: (u32, u32) = (5, 10);
-/// Where programs and policies are.
+/// Where krun is.
 pub(crate) const KRUN: &str = "/opt/kontain/bin/krun";
-const POLICIES: &str = "/etc/kontain/policy.d";
 
 pub(super) fn check(root: &Root, krun: &Path) -> Vec<Finding> {
     let look = |path: &str| root.look(Path::new(path)).unwrap_or_default();
@@ -39,7 +37,6 @@ pub(super) fn check(root: &Root, krun: &Path) -> Vec<Finding> {
     all.push(kernel(&look("/proc/sys/kernel/osrelease")));
     all.push(cgroups(root));
     all.push(programs(root, krun));
-    all.push(policy(root));
     all
 }
 
@@ -132,21 +129,6 @@ fn programs(root: &Root, krun: &Path) -> Finding {
     };
     let why = format!("there is no program {}", path.display());
     Finding::new("programs", Status::Fail, why, "make install, or install the package again")
-}
-
-fn policy(root: &Root) -> Finding {
-    let directory = Path::new(POLICIES);
-    if !root.exists(directory) {
-        return Finding::ok("policy", "none: everything runs in virtual machines");
-    }
-    match Policy::read(Some(&root.shown(directory))) {
-        Ok(_) => Finding::ok("policy", format!("{POLICIES} is valid")),
-        Err(error) => {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-            let why = format!("{error}{}: krun refuses every container", cause.unwrap_or_default());
-            Finding::new("policy", Status::Fail, why, "mend what the message names")
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod bounded;
 mod engines;
 mod host;
+mod rules;
 mod running;
 pub(crate) mod smoke;
 
@@ -53,9 +54,15 @@ impl Finding {
     }
 }
 
+/// Looks at what makes virtual machines.
+pub(crate) fn machine(root: &Root, krun: &Path) -> Vec<Finding> {
+    host::check(root, krun)
+}
+
 /// Looks at everything, without running anything.
 pub fn check(root: &Root, krun: &Path) -> Vec<Finding> {
-    let mut all = host::check(root, krun);
+    let mut all = machine(root, krun);
+    all.extend(rules::check(root));
     all.extend(engines::check(root));
     all
 }

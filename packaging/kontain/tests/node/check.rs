@@ -81,3 +81,24 @@ fn what_is_missing_is_said_with_what_helps() {
         assert!(!found.why.is_empty() && !found.fix.is_empty(), "{found:?}");
     }
 }
+
+#[test]
+fn what_makes_no_container_is_found_wherever_rules_and_settings_are() {
+    let node = Node::new().unwrap();
+    let statuses = |node: &Node| ["settings", "policy"].map(|id| finding(node, id).unwrap().status);
+    assert_eq!(statuses(&node), [Status::Ok, Status::Ok]);
+
+    node.write("/etc/kontain/krun.toml", "bogus = 1\n").unwrap();
+    assert_eq!(statuses(&node), [Status::Fail, Status::Ok]);
+
+    node.write("/etc/kontain/krun.toml", "policy_dir = \"/etc/mine\"\n").unwrap();
+    assert_eq!(statuses(&node), [Status::Ok, Status::Fail], "it is not there");
+    node.write("/etc/mine/10.toml", "").unwrap();
+    assert_eq!(statuses(&node), [Status::Ok, Status::Ok]);
+    node.write("/etc/mine/10.toml", "nonsense = 1\n").unwrap();
+    assert_eq!(statuses(&node), [Status::Ok, Status::Fail]);
+
+    fs::remove_file(node.path("/etc/kontain/krun.toml")).unwrap();
+    symlink("nowhere", node.path("/etc/kontain/policy.d")).unwrap();
+    assert_eq!(statuses(&node), [Status::Ok, Status::Fail], "a link is no absence");
+}
