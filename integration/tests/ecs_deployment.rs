@@ -376,7 +376,8 @@ fn with_stand_in(name: &str, args: &[&str], stand_in: &str) -> Result<(Outcome, 
 #[test]
 fn tasks_come_when_an_instance_has_krun_and_not_before() -> Result<()> {
     let network = ["--vpc", "vpc-1", "--subnets", "subnet-1,subnet-2"];
-    let args = [&["--region", "us-east-1", "--image", "ami-1"][..], &network, &["Tasks=2"]].concat();
+    let args =
+        [&["--region", "us-east-1", "--image", "ami-1"][..], &network, &["Tasks=2"]].concat();
     // There is no stack yet, and so many instances have krun.
     let aws = |count| {
         format!(

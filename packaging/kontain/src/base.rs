@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::document::{self, Document};
 use crate::engines::Target;
-use crate::error::Result;
+use crate::error::{NodeError, Result};
 use crate::files::Found;
 use crate::record::{self, Added, Kept, Original};
 
@@ -39,6 +39,13 @@ impl Base {
         let Some(current) = current else {
             if kept.record.before.is_none() {
                 return Ok(exact(None));
+            }
+            // kontain has the only copy left.
+            if let Original::Bytes(_) = kept.original() {
+                let reason = "somebody has removed it, and what was in it is in kontain's copy";
+                let copy = kept.copy.display();
+                let fix = format!("copy {copy} there, or remove that, and try again");
+                return Err(NodeError::refused(shown, reason, fix));
             }
             let gone = format!("{}: somebody has removed it", shown.display());
             return Ok(Self { bytes: None, is_exact: false, warnings: vec![gone] });

@@ -95,7 +95,9 @@ impl Instance {
     /// How many such pods it may run.
     pub fn max_pods(&self, pods: Pods) -> Result<Answer, String> {
         let by_addresses = self.by_addresses(pods.prefixes)?;
-        let reserved_mib = RESERVED.1.saturating_mul(by_addresses).saturating_add(RESERVED.0);
+        // nodeadm counts addresses for this, not prefixes, whatever the CNI does.
+        let addresses = self.by_addresses(false)?;
+        let reserved_mib = RESERVED.1.saturating_mul(addresses).saturating_add(RESERVED.0);
         let by_memory = pods
             .memory
             .map(|each| self.by_memory(each, pods.overhead, reserved_mib))
@@ -170,6 +172,8 @@ mod tests {
 
         assert_eq!(instance(3, 10, 8192, 2).max_pods(pods).unwrap().max_pods, 110);
         assert_eq!(instance(15, 50, 8192, 96).max_pods(pods).unwrap().max_pods, 250);
+        let reserved = |pods| instance(3, 10, 8192, 2).max_pods(pods).unwrap().reserved_mib;
+        assert_eq!((reserved(pods), reserved(PLAIN)), (574, 574));
         assert!(Instance { processors: None, ..instance(3, 10, 1, 1) }.max_pods(pods).is_err());
     }
 

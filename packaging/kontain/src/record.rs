@@ -62,6 +62,8 @@ pub(crate) struct Kept {
     pub(crate) found: Found,
     /// The file with the earlier contents.
     pub(crate) backup: Option<Found>,
+    /// Where that is, for people.
+    pub(crate) copy: PathBuf,
 }
 
 impl Record {
@@ -102,8 +104,9 @@ impl Kept {
         if record.version != VERSION {
             return Err(wrong(format!("version {} is not known", record.version)));
         }
+        let copy = root.shown(&backup(engine));
         let backup = root.read(&backup(engine))?;
-        Ok(Some(Self { record, found, backup }))
+        Ok(Some(Self { record, found, backup, copy }))
     }
 
     /// What was in the file before.

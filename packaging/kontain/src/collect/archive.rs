@@ -58,6 +58,11 @@ fn header(name: &str, length: usize, time: u64) -> io::Result<[u8; BLOCK]> {
     Ok(block)
 }
 
+/// Whether a file can have this name.
+pub(super) fn has_room_for(name: &str) -> bool {
+    split(name).is_some()
+}
+
 /// A long name is two: up to 155 bytes, and up to 100, with a slash between them.
 fn split(name: &str) -> Option<(&str, &str)> {
     if name.len() <= 100 {

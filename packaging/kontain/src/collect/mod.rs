@@ -6,6 +6,7 @@
 mod archive;
 mod redact;
 mod sources;
+mod words;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -40,7 +41,7 @@ impl Collection {
         let mut findings = check(root, Path::new(check::KRUN));
         for finding in &mut findings {
             // What comes behind is quoted.
-            finding.why = redact::text(finding.why.lines().next().unwrap_or_default());
+            finding.why = words::text(finding.why.lines().next().unwrap_or_default());
         }
         all.add_json("check.json", &json!(findings));
         sources::add(&mut all, root);
@@ -70,7 +71,7 @@ impl Collection {
         let mut archive = Archive::new(file, now());
         archive.add("kontain/manifest.json", format!("{manifest:#}\n").as_bytes())?;
         for (name, bytes) in self.files {
-            archive.add(&format!("kontain/{name}"), &bytes)?;
+            archive.add(&in_archive(&name), &bytes)?;
         }
         archive.finish()
     }
@@ -87,8 +88,10 @@ impl Collection {
 
     fn add(&mut self, name: &str, bytes: Vec<u8>) {
         let name = name.trim_start_matches('/');
-        // Two names of an archive, with a slash between them, have room for this.
-        if name.len() > 200 || bytes.len() + self.size > LARGEST_OF_ALL {
+        if !archive::has_room_for(&in_archive(name)) {
+            return self.leave_out(name, "an archive has no room for its name");
+        }
+        if bytes.len() + self.size > LARGEST_OF_ALL {
             return self.leave_out(name, "there is no room for it");
         }
         self.size += bytes.len();
@@ -102,6 +105,10 @@ impl Collection {
     fn leave_out(&mut self, name: &str, why: &str) {
         self.left_out.push((name.to_owned(), why.to_owned()));
     }
+}
+
+fn in_archive(name: &str) -> String {
+    format!("kontain/{name}")
 }
 
 /// A file's name where none is wished for.

@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value};
 
+use super::words::{says_secret, text};
+
 /// Fields whose texts and numbers are told: krun's, the engines', the specification's of bundles. None of them is made
 /// for anything that must be kept.
 const TOLD: &[&str] = &[
@@ -143,12 +145,11 @@ const ENVIRONMENTS: &[&str] = &["env", "Env", "environment", "conmon_env", "defa
 /// Words of command lines: what krun itself is told.
 const COMMANDS: &[&str] = &["runtimeArgs", "ExecStart"];
 /// Options whose values are told.
-const OPTIONS: &[&str] = &[
+pub(super) const OPTIONS: &[&str] = &[
     "--default-runtime",
     "--add-runtime",
     "--config-file",
     "--config",
-    "-c",
     "--exec-root",
     "--data-root",
     "--root",
@@ -197,7 +198,9 @@ const PARAMETERS: &[&str] = &[
     "vsyscall",
     "kvm.nx_huge_pages",
 ];
-const GONE: &str = "[redacted]";
+/// Tables and lists in which nothing is told, whatever its names are.
+const HIDDEN: &[&str] = &["auth", "auths", "proxies", "headers", "registry-mirrors"];
+pub(super) const GONE: &str = "[redacted]";
 
 /// A document of which only what is harmless is left.
 pub(super) fn document(value: &Value) -> Value {
@@ -207,6 +210,7 @@ pub(super) fn document(value: &Value) -> Value {
 fn of_field(name: &str, value: &Value) -> Value {
     match value {
         Value::Object(table) if LEFT_OUT.contains(&name) && !table.is_empty() => gone(),
+        Value::Object(_) | Value::Array(_) if HIDDEN.contains(&name) || says_secret(name) => gone(),
         Value::Object(table) => Value::Object(of_table(name, table)),
         Value::Array(all) if ENVIRONMENTS.contains(&name) => all
             .iter()
@@ -226,8 +230,8 @@ fn of_field(name: &str, value: &Value) -> Value {
 
 fn of_table(name: &str, table: &Map<String, Value>) -> Map<String, Value> {
     // Names in it are somebody's own, and may be those of fields.
-    let is_free =
-        ["annotations", "labels", "log-opts", "log_opts", "headers", "sysctl"].contains(&name);
+    let is_free = ["annotations", "labels", "log-opts", "log_opts", "sysctl"].contains(&name)
+        || ENVIRONMENTS.contains(&name);
     let inner = |(key, value): (&String, &Value)| {
         (key.clone(), if is_free { gone() } else { of_field(key, value) })
     };
@@ -253,7 +257,9 @@ pub(super) fn command(words: &[&str]) -> Vec<String> {
     let mut all = Vec::new();
     for (index, word) in words.iter().enumerate() {
         if let Some(name) = word.split('=').next().filter(|name| name.starts_with('-')) {
-            let is_told = OPTIONS.contains(&name);
+            // Of a shell it would be a script.
+            let is_containerd = words.first().is_some_and(|one| one.ends_with("/containerd"));
+            let is_told = OPTIONS.contains(&name) || name == "-c" && is_containerd;
             let value = word.split_once('=').map(|(_, value)| value);
             all.push(match value {
                 Some(value) if is_told => format!("{name}={}", text(value)),
@@ -315,89 +321,11 @@ pub(super) fn parameters(text: &str) -> String {
     text.split_whitespace().map(word).collect::<Vec<_>>().join(" ") + "\n"
 }
 
-/// A text in a field that is told, or in a log: what looks like a secret in it is left out.
-pub(super) fn text(text: &str) -> String {
-    let mut told = String::new();
-    let mut hides_next = false;
-    for piece in text.split_inclusive(|c: char| c.is_whitespace() || "\"',;()[]{}\\".contains(c)) {
-        let word =
-            piece.trim_end_matches(|c: char| c.is_whitespace() || "\"',;()[]{}\\".contains(c));
-        let end = &piece[word.len()..];
-        let shown = if word.bytes().all(|byte| b":=".contains(&byte)) {
-            word.to_owned()
-        } else if std::mem::take(&mut hides_next) {
-            hides_next = is_scheme(word);
-            GONE.to_owned()
-        } else {
-            hides_next =
-                says_secret(word) && !word.trim_end_matches([':', '=']).contains(['=', ':']);
-            self::word(word)
-        };
-        told.push_str(&shown);
-        told.push_str(end);
-    }
-    told
-}
-
-fn word(word: &str) -> String {
-    if let Some((scheme, rest)) = word.split_once("://") {
-        // A name and a password before a host, and what is asked of it.
-        let rest = rest.split(['?', '#']).next().unwrap_or_default();
-        let (host, path) = rest.split_once('/').map_or((rest, ""), |(host, path)| (host, path));
-        let host = host.rsplit('@').next().unwrap_or_default();
-        let path = if path.is_empty() { String::new() } else { format!("/{GONE}") };
-        let scheme = scheme.rsplit(['=', '@', ':']).next().unwrap_or_default();
-        return format!("{scheme}://{host}{path}");
-    }
-    if let Some((name, _)) =
-        word.split_once('=').filter(|(name, value)| !value.is_empty() && !name.is_empty())
-    {
-        let is_told =
-            OPTIONS.contains(&name) || ["level", "time", "native.cgroupdriver"].contains(&name);
-        return if is_told { word.to_owned() } else { format!("{name}={GONE}") };
-    }
-    if let Some((name, _)) =
-        word.split_once(':').filter(|(name, value)| !value.is_empty() && says_secret(name))
-    {
-        return format!("{name}:{GONE}");
-    }
-    if looks_random(word) { GONE.to_owned() } else { word.to_owned() }
-}
-
-fn says_secret(word: &str) -> bool {
-    let word = word.to_ascii_lowercase();
-    [
-        "pass", "secret", "token", "auth", "cred", "apikey", "api_key", "api-key", "private",
-        "bearer", "basic",
-    ]
-    .iter()
-    .any(|sign| word.contains(sign))
-        && !word.starts_with('/')
-}
-
-fn is_scheme(word: &str) -> bool {
-    ["bearer", "basic", "is"].contains(&word.to_ascii_lowercase().as_str())
-}
-
-/// Whether it is long, of letters and digits, and no container's number or hash, which are small hexadecimal ones.
-fn looks_random(word: &str) -> bool {
-    let is_key = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=_-.".contains(&byte);
-    let is_hexadecimal =
-        word.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    let has = |is: fn(&u8) -> bool| word.as_bytes().iter().any(is);
-    word.len() >= 20
-        && !word.starts_with('/')
-        && !is_hexadecimal
-        && word.bytes().all(is_key)
-        && has(u8::is_ascii_digit)
-        && (has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::{GONE, document, parameters, text, unit};
+    use super::{GONE, document, parameters, unit};
 
     #[test]
     fn what_is_not_known_is_not_told() {
@@ -444,18 +372,20 @@ mod tests {
     }
 
     #[test]
-    fn logs_keep_their_words_and_lose_secrets() {
-        for (line, told) in [
-            ("level=error msg=\"krun: open /dev/kvm\"", "level=error msg=\"krun: open /dev/kvm\""),
-            ("pull https://u:S@host/x?sig=S failed", "pull https://host/[redacted] failed"),
-            ("Authorization: Bearer S", "Authorization: [redacted] [redacted]"),
-            ("password: S and token=S", "password: [redacted] and token=[redacted]"),
-            ("{\"auth\":\"S\"}", "{\"auth\":\"[redacted]\"}"),
-            ("key Ab3Ab3Ab3Ab3Ab3Ab3Ab3S", "key [redacted]"),
-            ("container 0123456789abcdef0123", "container 0123456789abcdef0123"),
-        ] {
-            assert_eq!(text(line), told);
-        }
+    fn names_that_are_told_elsewhere_hide_nothing_in_secrets() {
+        let told = document(&json!({
+            "auth": {"id": "S", "source": "S"}, "proxies": {"name": "S"}, "env": {"path": "S"},
+            "secrets": [{"name": "S"}], "headers": {"type": ["S"]}
+        }));
+
+        assert!(!told.to_string().contains('S'), "{told}");
+        assert!(!unit("ExecStart=/bin/sh -c S").contains("S\n"), "a shell's script");
+        let containerd = unit("ExecStart=/usr/bin/containerd -c /etc/c.toml");
+        assert!(containerd.contains("-c /etc/c.toml"), "{containerd}");
+    }
+
+    #[test]
+    fn parameters_of_the_kernel_are_told_if_they_are_known() {
         assert_eq!(
             parameters("quiet pti=on key=S S1 kvm_amd.nested=1"),
             "quiet pti=on key=[redacted] [redacted] kvm_amd.nested=1\n"

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Collection, LARGEST, redact};
+use super::{Collection, LARGEST, redact, words};
 use crate::check::Limits;
 use crate::document::{Document, Format};
 use crate::files::Root;
@@ -169,6 +169,8 @@ fn journal(all: &mut Collection) {
         "--quiet",
         "--since",
         "-2d",
+        // What is longer than can be taken loses its oldest lines.
+        "--reverse",
         "--lines",
         "20000",
         "--output",
@@ -181,16 +183,17 @@ fn journal(all: &mut Collection) {
         Ok(ended) if ended.is_success() => {
             let ours =
                 |line: &&str| ["krun", "km:", "kontain"].iter().any(|name| line.contains(name));
-            let said: String = ended.stdout.split_inclusive('\n').filter(ours).collect();
+            let said: Vec<_> = ended.stdout.lines().filter(ours).collect();
+            let said: String = said.into_iter().rev().flat_map(|line| [line, "\n"]).collect();
             all.add("journal", end_of(&lines(&said)).into());
         }
-        Ok(ended) => all.leave_out("journal", &redact::text(&ended.reason())),
+        Ok(ended) => all.leave_out("journal", &words::text(&ended.reason())),
         Err(error) => all.leave_out("journal", &format!("journalctl: {error}")),
     }
 }
 
 fn lines(text: &str) -> String {
-    text.lines().map(|line| redact::text(line) + "\n").collect()
+    text.lines().map(|line| words::text(line) + "\n").collect()
 }
 
 fn end_of(text: &str) -> &str {

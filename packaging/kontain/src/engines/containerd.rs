@@ -4,10 +4,12 @@
 //! an imported file's table of a plugin in the place of the whole one, and forgets its own `runc` where `runtimes` is
 //! there without it. Since version 3 tables are merged, and a drop-in does.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::drop_ins::refuse_other;
 use super::units::Options;
 use super::{Entry, Plan, Target, Wish, place};
 use crate::document::{Document, Format};
@@ -96,7 +98,38 @@ pub(super) fn plan(root: &Root, wish: &Wish, target: &Target, document: &Documen
         default.replaces = true;
         plan.entries.push(default);
     }
+    if target.file == Path::new(DROP_IN) {
+        refuse_others(root, &plan.entries, cri)?;
+    }
     Ok(plan)
+}
+
+/// Refuses what the files beside a drop-in say against it: the main one, and what that imports.
+fn refuse_others(root: &Root, entries: &[Entry], cri: &str) -> Result<()> {
+    let shown = root.shown(Path::new(FILE));
+    let found = root.read(Path::new(FILE))?;
+    let main = Document::parse(Format::Toml, found.as_ref(), &shown)?;
+    let others = RefCell::new(Vec::new());
+    imported(root, Path::new(FILE), &main, |text, path| {
+        others.borrow_mut().extend(text.map(|text| (path.to_owned(), text.to_owned())));
+        false
+    })?;
+    let mut documents = vec![(shown, main, false)];
+    let drop_in = Path::new(DROP_IN);
+    for (path, text) in others.into_inner().into_iter().filter(|(path, _)| path != drop_in) {
+        let is_later = path.parent() != drop_in.parent() || path.as_path() > drop_in;
+        let shown = root.shown(&path);
+        let document = Document::parse_text(Format::Toml, &text, &shown)?;
+        documents.push((shown, document, is_later));
+    }
+    for (shown, document, is_later) in &documents {
+        refuse_disabled(document, cri, shown)?;
+        for entry in entries {
+            let said = document.get(&entry.place)?;
+            refuse_other(entry, said.as_ref(), *is_later, shown)?;
+        }
+    }
+    Ok(())
 }
 
 /// Where the default is, in version 2 and since version 3.

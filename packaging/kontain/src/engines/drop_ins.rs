@@ -97,7 +97,13 @@ fn refuse_others(engine: Engine, root: &Root, target: &Target, entries: &[Entry]
     Ok(())
 }
 
-fn refuse_other(entry: &Entry, said: Option<&Value>, is_later: bool, shown: &Path) -> Result<()> {
+/// Refuses what a file says instead of an entry, unless that may be another one and the file counts less.
+pub(super) fn refuse_other(
+    entry: &Entry,
+    said: Option<&Value>,
+    is_later: bool,
+    shown: &Path,
+) -> Result<()> {
     let Some(said) = said.filter(|said| !entry.is_same(said)) else { return Ok(()) };
     if entry.replaces && !is_later {
         return Ok(());

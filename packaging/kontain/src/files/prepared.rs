@@ -273,8 +273,10 @@ fn prepare_directory(root: &Root, path: &Path, made: &mut Vec<PathBuf>) -> Resul
         return Ok(directory);
     }
     for directory in root.missing(path) {
-        root.make_directory(&directory)?;
-        made.push(directory);
+        // What somebody else has made meanwhile is not ours to remove.
+        if root.make_directory(&directory)? {
+            made.push(directory);
+        }
     }
     let gone = || NodeError::Changed { path: root.shown(path), left: Vec::new() };
     root.trusted_directory(path)?.ok_or_else(gone)

@@ -5,10 +5,10 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self as sys, AtFlags, Dir, Mode, OFlags, ResolveFlags};
+use rustix::fs::{self as sys, AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::Found;
@@ -19,6 +19,8 @@ use crate::error::{NodeError, Result};
 pub(super) const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// Only who owns a file may rename or remove it.
 const STICKY: u32 = 0o1000;
+/// As many links as Linux follows (path_resolution(7)).
+const LINKS_MAX: usize = 40;
 
 /// The root directory.
 #[derive(Debug)]
@@ -57,7 +59,7 @@ impl Root {
     pub fn look(&self, path: &Path) -> Option<String> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let status = self.open_at(path, OFlags::PATH).and_then(sys::fstat).ok()?;
-        if !sys::FileType::from_raw_mode(status.st_mode).is_file() {
+        if !FileType::from_raw_mode(status.st_mode).is_file() {
             return None;
         }
         let file = File::from(self.open_at(path, flags).ok()?);
@@ -84,7 +86,7 @@ impl Root {
             Err(Errno::LOOP) => return Err("it is a link, or behind one".to_owned()),
             other => other.map_err(|error| error.to_string())?,
         };
-        if !sys::FileType::from_raw_mode(status.st_mode).is_file() {
+        if !FileType::from_raw_mode(status.st_mode).is_file() {
             return Err("it is no plain file".to_owned());
         }
         let file = open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY);
@@ -107,7 +109,7 @@ impl Root {
     pub fn is_program(&self, path: &Path) -> bool {
         let status = self.open_at(path, OFlags::PATH).and_then(sys::fstat);
         status.is_ok_and(|status| {
-            sys::FileType::from_raw_mode(status.st_mode).is_file() && status.st_mode & 0o111 != 0
+            FileType::from_raw_mode(status.st_mode).is_file() && status.st_mode & 0o111 != 0
         })
     }
 
@@ -119,7 +121,7 @@ impl Root {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let device = sys::openat2(&self.directory, relative(path), flags, Mode::empty(), resolve)?;
         let status = sys::fstat(&device)?;
-        let is_device = sys::FileType::from_raw_mode(status.st_mode).is_char_device();
+        let is_device = FileType::from_raw_mode(status.st_mode).is_char_device();
         if !is_device || (sys::major(status.st_rdev), sys::minor(status.st_rdev)) != number {
             let (major, minor) = number;
             return Err(io::Error::other(format!("it is not the device {major}:{minor}")));
@@ -155,48 +157,69 @@ impl Root {
         }
     }
 
-    /// Opens a directory that nobody but root can change, nor one above it; none if it is not there.
+    /// Opens a directory that nobody but root can change, nor one above it, nor one above what a link on the way leads to;
+    /// none if it is not there.
     pub(super) fn trusted_directory(&self, path: &Path) -> Result<Option<OwnedFd>> {
-        let mut above: Vec<_> = path.ancestors().collect();
-        above.pop();
-        let mut last = None;
-        for directory in above.into_iter().rev() {
-            let opened = match self.open_at(directory, OFlags::PATH | OFlags::DIRECTORY) {
+        let names = |path: &Path| -> Vec<OsString> {
+            path.iter().rev().filter(|name| *name != "/").map(OsStr::to_owned).collect()
+        };
+        let (mut left, mut at, mut links) = (names(path), PathBuf::from("/"), 0);
+        while let Some(name) = left.pop() {
+            if name == ".." {
+                at.pop();
+                continue;
+            }
+            let next = at.join(name);
+            let fault = |error| self.system("open", &next, error);
+            let opened = match self.open_at(&next, OFlags::PATH | OFlags::NOFOLLOW) {
                 Err(Errno::NOENT) => return Ok(None),
-                Err(Errno::NOTDIR | Errno::LOOP) => {
-                    let fix = "put a directory there";
-                    return Err(NodeError::refused(
-                        &self.shown(directory),
-                        "it is no directory",
-                        fix,
-                    ));
-                }
-                other => other,
+                other => other.map_err(fault)?,
             };
-            let opened = opened.map_err(|error| self.system("open", directory, error))?;
-            self.demand_trusted(opened.as_fd(), directory)?;
-            last = Some(opened);
+            match FileType::from_raw_mode(sys::fstat(&opened).map_err(fault)?.st_mode) {
+                FileType::Directory => {
+                    self.demand_trusted(opened.as_fd(), &next)?;
+                    at = next;
+                }
+                FileType::Symlink if links < LINKS_MAX => {
+                    links += 1;
+                    let target = sys::readlinkat(&opened, c"", Vec::new()).map_err(fault)?;
+                    let target = Path::new(OsStr::from_bytes(target.to_bytes()));
+                    if target.is_absolute() {
+                        at = PathBuf::from("/");
+                    }
+                    left.extend(names(target));
+                }
+                FileType::RegularFile
+                | FileType::Symlink
+                | FileType::Fifo
+                | FileType::Socket
+                | FileType::CharacterDevice
+                | FileType::BlockDevice
+                | FileType::Unknown => {
+                    let (shown, fix) = (self.shown(&next), "put a directory there");
+                    return Err(NodeError::refused(&shown, "it is no directory", fix));
+                }
+            }
         }
-        match last {
-            Some(directory) => Ok(Some(directory)),
-            None => self
-                .open_at(Path::new("/"), OFlags::PATH | OFlags::DIRECTORY)
-                .map(Some)
-                .map_err(|error| self.system("open", path, error)),
-        }
+        let opened = self.open_at(&at, OFlags::PATH | OFlags::DIRECTORY);
+        opened.map(Some).map_err(|error| self.system("open", path, error))
     }
 
-    /// Makes a directory, which is not there yet, in one that is.
-    pub(super) fn make_directory(&self, path: &Path) -> Result<()> {
+    /// Makes a directory in one that is there. Says whether it was not there yet.
+    pub(super) fn make_directory(&self, path: &Path) -> Result<bool> {
         let (parent, name) = Self::split(path)?;
         let fault = |error| self.system("make", path, error);
-        let above = self.trusted_directory(parent)?.ok_or_else(|| fault(Errno::NOENT))?;
-        sys::mkdirat(above, name, Mode::from_raw_mode(0o755)).map_err(fault)?;
+        let gone = || NodeError::Changed { path: self.shown(parent), left: Vec::new() };
+        let above = self.trusted_directory(parent)?.ok_or_else(gone)?;
+        match sys::mkdirat(above, name, Mode::from_raw_mode(0o755)) {
+            Err(Errno::EXIST) => return Ok(false),
+            other => other.map_err(fault)?,
+        }
         // What will be in it must not be on the disk without it.
         let above = self.open_at(parent, OFlags::RDONLY | OFlags::DIRECTORY).map_err(fault)?;
         match sys::fsync(above) {
-            Err(Errno::INVAL) => Ok(()),
-            other => other.map_err(fault),
+            Err(Errno::INVAL) => Ok(true),
+            other => other.map(|()| true).map_err(fault),
         }
     }
 

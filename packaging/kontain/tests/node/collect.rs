@@ -188,3 +188,17 @@ fn the_archive_is_new_and_its_owners_alone() {
     assert_eq!(fs::metadata(&archive).unwrap().size(), size);
     assert!(!directory.path().join("elsewhere").exists());
 }
+
+#[test]
+fn a_name_that_no_archive_has_room_for_costs_that_file_only() {
+    let node = Node::new().unwrap();
+    let long = format!("/etc/kontain/policy.d/{}.toml", "a".repeat(120));
+    node.write(&long, "").unwrap();
+    node.write("/etc/kontain/policy.d/10.toml", "preset = \"ecs\"\n").unwrap();
+
+    let archive = unpacked(&node).unwrap();
+
+    let manifest = told(&archive, "manifest.json").unwrap();
+    assert!(manifest.contains("no room for its name"), "{manifest}");
+    assert!(told(&archive, "etc/kontain/policy.d/10.toml.json").unwrap().contains("ecs"));
+}

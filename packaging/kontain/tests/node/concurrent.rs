@@ -50,6 +50,22 @@ fn a_file_that_appears_meanwhile_is_left() {
 }
 
 #[test]
+fn two_who_begin_at_once_on_a_new_node_both_come_to_their_end() {
+    for _ in 0..40 {
+        let node = Node::new().unwrap();
+        thread::scope(|scope| {
+            let install = |engine| node.install(engine, &wish()).map(drop);
+            let other = scope.spawn(move || install(Engine::Docker));
+            install(Engine::Podman).unwrap();
+            other.join().unwrap().unwrap();
+        });
+        for engine in [Engine::Docker, Engine::Podman] {
+            node.uninstall(engine).unwrap();
+        }
+    }
+}
+
+#[test]
 fn who_saves_all_the_time_loses_nothing() {
     let node = Node::with(DAEMON_JSON, "{\"n\": 0}").unwrap();
     let done = AtomicBool::new(false);

@@ -63,6 +63,41 @@ fn a_file_that_somebody_else_writes_or_containerd_does_not_read_is_refused() {
     }
 }
 
+/// A drop-in is one file among others, all of which count.
+#[test]
+fn what_stands_beside_a_drop_in_is_looked_at() {
+    let main =
+        |more: &str| format!("version = 3\nimports = ['/etc/containerd/conf.d/*.toml']\n{more}");
+    let cri = "[plugins.'io.containerd.cri.v1.runtime'.containerd";
+    let default = format!("version = 3\n{cri}]\ndefault_runtime_name = 'nvidia'\n");
+    let other = format!("{cri}.runtimes.krun]\nruntime_type = 'io.containerd.runc.v2'\n");
+    for (more, file, text, reason) in [
+        (
+            "disabled_plugins = ['io.containerd.cri.v1.runtime']\n",
+            "10-a.toml",
+            "",
+            "is the CRI plugin",
+        ),
+        (other.as_str(), "10-a.toml", "", "already"),
+        ("", "10-a.toml", &format!("version = 3\n{other}"), "already"),
+        ("", "99-nvidia.toml", &default, "counts more than kontain's"),
+        ("", "99-nvidia.toml", "version = = 3", "not valid TOML"),
+    ] {
+        let node = Node::with(CONFIG_TOML, main(more)).unwrap();
+        node.write(&format!("/etc/containerd/conf.d/{file}"), text).unwrap();
+        let before = node.all().unwrap();
+
+        let error = node.install(Engine::Containerd, &wish_default()).unwrap_err();
+
+        assert!(error.to_string().contains(reason), "{file}: {more}: {error}");
+        assert_eq!(node.all().unwrap(), before);
+    }
+    let node = Node::with(CONFIG_TOML, main("")).unwrap();
+    node.write("/etc/containerd/conf.d/10-nvidia.toml", default).unwrap();
+    node.install(Engine::Containerd, &wish_default()).unwrap();
+    assert!(node.read("/etc/containerd/conf.d/50-kontain.toml").unwrap().contains("krun"));
+}
+
 #[test]
 fn without_a_file_containerd_gets_one_that_every_version_reads() {
     let node = Node::new().unwrap();

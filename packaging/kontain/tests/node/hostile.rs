@@ -143,3 +143,39 @@ fn a_record_that_is_not_kontains_is_refused() {
         assert!(installed.contains(record) && taken_away.contains(record), "{text}: {installed}");
     }
 }
+
+/// What a link leads to is as good as what is above it there.
+#[test]
+fn a_link_into_somebody_elses_directory_is_refused() {
+    let node = Node::new().unwrap();
+    fs::create_dir_all(node.path("/srv/user/docker")).unwrap();
+    fs::create_dir_all(node.path("/etc")).unwrap();
+    symlink("/srv/user/docker", node.path("/etc/docker")).unwrap();
+    node.mode("/srv/user", 0o777).unwrap();
+
+    let error = node.install(Engine::Docker, &wish()).unwrap_err().to_string();
+    assert!(error.contains("/srv/user") && error.contains("others than root"), "{error}");
+
+    node.mode("/srv/user", 0o755).unwrap();
+    node.install(Engine::Docker, &wish()).unwrap();
+    assert!(node.read("/srv/user/docker/daemon.json").unwrap().contains("krun"));
+}
+
+/// kontain's copy is the last that is left.
+#[test]
+fn a_file_that_was_removed_is_not_lost_for_good() {
+    let node = Node::with(DAEMON_JSON, "{\"mine\": 1}").unwrap();
+    node.install(Engine::Docker, &wish()).unwrap();
+    fs::remove_file(node.path(DAEMON_JSON)).unwrap();
+    let before = node.all().unwrap();
+
+    let error = node.uninstall(Engine::Docker).unwrap_err().to_string();
+
+    assert!(error.contains("docker.before"), "{error}");
+    assert_eq!(node.all().unwrap(), before);
+    let copy = "/var/lib/kontain/install/docker.before";
+    fs::copy(node.path(copy), node.path(DAEMON_JSON)).unwrap();
+    node.uninstall(Engine::Docker).unwrap();
+    assert_eq!(node.read(DAEMON_JSON).unwrap(), "{\"mine\": 1}");
+    assert!(!node.path(copy).exists());
+}
