@@ -1,5 +1,5 @@
 //! With which options systemd starts an engine: from its unit, the unit's drop-ins, and the files of variables that
-//! distributions have for it.
+//! these name or distributions have for it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,6 +35,7 @@ impl Options {
         }
         let mut commands = Vec::new();
         let mut others = Vec::new();
+        let mut files = Vec::new();
         for path in unit.into_iter().chain(drop_ins.into_values()) {
             for line in lines(&root.look(&path).unwrap_or_default()) {
                 match line.split_once('=').map(|(name, value)| (name.trim(), value.trim())) {
@@ -43,11 +44,19 @@ impl Options {
                         commands.push((path.clone(), command.to_owned()));
                     }
                     Some(("Environment", value)) => others.push((path.clone(), value.to_owned())),
+                    Some(("EnvironmentFile", "")) => files.clear(),
+                    Some(("EnvironmentFile", file)) => {
+                        // It need not be there then.
+                        files.push(PathBuf::from(file.trim_start_matches('-')));
+                    }
                     _ => {}
                 }
             }
         }
-        for path in variables {
+        files.extend(
+            variables.iter().filter(|path| !files.contains(path)).cloned().collect::<Vec<_>>(),
+        );
+        for path in &files {
             let text = root.look(path).unwrap_or_default();
             others.extend(lines(&text).into_iter().map(|line| (path.clone(), line)));
         }

@@ -179,3 +179,18 @@ fn a_file_that_was_removed_is_not_lost_for_good() {
     assert_eq!(node.read(DAEMON_JSON).unwrap(), "{\"mine\": 1}");
     assert!(!node.path(copy).exists());
 }
+
+#[test]
+fn files_of_variables_that_a_unit_names_are_read() {
+    for (file, flag) in [("/etc/mine", "--default-runtime=runc"), ("/etc/mine", "--config-file=/x")]
+    {
+        let node = Node::with(file, format!("OPTIONS=\"{flag}\"\n")).unwrap();
+        let unit = "[Service]\nEnvironmentFile=-/etc/none\nEnvironmentFile=-/etc/mine\n\
+            ExecStart=/usr/bin/dockerd $OPTIONS\n";
+        node.write("/usr/lib/systemd/system/docker.service", unit).unwrap();
+
+        let error = node.install(Engine::Docker, &wish_default()).unwrap_err().to_string();
+
+        assert!(error.contains(file) && error.contains(&flag[..flag.len() - 5]), "{error}");
+    }
+}
