@@ -223,6 +223,23 @@ fn what_proc_tells_of_addresses_is_the_programs_also_while_it_is_opened() {
 }
 
 #[test]
+fn no_thread_by_its_number_gives_what_proc_tells_of_the_monitor() {
+    let guest = guests::c("peek_by_number.c", Link::GlibcStatic).unwrap();
+
+    let both = Case::program(&guest).run().unwrap();
+
+    assert_eq!(both.native.stdout(), "more: 0\n", "{both:?}");
+    assert_eq!(both.km.stdout(), both.native.stdout(), "{both:?}");
+}
+
+#[test]
+fn a_procfs_that_is_mounted_anew_tells_of_the_program_alone() {
+    let guest = guests::c("proc_elsewhere.c", Link::GlibcStatic).unwrap();
+
+    Case::program(&guest).assert_same_end(End::Exited(0));
+}
+
+#[test]
 fn which_pages_of_the_monitor_are_there_is_not_told() {
     let head = [rootfs::BUSYBOX, "head", "-c", "8", "/proc/self/pagemap"];
 

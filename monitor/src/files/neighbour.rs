@@ -1,11 +1,12 @@
 //! Whose a folder of `/proc` is: the looking guest's own, another guest's, or that
 //! of a process without a monitor.
 
-use std::{ffi::CString, os::fd::BorrowedFd, thread, time::Duration};
+use std::{ffi::CString, fs::File, os::fd::BorrowedFd, thread, time::Duration};
 
 use monitor_sys::{
-    Errno, descriptors, proc_files,
+    Errno, descriptors,
     process_view::{self, Numbers},
+    procfs::Procfs,
 };
 use rustix::fs::{AtFlags, FileType, Stat, fstat, makedev, readlinkat, statat};
 
@@ -35,6 +36,33 @@ pub struct Viewer<'a> {
     pub apart: Option<&'a dyn Apart>,
 }
 
+/// A process that is looked at: its folder in a procfs.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The procfs that the number is of.
+    pub procfs: &'a Procfs,
+    /// The number.
+    pub process: &'a str,
+}
+
+impl Subject<'_> {
+    /// Opens a file of its folder, for reading.
+    pub fn open(&self, name: &str) -> Result<File, Errno> {
+        self.procfs.open(&format!("{}/{name}", self.process))
+    }
+
+    /// The content of such a file.
+    pub fn read(&self, name: &str) -> Result<Vec<u8>, Errno> {
+        self.procfs.read(&format!("{}/{name}", self.process))
+    }
+
+    fn status(&self, name: &str) -> Result<Stat, Errno> {
+        let found =
+            statat(self.procfs.root()?, format!("{}/{name}", self.process), AtFlags::empty());
+        found.map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+    }
+}
+
 /// Whose folder it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
@@ -58,36 +86,52 @@ pub fn split(name: &str) -> Option<(&str, &str)> {
     Some((process, of_thread.map_or(rest, |(_, rest)| rest)))
 }
 
-/// Whose folder `/<process>` of procfs is. `ENOMEM` as of [`Apart`].
-pub fn owner(viewer: &Viewer<'_>, process: &str) -> Result<Owner, Errno> {
+/// Whose folder it is. `ENOMEM` as of [`Apart`].
+pub fn owner(viewer: &Viewer<'_>, subject: Subject<'_>) -> Result<Owner, Errno> {
     // Not by its number: procfs may be that of another namespace.
-    if proc_files::open(&format!("thread-self/../{process}/comm")).is_ok() {
+    if subject.procfs.open(&format!("thread-self/../{}/comm", subject.process)).is_ok() {
         return Ok(Owner::Own);
     }
     for _ in 0..LOOKS {
-        let numbers = numbers_of(viewer, process)?;
+        let numbers = numbers_of(viewer, subject)?;
         if numbers[0].is_some() {
             return Ok(Owner::Guest(numbers));
         }
-        if !runs_a_monitor(viewer, process) {
+        if !runs_a_monitor(viewer, subject) {
             return Ok(Owner::Other);
         }
         // It has begun to execute a program, as everybody can see, but its monitor has not told yet
         // which. Where this process's own monitor could not tell, no other one ever will.
-        if numbers_of(viewer, "thread-self")?[0].is_none() {
+        let own = Subject { procfs: &Procfs::OWN, process: "thread-self" };
+        if numbers_of(viewer, own)?[0].is_none() {
             break;
         }
         thread::sleep(BETWEEN_LOOKS);
     }
-    Ok(Owner::Guest(numbers_of(viewer, process)?))
+    Ok(Owner::Guest(numbers_of(viewer, subject)?))
+}
+
+/// The same, of a procfs that may not be found: then it may be anybody's, and a guest's more likely than not.
+pub fn owner_in(
+    viewer: &Viewer<'_>,
+    procfs: Option<&Procfs>,
+    process: &str,
+) -> Result<Owner, Errno> {
+    let subject = procfs.map(|procfs| Subject { procfs, process });
+    subject.map_or(Ok(Owner::Guest([None; 4])), |subject| owner(viewer, subject))
 }
 
 /// What a process's monitor has told of its descriptors. It tells more, which nobody else is to read.
-fn numbers_of(viewer: &Viewer<'_>, process: &str) -> Result<Numbers, Errno> {
-    let path = format!("{process}/auxv");
+fn numbers_of(viewer: &Viewer<'_>, subject: Subject<'_>) -> Result<Numbers, Errno> {
     let vector = match viewer.apart {
-        Some(apart) => apart::result_of(apart, move || proc_files::read(&path))?,
-        None => proc_files::read(&path),
+        Some(apart) => {
+            let (way, process) = (subject.procfs.way()?, subject.process.to_owned());
+            apart::result_of(apart, move || {
+                let procfs = Procfs::by(way.as_deref())?;
+                Subject { procfs: &procfs, process: &process }.read("auxv")
+            })?
+        }
+        None => subject.read("auxv"),
     };
     let vector = vector.unwrap_or_default();
     let words = vector.chunks_exact(8).filter_map(|word| word.try_into().ok());
@@ -98,22 +142,20 @@ fn numbers_of(viewer: &Viewer<'_>, process: &str) -> Result<Numbers, Errno> {
 /// Whether the open file is the monitor's own program.
 pub fn is_monitors(viewer: &Viewer<'_>, file: BorrowedFd<'_>) -> bool {
     match (viewer.monitor.map(fstat), fstat(file)) {
-        (Some(Ok(one)), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
+        (Some(Ok(one)), Ok(other)) => is_same(&one, &other),
         _ => false,
     }
 }
 
-fn runs_a_monitor(viewer: &Viewer<'_>, process: &str) -> bool {
-    let (Some(monitor), Some(root)) = (viewer.monitor, proc_files::root()) else { return false };
-    let program = statat(root, format!("{process}/exe"), AtFlags::empty());
-    match (fstat(monitor), program) {
-        (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
+fn runs_a_monitor(viewer: &Viewer<'_>, subject: Subject<'_>) -> bool {
+    match (viewer.monitor.map(fstat), subject.status("exe")) {
+        (Some(Ok(one)), Ok(other)) => is_same(&one, &other),
         _ => false,
     }
 }
 
 /// Whether descriptor `number` of the owner's is its monitor's.
-pub fn is_hidden(viewer: &Viewer<'_>, process: &str, owner: Owner, number: i32) -> bool {
+pub fn is_hidden(viewer: &Viewer<'_>, subject: Subject<'_>, owner: Owner, number: i32) -> bool {
     let numbers = match owner {
         Owner::Own => return descriptors::is_ours(number),
         Owner::Guest(numbers) => numbers,
@@ -123,16 +165,19 @@ pub fn is_hidden(viewer: &Viewer<'_>, process: &str, owner: Owner, number: i32) 
     if numbers.contains(&Some(wide)) {
         return true;
     }
-    let target = proc_files::link(&format!("{process}/fd/{number}")).unwrap_or_default();
+    let name = format!("fd/{number}");
+    let target = subject.procfs.link(&format!("{}/{name}", subject.process)).unwrap_or_default();
     if target.starts_with(b"anon_inode:kvm-") {
         return true;
     }
-    let Some(root) = proc_files::root() else { return false };
-    let found = statat(root, format!("{process}/fd/{number}"), AtFlags::empty());
+    let found = subject.status(&name);
     // Numbers that a monitor keeps lead to procfs's root while it does not need them.
     let is_spare = |found: &Stat| {
         let is_high = numbers.iter().flatten().any(|known| *known < wide);
-        is_high && fstat(root).is_ok_and(|root| is_same(&root, found))
+        let is = |root: &Procfs| {
+            root.root().is_ok_and(|root| fstat(root).is_ok_and(|root| is_same(&root, found)))
+        };
+        is_high && (is(&Procfs::OWN) || is(subject.procfs))
     };
     found.is_ok_and(|found| is_a_monitors(viewer, &found) || is_spare(&found))
 }
@@ -166,7 +211,9 @@ fn is_a_monitors(viewer: &Viewer<'_>, found: &Stat) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Owner, Viewer, owner, split};
+    use monitor_sys::procfs::Procfs;
+
+    use super::{Owner, Subject, Viewer, owner, split};
 
     #[test]
     fn a_name_splits_into_process_and_rest() {
@@ -184,7 +231,9 @@ mod tests {
         let viewer = Viewer::default();
         let parent = std::os::unix::process::parent_id().to_string();
 
-        assert_eq!(owner(&viewer, &std::process::id().to_string()), Ok(Owner::Own));
-        assert_eq!(owner(&viewer, &parent), Ok(Owner::Other));
+        let owner = |process: &str| owner(&viewer, Subject { procfs: &Procfs::OWN, process });
+
+        assert_eq!(owner(&std::process::id().to_string()), Ok(Owner::Own));
+        assert_eq!(owner(&parent), Ok(Owner::Other));
     }
 }

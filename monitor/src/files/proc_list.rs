@@ -1,11 +1,11 @@
 //! Folders of `/proc/<pid>` as they are listed: without the monitor's descriptors,
 //! its mappings, and threads that the kernel runs for the virtual machine.
 
-use std::{cell::Cell, time::Duration};
+use std::{cell::Cell, os::fd::BorrowedFd, time::Duration};
 
-use monitor_sys::{Errno, guest_memory::GUEST_END, proc_files};
+use monitor_sys::{Errno, guest_memory::GUEST_END, proc_files, procfs::Procfs};
 
-use super::neighbour::{self, Owner, Viewer};
+use super::neighbour::{self, Owner, Subject, Viewer};
 use crate::exitless;
 
 /// `PF_USER_WORKER`: a thread of the kernel's that counts as one of the process.
@@ -14,6 +14,8 @@ const USER_WORKER: u64 = 0x4000;
 /// A folder some of whose entries are not shown.
 #[derive(Debug)]
 pub struct Folder<'a> {
+    /// The procfs that it is of, if its root can be found.
+    procfs: Option<Procfs>,
     process: &'a str,
     owner: Owner,
     kind: Kind,
@@ -31,7 +33,11 @@ enum Kind {
 }
 
 /// The folder of that name inside procfs, if it is such a one.
-pub fn folder<'a>(viewer: &Viewer<'_>, name: &'a str) -> Result<Option<Folder<'a>>, Errno> {
+pub fn folder<'a>(
+    viewer: &Viewer<'_>,
+    name: &'a str,
+    file: BorrowedFd<'_>,
+) -> Result<Option<Folder<'a>>, Errno> {
     let Some((process, rest)) = neighbour::split(name) else { return Ok(None) };
     let kind = match rest {
         "fd" | "fdinfo" => Kind::Descriptors,
@@ -39,8 +45,10 @@ pub fn folder<'a>(viewer: &Viewer<'_>, name: &'a str) -> Result<Option<Folder<'a
         "map_files" => Kind::Mappings,
         _ => return Ok(None),
     };
-    let owner = neighbour::owner(viewer, process)?;
+    let procfs = Procfs::of(file, viewer.apart.is_some());
+    let owner = neighbour::owner_in(viewer, procfs.as_ref(), process)?;
     Ok((owner != Owner::Other).then_some(Folder {
+        procfs,
         process,
         owner,
         kind,
@@ -51,13 +59,17 @@ pub fn folder<'a>(viewer: &Viewer<'_>, name: &'a str) -> Result<Option<Folder<'a
 impl Folder<'_> {
     /// Whether the entry is not shown.
     pub fn hides(&self, viewer: &Viewer<'_>, entry: &str) -> bool {
+        let subject = self.procfs.as_ref().map(|procfs| Subject { procfs, process: self.process });
         match self.kind {
-            Kind::Descriptors => entry
-                .parse()
-                .is_ok_and(|number| neighbour::is_hidden(viewer, self.process, self.owner, number)),
+            // What cannot be looked at may be a monitor's.
+            Kind::Descriptors => entry.parse().is_ok_and(|number| {
+                subject
+                    .is_none_or(|subject| neighbour::is_hidden(viewer, subject, self.owner, number))
+            }),
             // `.` and `..` are shown.
             Kind::Threads => {
-                entry.parse::<u32>().is_ok() && is_worker(self.process, entry, &self.patience)
+                entry.parse::<u32>().is_ok()
+                    && subject.is_some_and(|subject| is_worker(subject, entry, &self.patience))
             }
             Kind::Mappings => {
                 let start = entry.split('-').next().unwrap_or_default();
@@ -70,9 +82,9 @@ impl Folder<'_> {
 /// Whether a thread is the virtual machine's, or works for the program's calls. The latter is known by its name,
 /// which one that has just begun gets in a moment: `patience` is for how many milliseconds a look at all
 /// threads may wait for that. One that has ended since it was listed may have been such a one, and is not there any more.
-pub(super) fn is_worker(process: &str, thread: &str, patience: &Cell<u32>) -> bool {
+pub(super) fn is_worker(subject: Subject<'_>, thread: &str, patience: &Cell<u32>) -> bool {
     loop {
-        let Ok(stat) = proc_files::read(&format!("{process}/task/{thread}/stat")) else {
+        let Ok(stat) = subject.read(&format!("task/{thread}/stat")) else {
             return true;
         };
         let text = String::from_utf8_lossy(&stat);
@@ -81,7 +93,7 @@ pub(super) fn is_worker(process: &str, thread: &str, patience: &Cell<u32>) -> bo
         let flags = words.get(7).and_then(|word| word.parse::<u64>().ok());
         let is_ours = flags.is_some_and(|flags| flags & USER_WORKER != 0)
             || name.split_once('(').is_some_and(|(_, name)| name == exitless::NAME);
-        let is_young = thread != process && has_just_begun(words.get(20));
+        let is_young = thread != subject.process && has_just_begun(words.get(20));
         if is_ours || !is_young || patience.get() == 0 {
             return is_ours;
         }
@@ -124,11 +136,14 @@ pub fn without_hidden(entries: &[u8], wide: bool, hides: impl Fn(&str) -> bool) 
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, os::fd::AsRawFd};
+    use std::{
+        fs::File,
+        os::fd::{AsFd, AsRawFd},
+    };
 
-    use monitor_sys::descriptors;
+    use monitor_sys::{Errno, descriptors};
 
-    use super::{folder, without_hidden};
+    use super::{Folder, folder, without_hidden};
     use crate::files::neighbour::Viewer;
 
     const VIEWER: Viewer<'static> = Viewer {
@@ -139,6 +154,12 @@ mod tests {
         own_filter: false,
         apart: None,
     };
+
+    fn folder_of(name: &str) -> Result<Option<Folder<'_>>, Errno> {
+        let file =
+            File::open(format!("/proc{name}")).unwrap_or_else(|_| File::open("/proc").unwrap());
+        folder(&VIEWER, name, file.as_fd())
+    }
 
     fn entry(name: &str) -> Vec<u8> {
         let mut bytes = vec![0; 19];
@@ -155,7 +176,7 @@ mod tests {
         let hidden = descriptors::hide(File::open("/dev/null").unwrap()).unwrap();
         let number = hidden.as_raw_fd().to_string();
         let name = format!("/{}/fd", std::process::id());
-        let list = folder(&VIEWER, &name).unwrap().unwrap();
+        let list = folder_of(&name).unwrap().unwrap();
 
         let all = [entry("."), entry(&number), entry("2")].concat();
         let shown = without_hidden(&all, true, |entry| list.hides(&VIEWER, entry));
@@ -166,7 +187,7 @@ mod tests {
     #[test]
     fn the_monitors_mappings_are_left_out_of_a_list() {
         let name = format!("/{}/map_files", std::process::id());
-        let list = folder(&VIEWER, &name).unwrap().unwrap();
+        let list = folder_of(&name).unwrap().unwrap();
 
         assert!(list.hides(&VIEWER, "7f0000000000-7f0000001000"));
         assert!(!list.hides(&VIEWER, "4000000000-4000001000"));
@@ -179,7 +200,7 @@ mod tests {
         let parent = std::os::unix::process::parent_id();
 
         for name in [format!("/{own}/ns"), format!("/{parent}/fd"), "/fd".to_owned()] {
-            assert!(folder(&VIEWER, &name).unwrap().is_none(), "{name}");
+            assert!(folder_of(&name).unwrap().is_none(), "{name}");
         }
     }
 }

@@ -7,10 +7,11 @@ use monitor_sys::{
     Errno, descriptors,
     guest_memory::{GUEST_END, GuestMemory},
     proc_files::{self, ProcFile},
+    procfs::Procfs,
 };
 use rustix::fs::CWD;
 
-use super::neighbour::{self, Owner, Viewer};
+use super::neighbour::{self, Owner, Subject, Viewer};
 
 /// `AT_FDCWD`, as the kernel takes it.
 const WORKING_DIRECTORY: u64 = 0xffff_ff9c;
@@ -36,7 +37,7 @@ impl<'a> Place<'a> {
 }
 
 /// Where a link leads to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Leads {
     /// To where its content says.
     Plainly,
@@ -44,8 +45,8 @@ pub enum Leads {
     Magically,
     /// The same, if that file is not a monitor's: whose descriptor it is cannot be told by its number.
     Unknown,
-    /// To the program of a guest, which this path leads to from procfs's root.
-    Program(String),
+    /// To the program of a guest, which this path leads to in that procfs.
+    Program(Procfs, String),
     /// To a file that is a monitor's.
     Hidden,
 }
@@ -58,16 +59,13 @@ pub fn leads(viewer: &Viewer<'_>, file: BorrowedFd<'_>) -> Result<Leads, Errno> 
     let Some((process, rest)) = neighbour::split(&name) else { return Ok(Leads::Plainly) };
     let number = rest.strip_prefix("fd/").or_else(|| rest.strip_prefix("fdinfo/"));
     let number = number.and_then(|number| number.parse().ok());
-    let owner = match proc_files::is_of_root(file) {
-        true => neighbour::owner(viewer, process)?,
-        // Numbers in the procfs of another namespace are other ones: another process may have this process's.
-        false if !has_number(process) => return Ok(Leads::Unknown),
-        false if number.is_some_and(descriptors::is_ours) => return Ok(Leads::Hidden),
-        false if number.is_some() => return Ok(Leads::Unknown),
-        false => Owner::Own,
-    };
+    let procfs = Procfs::of(file, viewer.apart.is_some());
+    let subject = procfs.as_ref().map(|procfs| Subject { procfs, process });
+    let owner = neighbour::owner_in(viewer, procfs.as_ref(), process)?;
     if let Some(number) = number {
-        let hidden = neighbour::is_hidden(viewer, process, owner, number);
+        // What cannot be looked at may be a monitor's.
+        let hidden =
+            subject.is_none_or(|subject| neighbour::is_hidden(viewer, subject, owner, number));
         return Ok(if hidden { Leads::Hidden } else { Leads::Magically });
     }
     if let Some(range) = rest.strip_prefix("map_files/") {
@@ -75,7 +73,11 @@ pub fn leads(viewer: &Viewer<'_>, file: BorrowedFd<'_>) -> Result<Leads, Errno> 
         let is_monitors = owner != Owner::Other && start.is_ok_and(|start| start >= GUEST_END);
         return Ok(if is_monitors { Leads::Hidden } else { Leads::Magically });
     }
-    if rest == "exe" { program(viewer, process, owner) } else { Ok(Leads::Magically) }
+    match procfs {
+        _ if rest != "exe" => Ok(Leads::Magically),
+        Some(procfs) => program(viewer, procfs, process, owner),
+        None => Err(Errno::EACCES),
+    }
 }
 
 /// Whether the file is one that shows, or leads to, what is a monitor's, or may be: there is no room to find out.
@@ -83,24 +85,22 @@ pub fn is_hidden(viewer: &Viewer<'_>, file: BorrowedFd<'_>) -> bool {
     matches!(leads(viewer, file), Ok(Leads::Hidden) | Err(Errno::ENOMEM))
 }
 
-fn program(viewer: &Viewer<'_>, process: &str, owner: Owner) -> Result<Leads, Errno> {
-    let path = match owner {
-        Owner::Other => return Ok(Leads::Magically),
+fn program(
+    viewer: &Viewer<'_>,
+    procfs: Procfs,
+    process: &str,
+    owner: Owner,
+) -> Result<Leads, Errno> {
+    Ok(match owner {
+        Owner::Other => Leads::Magically,
         Owner::Own => {
             let program = viewer.program.ok_or(Errno::EACCES)?;
-            proc_files::own_link(&program)
+            Leads::Program(Procfs::OWN, proc_files::own_link(&program))
         }
-        Owner::Guest([program, ..]) => format!("{process}/fd/{}", program.ok_or(Errno::EACCES)?),
-    };
-    Ok(Leads::Program(path))
-}
-
-/// Whether this process has this number in one of the namespaces that it is in.
-fn has_number(process: &str) -> bool {
-    let status = proc_files::read("thread-self/status").unwrap_or_default();
-    let text = String::from_utf8_lossy(&status);
-    let numbers = text.lines().find_map(|line| line.strip_prefix("NStgid:"));
-    numbers.is_some_and(|numbers| numbers.split_whitespace().any(|number| number == process))
+        Owner::Guest([program, ..]) => {
+            Leads::Program(procfs, format!("{process}/fd/{}", program.ok_or(Errno::EACCES)?))
+        }
+    })
 }
 
 /// Whether a path ends as these links do, or in the link that a descriptor is, or names the monitor's on its way.
@@ -148,19 +148,21 @@ mod tests {
         let by_link = dir.join("exe");
 
         for path in [own.as_bytes(), b"/proc/self/exe", b"/proc/thread-self/exe"] {
-            assert!(matches!(link_leads(path), Leads::Program(_)), "{}", path.escape_ascii());
+            assert!(matches!(link_leads(path), Leads::Program(..)), "{}", path.escape_ascii());
         }
-        assert!(matches!(link_leads(by_link.as_os_str().as_bytes()), Leads::Program(_)));
+        assert!(matches!(link_leads(by_link.as_os_str().as_bytes()), Leads::Program(..)));
         std::fs::remove_file(dir).unwrap();
     }
 
     #[test]
     fn other_links_are_followed() {
         for path in [&b"/proc/self/fd/0"[..], b"/proc/self/cwd", b"/proc/thread-self/ns/mnt"] {
-            assert_eq!(link_leads(path), Leads::Magically, "{}", path.escape_ascii());
+            let leads = link_leads(path);
+            assert!(matches!(leads, Leads::Magically), "{}: {leads:?}", path.escape_ascii());
         }
         for path in [&b"/proc/self"[..], b"/proc/mounts", b"/etc"] {
-            assert_eq!(link_leads(path), Leads::Plainly, "{}", path.escape_ascii());
+            let leads = link_leads(path);
+            assert!(matches!(leads, Leads::Plainly), "{}: {leads:?}", path.escape_ascii());
         }
     }
 

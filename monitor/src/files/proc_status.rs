@@ -3,14 +3,11 @@
 
 use std::{cell::Cell, os::unix::fs::FileExt};
 
-use monitor_sys::{
-    guest_memory::{GUEST_END, PAGE},
-    proc_files,
-};
+use monitor_sys::guest_memory::{GUEST_END, PAGE};
 use rustix::fs::Dir;
 
 use super::{
-    neighbour::Viewer,
+    neighbour::{Subject, Viewer},
     proc_list::{PATIENCE, is_worker},
     proc_view::{Line, lines},
 };
@@ -48,20 +45,21 @@ struct Resident {
 }
 
 /// The content of one of a guest's files as it should be, with its heap's start, if that is known. What may not be
-/// looked at is left as it is.
+/// looked at, or has no subject, is left as it is but for addresses.
 pub fn of_guest(
     viewer: &Viewer<'_>,
     form: Form,
-    process: &str,
+    subject: Option<Subject<'_>>,
     content: &[u8],
     heap: u64,
 ) -> Vec<u8> {
     let text = String::from_utf8_lossy(content);
-    let threads = threads(process);
-    let memory = proc_files::read(&format!("{process}/maps")).ok().map(|maps| {
+    let threads = subject.and_then(threads);
+    let memory = subject.and_then(|subject| {
+        let maps = subject.read("maps").ok()?;
         let mut memory = sizes(&maps);
-        memory.monitor = resident(process, &maps);
-        memory
+        memory.monitor = resident(subject, &maps);
+        Some(memory)
     });
     let shown = match form {
         Form::Status if viewer.own_filter => without_a_filter(&status(&text, memory, threads)),
@@ -74,15 +72,15 @@ pub fn of_guest(
 
 /// How many threads a process has that are the guest's. Those that are not come and go meanwhile: the
 /// guest's are counted, not the others subtracted.
-fn threads(process: &str) -> Option<u64> {
-    let folder = proc_files::open(&format!("{process}/task")).ok();
+fn threads(subject: Subject<'_>) -> Option<u64> {
+    let folder = subject.open("task").ok();
     let listed = Dir::read_from(folder?).ok()?;
     let names =
         listed.flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned));
     let patience = Cell::new(PATIENCE);
     let shown = names
         .filter(|name| name.starts_with(|first: char| first.is_ascii_digit()))
-        .filter(|thread| !is_worker(process, thread, &patience));
+        .filter(|thread| !is_worker(subject, thread, &patience));
     u64::try_from(shown.count()).ok()
 }
 
@@ -108,12 +106,12 @@ fn sizes(maps: &[u8]) -> Memory {
 }
 
 /// Looks at the page tables of the monitor's mappings (`/proc/<pid>/pagemap`).
-fn resident(process: &str, maps: &[u8]) -> Resident {
+fn resident(subject: Subject<'_>, maps: &[u8]) -> Resident {
     const PRESENT: u64 = 1 << 63;
     const SWAPPED: u64 = 1 << 62;
     const OF_FILE: u64 = 1 << 61;
     let mut resident = Resident::default();
-    let Ok(pages) = proc_files::open(&format!("{process}/pagemap")) else { return resident };
+    let Ok(pages) = subject.open("pagemap") else { return resident };
     for Line { range: [start, end], is_guests, text } in lines(maps) {
         if is_guests || text.contains(" ---p ") || text.contains("[vsyscall]") {
             continue;

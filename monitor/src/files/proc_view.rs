@@ -7,17 +7,17 @@
 use std::{
     borrow::Cow,
     fs::File,
-    io::{Read, Seek, Write},
+    io::{Seek, Write},
     os::fd::{BorrowedFd, OwnedFd},
 };
 
 use monitor_launch::LAUNCH_VARIABLE;
-use monitor_sys::{Errno, guest_memory::GUEST_END, proc_files, process_view};
+use monitor_sys::{Errno, guest_memory::GUEST_END, process_view, procfs::Procfs};
 use rustix::fs::{MemfdFlags, memfd_create};
 use zerocopy::IntoBytes;
 
 use super::{
-    neighbour::{self, Owner, Viewer},
+    neighbour::{self, Owner, Subject, Viewer},
     proc_status::{self, Form},
     proc_sum,
 };
@@ -86,16 +86,16 @@ pub fn content(
 ) -> Result<Option<Vec<u8>>, Errno> {
     let Some((process, rest)) = neighbour::split(name) else { return Ok(None) };
     let Some(kind) = kind(rest) else { return Ok(None) };
-    let owner = neighbour::owner(viewer, process)?;
+    let procfs = Procfs::of(file, viewer.apart.is_some());
+    let subject = procfs.as_ref().map(|procfs| Subject { procfs, process });
+    let owner = neighbour::owner_in(viewer, procfs.as_ref(), process)?;
     // Where its heap is only the process itself knows.
     let heap = if owner == Owner::Own { viewer.heap } else { [0; 2] };
     Ok(Some(match kind {
         _ if owner == Owner::Other => return Ok(None),
         Kind::Maps => guest_maps(&read(file)?, heap),
-        // Another namespace's number is that of another process here.
-        Kind::Sum if !proc_files::is_of_root(file) => return Err(Errno::EACCES),
         Kind::Sum => {
-            let all = proc_files::read(&format!("{process}/smaps"))?;
+            let all = subject.ok_or(Errno::EACCES)?.read("smaps")?;
             proc_sum::of_guest(&read(file)?, &guest_maps(&all, heap))
         }
         Kind::Environment => without_launch_variable(read(file)?),
@@ -103,9 +103,7 @@ pub fn content(
         Kind::Auxiliary => shown_vector(&read(file)?),
         Kind::Call => guest_call(&read(file)?),
         Kind::Limits => guest_limits(&read(file)?),
-        // Numbers in the procfs of another namespace are other processes'.
-        Kind::Status(_) if !proc_files::is_of_root(file) => return Ok(None),
-        Kind::Status(form) => proc_status::of_guest(viewer, form, process, &read(file)?, heap[0]),
+        Kind::Status(form) => proc_status::of_guest(viewer, form, subject, &read(file)?, heap[0]),
     }))
 }
 
@@ -121,10 +119,15 @@ fn shown_vector(content: &[u8]) -> Vec<u8> {
 }
 
 fn read(file: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
-    let mut copy = File::from(file.try_clone_to_owned().map_err(|_| Errno::EMFILE)?);
+    const PART: usize = 1 << 16;
     let mut content = Vec::new();
-    copy.read_to_end(&mut content).map_err(|_| Errno::EIO)?;
-    Ok(content)
+    loop {
+        content.reserve(PART);
+        let part = rustix::io::read(file, rustix::buffer::spare_capacity(&mut content));
+        if part.map_err(|errno| Errno::from_raw(errno.raw_os_error()))? == 0 {
+            return Ok(content);
+        }
+    }
 }
 
 /// A file with this content, from its beginning.
@@ -137,14 +140,16 @@ pub fn file_with(content: &[u8], flags: MemfdFlags) -> Result<OwnedFd, Errno> {
     Ok(file.into())
 }
 
-/// `number six arguments sp pc`. The last two are the monitor's; a thread that is in
-/// the virtual machine (`KVM_RUN`) runs.
+/// `number six arguments sp pc`. All but the number are the monitor's; a thread that is in the virtual machine
+/// (`KVM_RUN`) runs.
 fn guest_call(content: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(content);
     let words: Vec<&str> = text.split_whitespace().collect();
     match words.as_slice() {
         ["16", _, "0xae80", ..] => b"running\n".to_vec(),
-        [call @ .., _, _] if call.len() == 7 => format!("{} 0x0 0x0\n", call.join(" ")).into(),
+        [call, others @ ..] if others.len() == 8 => {
+            format!("{call}{}\n", " 0x0".repeat(others.len())).into()
+        }
         _ => content.to_vec(),
     }
 }
@@ -320,7 +325,7 @@ Size:                  8 kB
 
         assert_eq!(
             shown("0 0x1 0x2 0x3 0x4 0x5 0x6 0x7ffe 0x7f00\n"),
-            "0 0x1 0x2 0x3 0x4 0x5 0x6 0x0 0x0\n"
+            "0 0x0 0x0 0x0 0x0 0x0 0x0 0x0 0x0\n"
         );
         assert_eq!(shown("16 0x3 0xae80 0x0 0x0 0x0 0x0 0x7ffe 0x7f00\n"), "running\n");
         assert_eq!(shown("running\n"), "running\n");

@@ -14,7 +14,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use monitor_sys::{
     Errno,
     descriptors::{self, Scratch},
-    proc_files,
 };
 use rustix::fs::{
     CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, fstat, fstatvfs, openat2,
@@ -158,8 +157,8 @@ impl Walk<'_> {
         match proc_self::leads(self.viewer, link.as_fd())? {
             Leads::Hidden => return Err(Errno::ENOENT),
             Leads::Plainly if is_link => return self.read(&link, behind),
-            Leads::Program(path) => {
-                let root = proc_files::root().ok_or(Errno::EACCES)?;
+            Leads::Program(procfs, path) => {
+                let root = procfs.root().map_err(|_| Errno::EACCES)?;
                 self.at = open(root, path.as_bytes(), OFlags::empty(), ResolveFlags::empty())?;
                 self.is_program = true;
             }
@@ -169,7 +168,7 @@ impl Walk<'_> {
                 return Ok(());
             }
             found @ (Leads::Magically | Leads::Unknown) => {
-                let unknown = found == Leads::Unknown;
+                let unknown = matches!(found, Leads::Unknown);
                 // Not even for a moment shall it be open where others of the guest's threads could get at it.
                 if unknown && neighbour::names_a_monitors(self.viewer, self.at.as_fd(), name) {
                     return Err(Errno::ENOENT);

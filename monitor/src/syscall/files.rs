@@ -209,7 +209,7 @@ fn list(thread: &Thread, call: Forwardable, args: Args) -> Answer {
         let viewer = thread.viewer();
         let found = proc_files::identify(directory);
         let name = found.as_ref().and_then(ProcFile::name);
-        let folder = name.map(|name| proc_list::folder(&viewer, name)).transpose()?;
+        let folder = name.map(|name| proc_list::folder(&viewer, name, directory)).transpose()?;
         let Some(folder) = folder.flatten() else { return Ok(answer) };
         let mut entries = vec![0; usize::try_from(len).map_err(|_| Errno::EINVAL)?];
         guest_copy::read_bytes(args[1], &mut entries)?;

@@ -232,9 +232,10 @@ fn read_link(thread: &mut Thread, call: Forwardable, args: Args, at: usize) -> A
     };
     match leads {
         Leads::Hidden => Err(Errno::ENOENT),
-        Leads::Program(link) => {
+        Leads::Program(procfs, link) => {
             let [buffer, len] = if at == 0 { [args[1], args[2]] } else { [args[2], args[3]] };
             let args = [0, 0, buffer, len, 0, 0];
+            let link = procfs.path(link);
             reply(named::below_proc(Forwardable::READLINKAT, args, &link)?)
         }
         Leads::Plainly | Leads::Magically | Leads::Unknown => {

@@ -29,6 +29,7 @@ pub mod polling;
 pub mod proc_files;
 pub mod process;
 pub mod process_view;
+pub mod procfs;
 pub mod robust;
 pub mod seccomp;
 pub mod signals;

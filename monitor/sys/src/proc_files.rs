@@ -7,27 +7,23 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
-    os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::ffi::OsStringExt,
-    },
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::OnceLock,
 };
 
 use nix::{
     errno::Errno,
-    fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat},
+    fcntl::{OFlag, OpenHow, ResolveFlag, openat2},
     sys::{
         stat::{FileStat, SFlag, fstat},
         statfs::{PROC_SUPER_MAGIC, fstatfs},
     },
 };
 
-use crate::descriptors;
+use crate::{descriptors, procfs::Procfs};
 
 /// The inode of procfs's root.
-const ROOT_INODE: u64 = 1;
+pub(crate) const ROOT_INODE: u64 = 1;
 
 /// The mode of `/proc/<pid>/mem`, which nobody can change, and of no other file of
 /// a process.
@@ -78,9 +74,9 @@ pub fn is_of_root(file: BorrowedFd<'_>) -> bool {
     root().and_then(device).is_some_and(|own| device(file) == Some(own))
 }
 
-/// Opens a file of procfs by its path from procfs's root, for reading.
+/// Opens a file of the monitor's procfs by its path from the root, for reading.
 pub fn open(path: &str) -> Result<File, Errno> {
-    open_with(path, OFlag::O_RDONLY)
+    Procfs::OWN.open(path)
 }
 
 /// Nothing that is mounted inside procfs is gone through.
@@ -91,19 +87,12 @@ fn open_with(path: &str, flags: OFlag) -> Result<File, Errno> {
 
 /// The content of a file of procfs.
 pub fn read(path: &str) -> Result<Vec<u8>, Errno> {
-    let mut content = Vec::new();
-    let read = open(path)?.read_to_end(&mut content);
-    read.map(|_| content).map_err(|error| errno_of(&error))
-}
-
-fn errno_of(error: &io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+    Procfs::OWN.read(path)
 }
 
 /// Where a link of procfs leads to, as the kernel words it.
 pub fn link(path: &str) -> Result<Vec<u8>, Errno> {
-    let target = readlinkat(root().ok_or(Errno::ENOENT)?, path)?;
-    Ok(target.into_vec())
+    Procfs::OWN.link(path)
 }
 
 /// What the file is if it is one of procfs.
@@ -147,6 +136,39 @@ fn name_inside(file: BorrowedFd<'_>) -> Option<String> {
 pub fn own_link<T: AsRawFd + ?Sized>(file: &T) -> String {
     // Not /proc/self: that is empty once the first thread has ended.
     format!("thread-self/fd/{}", file.as_raw_fd())
+}
+
+/// The same path as another thread of the process's has to take it, which has other descriptors.
+pub fn from_elsewhere(link: &str) -> Result<String, Errno> {
+    let rest = link.strip_prefix("thread-self/").ok_or(Errno::EINVAL)?;
+    let own = self::link("thread-self")?;
+    Ok(format!("{}/{rest}", String::from_utf8_lossy(&own)))
+}
+
+/// Where the roots of a filesystem are mounted.
+pub(crate) fn roots_on(device: u64) -> Vec<String> {
+    let device = format!("{}:{}", libc::major(device), libc::minor(device));
+    let table = read("thread-self/mountinfo").unwrap_or_default();
+    let table = String::from_utf8_lossy(&table);
+    let point = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let is_root = words.get(2) == Some(&device.as_str()) && words.get(3) == Some(&"/");
+        is_root.then(|| unescaped(words.get(4)?)).flatten()
+    };
+    table.lines().filter_map(point).collect()
+}
+
+/// A word of the table, in which blanks and the like are `\` and three octal digits. `None` if there are other bytes
+/// behind it than a path's.
+fn unescaped(word: &str) -> Option<String> {
+    let mut parts = word.split('\\');
+    let mut path = parts.next()?.to_owned();
+    for part in parts {
+        let (code, rest) = part.split_at_checked(3)?;
+        path.push(char::from(u8::from_str_radix(code, 8).ok()?));
+        path.push_str(rest);
+    }
+    Some(path)
 }
 
 /// Where a mount is, and which folder of its filesystem is there.
