@@ -339,6 +339,11 @@ fn processes_get_namespaces_as_on_linux() {
 }
 
 #[test]
+fn what_is_closed_is_closed_and_threads_count_also_behind_a_look_at_proc() {
+    guest("proc_and_closing.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
 fn limits_act_on_the_program_and_on_nothing_else() {
     guest("limits.c").assert_same_end(End::Exited(0));
 }

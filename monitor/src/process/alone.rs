@@ -4,7 +4,14 @@
 //! machine, until the machine is gone. A guest with one thread must not notice: such
 //! a call is made while the process has no machine, and then it gets a new one.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use monitor_sys::proc_files;
+use rustix::fs::{AtFlags, statat};
 
 use super::birth::{Birth, Snapshot};
 use crate::{
@@ -12,6 +19,10 @@ use crate::{
     platform::{Machine, PlatformError, absent::Absent},
     thread::Thread,
 };
+
+/// How long their end is waited for, and between two looks.
+const END: Duration = Duration::from_millis(200);
+const BETWEEN_LOOKS: Duration = Duration::from_micros(100);
 
 /// Makes `call` with the machine put away. `None` if the guest has more threads, or
 /// another process uses its memory.
@@ -22,6 +33,7 @@ pub fn without_machine<T>(thread: &mut Thread, call: impl FnOnce() -> T) -> Opti
     let snapshot = Snapshot::take(thread, &Birth::default()).ok()?;
     put(thread, Arc::new(Absent::default())).ok()??;
     thread.cpu = Box::new(Absent::default());
+    wait_for_threads();
     let result = call();
     let given = next().and_then(|machine| {
         put(thread, machine)?;
@@ -35,6 +47,23 @@ pub fn without_machine<T>(thread: &mut Thread, call: impl FnOnce() -> T) -> Opti
         monitor_sys::process::exit_group(super::MONITOR_FAILED);
     }
     Some(result)
+}
+
+/// Threads of the device's and of the monitor's have done all they do when they still count, for a moment.
+fn wait_for_threads() {
+    let until = Instant::now() + END;
+    while are_several() && Instant::now() < until {
+        thread::sleep(BETWEEN_LOOKS);
+    }
+}
+
+/// Whether the kernel counts more than one thread; not, if there is no procfs to tell. There is one link to the
+/// folder of threads for each.
+fn are_several() -> bool {
+    const LINKS_OF_ONE: u64 = 3;
+    let root = proc_files::root();
+    let folder = root.map(|root| statat(root, "thread-self/..", AtFlags::empty()));
+    folder.is_some_and(|found| found.is_ok_and(|found| found.st_nlink > LINKS_OF_ONE))
 }
 
 /// Gives the process another machine. `None` if it is not this thread's alone.

@@ -48,6 +48,7 @@ fn fork_blocked(thread: &mut Thread, birth: &Birth, snapshot: &Snapshot) -> Resu
     let process = Arc::clone(&thread.process);
     // First: the call it may be making takes any of the locks below.
     let calls = process.helper.park();
+    let aside = process.aside.idle();
     let room = descriptors::make_room();
     if !descriptors::have_room_for(DESCRIPTORS) {
         return Err(Errno::EAGAIN);
@@ -60,7 +61,7 @@ fn fork_blocked(thread: &mut Thread, birth: &Birth, snapshot: &Snapshot) -> Resu
         // The host would make this thread wait with its locks held.
         clone::fork(&birth.on_host(VFORK | CHILD_CLEAR_TID))
     };
-    drop(calls);
+    drop((calls, aside));
     match result? {
         Fork::Parent(child) => {
             drop(room);

@@ -23,6 +23,8 @@ use std::{
 use monitor_launch::Exitless;
 use monitor_sys::{descriptors, proc_files, process_view::Numbers};
 
+use aside::Aside;
+
 use crate::{
     exitless::{Helper, Stats},
     files::neighbour::Viewer,
@@ -63,6 +65,8 @@ pub struct Process {
     pub shares_descriptors: AtomicBool,
     /// Whether it may be told of messages by `mq_notify(2)`.
     pub is_notified_of_messages: AtomicBool,
+    /// What opens files that its threads must not find open.
+    pub aside: Aside,
     descriptors_differ: AtomicBool,
     /// CPUs of threads that have ended: the device frees none before the machine.
     idle: Mutex<Vec<Box<dyn Vcpu>>>,
@@ -131,6 +135,7 @@ impl Process {
             run,
             shares_descriptors: AtomicBool::new(false),
             is_notified_of_messages: AtomicBool::new(false),
+            aside: Aside::default(),
             descriptors_differ: AtomicBool::new(false),
             idle: Mutex::default(),
             unknown: Mutex::default(),

@@ -108,7 +108,7 @@ fn open_apart(thread: &Thread, wish: Reopening<'_>) -> Result<Option<i32>, Errno
         return Ok(None);
     }
     let (process, name, link) =
-        (Arc::clone(&thread.process), wish.name.to_owned(), wish.link.to_owned());
+        (Arc::clone(&thread.process), wish.name.to_owned(), proc_files::from_elsewhere(wish.link)?);
     let [flags, mode] = wish.how.map(|bits| u32::try_from(bits).map_err(|_| Errno::EINVAL));
     let (flags, mode) = (OFlags::from_bits_retain(flags?), Mode::from_bits_retain(mode?));
     let content = apart::result_of(&*thread.process, move || {
@@ -174,6 +174,7 @@ fn finish(thread: &Thread, opened: &Opened) -> Answer {
     if opened.on_proc.is_some() && name.is_none_or(|name| name.contains("/attr/")) {
         // What is written there changes the rights of one thread.
         thread.process.helper.forbid();
+        thread.process.aside.forbid();
     }
     let (Reply::Value(descriptor), Some(name)) = (answer, name) else {
         return Ok(answer);

@@ -1,10 +1,12 @@
 //! Calls after which a thread may not be helped as before: they change who it is, or what it shares with
 //! the others of its process.
 
+use std::sync::Arc;
+
 use monitor_sys::abi::number;
 
 use super::{Args, low_word};
-use crate::{exitless, thread::Thread};
+use crate::{exitless, process::aside::Aside, thread::Thread};
 
 /// Users, groups, capabilities; namespaces, folders and descriptors of one's own; keyrings; filters; what memory
 /// and disks are used how.
@@ -30,6 +32,9 @@ const CHANGES: [usize; 19] = [
     number::IOPRIO_SET,
 ];
 
+/// `CLONE_NEWPID`.
+const NEW_PROCESSES: u64 = 0x2000_0000;
+
 /// `CLOSE_RANGE_UNSHARE`.
 const CLOSE_RANGE_UNSHARE: u64 = 2;
 
@@ -51,12 +56,24 @@ pub(super) fn changes(number: u64, args: Args) -> bool {
 }
 
 /// Before it: nobody makes calls with the rights there were.
-pub(super) fn prepare(thread: &Thread, number: u64) {
+pub(super) fn prepare(thread: &Thread, number: u64, args: Args) {
     if usize::try_from(number).is_ok_and(|number| OF_THREADS.contains(&number)) {
         thread.process.helper.note_signal_files();
         return;
     }
     exitless::part(thread);
+    let number = usize::try_from(number).unwrap_or(usize::MAX);
+    let process = &thread.process;
+    match number {
+        _ if Arc::strong_count(process) == 1 => process.aside.dismiss(),
+        // One thread among others can get no other rights by these. But it may be that no thread can be started after.
+        number::UNSHARE if args[0] & NEW_PROCESSES != 0 => Aside::stay(process),
+        number::SETNS if low_word(args[1]) == 0 || args[1] & NEW_PROCESSES != 0 => {
+            Aside::stay(process);
+        }
+        number::UNSHARE | number::SETNS | number::CLOSE_RANGE => {}
+        _ => process.aside.part(),
+    }
 }
 
 /// After it.

@@ -5,7 +5,10 @@ use std::sync::atomic::Ordering;
 use monitor_sys::{Errno, abi::variants, guest_copy, nested};
 
 use super::{Answer, Args, Reply, low_word, reply};
-use crate::{process::identity, thread::Thread};
+use crate::{
+    process::{aside::Aside, identity},
+    thread::Thread,
+};
 
 pub(super) fn uname(thread: &mut Thread, args: Args) -> Answer {
     let process = &thread.process;
@@ -19,6 +22,7 @@ pub(super) fn semctl(thread: &mut Thread, args: Args) -> Answer {
 }
 
 pub(super) fn mq_notify(thread: &mut Thread, args: Args) -> Answer {
+    Aside::stay(&thread.process);
     thread.process.is_notified_of_messages.store(true, Ordering::Relaxed);
     reply(nested::mq_notify(thread.process.memory.guest_memory(), args[0], args[1])?)
 }

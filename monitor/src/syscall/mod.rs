@@ -75,7 +75,7 @@ pub fn serve(thread: &mut Thread) -> Flow {
     let (number, args) = (u64::from(low_word(registers.rax)), registers.arguments());
     let changes_thread = identity::changes(number, args);
     if changes_thread {
-        identity::prepare(thread, number);
+        identity::prepare(thread, number, args);
     }
     growth::reach(&thread.process.memory, number, args);
     let refused = dispatch::dispatched(thread, number);

@@ -2,6 +2,8 @@
 //!
 //! Another guest is another monitor: its memory and its descriptors are left alone.
 
+use std::sync::Arc;
+
 use monitor_sys::{
     Errno,
     abi::{Forwardable, number, variants},
@@ -87,5 +89,8 @@ pub(super) fn pidfd_getfd(thread: &mut Thread, args: Args) -> Answer {
         process::Whose::Own => forward::check_descriptor(descriptor)?,
         process::Whose::Other => return Err(Errno::EPERM),
     }
+    // It may stand for any of this process's threads.
+    let process = Arc::clone(&thread.process);
+    let _idle = process.aside.idle();
     super::forward(thread, Forwardable::PIDFD_GETFD, args)
 }

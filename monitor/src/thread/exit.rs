@@ -37,6 +37,7 @@ impl Thread {
         if Arc::strong_count(&process) == 1 {
             // The process must not outlive its last thread.
             process.helper.dismiss();
+            process.aside.dismiss();
             process.tell_stats();
         }
         process.give_vcpu(cpu);

@@ -134,6 +134,28 @@ pub fn unshare_descriptors() -> Result<(), Errno> {
     unshare(u64::from(libc::CLONE_FILES.cast_unsigned()))
 }
 
+/// Gives the calling thread a table of descriptors of its own, in which are these numbers of the old one, in order, and no
+/// others.
+///
+/// Who owns a descriptor does so in the old table: the thread must use none that it could reach before, but for these.
+pub fn keep_descriptors(kept: &[u32]) -> Result<(), Errno> {
+    unshare_descriptors()?;
+    let close = |first: u32, last: u32| {
+        let args = [u64::from(first), u64::from(last), 0, 0, 0, 0];
+        // SAFETY: the call takes no pointer. The table is this thread's alone, which by this function's contract uses
+        // none of these.
+        unsafe { host_call::raw(libc::SYS_close_range, args) }
+    };
+    let mut first = 0;
+    for &number in kept {
+        if number > first {
+            close(first, number - 1)?;
+        }
+        first = number + 1;
+    }
+    close(first, u32::MAX).map(|_| ())
+}
+
 /// `unshare(2)` for a new thread that shall not share all that its parent has.
 pub fn unshare(flags: u64) -> Result<(), Errno> {
     // SAFETY: the call takes no pointer. A table of descriptors of its own has all
