@@ -14,7 +14,6 @@ mod setting;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -130,8 +129,9 @@ impl Settings {
             None
         });
         for path in drop_ins.into_iter().flatten() {
-            match krun_host_file::read(&path) {
-                Ok(text) => errors.extend(self.add_text(&path, &text)),
+            match krun_host_file::read_listed(&path) {
+                Ok(Some(text)) => errors.extend(self.add_text(&path, &text)),
+                Ok(None) => {}
                 Err(error) => errors.push(error.into()),
             }
         }
@@ -144,6 +144,10 @@ impl Settings {
     ) -> Vec<ConfigError> {
         let add = |(name, value): (OsString, OsString)| {
             let own = name.as_bytes().strip_prefix(PREFIX.as_bytes())?;
+            if value.is_empty() {
+                // A unit or a shell that unsets it in the only way it has.
+                return None;
+            }
             let key = OsStr::from_bytes(own).to_string_lossy().to_lowercase();
             let origin = Origin::Variable(name.to_string_lossy().into_owned());
             if NOT_BY_VARIABLE.contains(&&*key) {
@@ -170,13 +174,11 @@ impl Settings {
 }
 
 fn read_if_there(path: &Path) -> Result<Option<String>, HostFileError> {
-    match krun_host_file::read(path) {
-        Ok(text) => krun_host_file::demand_trusted_parents(path).map(|()| Some(text)),
-        Err(HostFileError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            Ok(None)
-        }
-        Err(error) => Err(error),
+    let text = krun_host_file::read_listed(path)?;
+    if text.is_some() {
+        krun_host_file::demand_trusted_parents(path)?;
     }
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -142,6 +142,9 @@ fn no_variable_sets_what_security_needs() {
         let (_, errors) = read(Path::new("/nonexistent"), &[(name, value)], &[]);
         assert!(errors.len() == 1 && errors[0].contains(name), "{errors:?}");
     }
+    let empty = ["KONTAIN_KRUN_DEBUG", "KONTAIN_KRUN_POLICY_DIR"].map(|name| (name, ""));
+    let (settings, errors) = read(Path::new("/nonexistent"), &empty, &[]);
+    assert!(settings == Settings::default() && errors.is_empty(), "{errors:?}");
     let bytes = OsString::from_vec(vec![0xff]);
     let variables = [("KONTAIN_KRUN_EXITLESS".into(), bytes)].into_iter();
     let (_, errors) = Settings::read(Path::new("/nonexistent"), variables, &Flags::default());

@@ -8,6 +8,7 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -42,7 +43,8 @@ pub enum HostFileError {
     },
 }
 
-/// The `*.toml` of a directory in the order of their names; none if there is no such directory.
+/// The `*.toml` of a directory in the order of their names; none if there is no such directory. Names that begin with a
+/// dot are of editors' files, such as the lock `.#10.toml`.
 pub fn list(directory: &Path) -> Result<Option<Vec<PathBuf>>, HostFileError> {
     let fault = |source| HostFileError::Read { path: directory.into(), source };
     match fs::symlink_metadata(directory) {
@@ -54,7 +56,8 @@ pub fn list(directory: &Path) -> Result<Option<Vec<PathBuf>>, HostFileError> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(directory).map_err(fault)? {
         let path = entry.map_err(fault)?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
+        let is_hidden = path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"."));
+        if !is_hidden && path.extension().is_some_and(|extension| extension == "toml") {
             paths.push(path);
         }
     }
@@ -98,6 +101,16 @@ pub fn read(path: &Path) -> Result<String, HostFileError> {
     Ok(text)
 }
 
+/// What is in a file of a [`list`]; `None` if it has been removed since.
+pub fn read_listed(path: &Path) -> Result<Option<String>, HostFileError> {
+    match read(path) {
+        Err(HostFileError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(None)
+        }
+        text => text.map(Some),
+    }
+}
+
 fn demand_trusted(path: &Path, status: &Metadata) -> Result<(), HostFileError> {
     let reason = if status.is_symlink() {
         "it is a symbolic link: put the file itself there".to_owned()
@@ -124,7 +137,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::path::Path;
 
-    use super::{LARGEST, list, read};
+    use super::{LARGEST, list, read, read_listed};
 
     fn set(path: &Path, mode: u32) {
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
@@ -164,14 +177,18 @@ mod tests {
     #[test]
     fn a_list_is_in_the_order_of_names_and_may_be_absent() {
         let directory = tempfile::tempdir().unwrap();
-        for name in ["20.toml", "10.toml", "30.bak"] {
+        for name in ["20.toml", "10.toml", "30.bak", ".15.toml"] {
             fs::write(directory.path().join(name), "").unwrap();
         }
+        symlink("user@host.1:2", directory.path().join(".#10.toml")).unwrap();
 
         let names = list(directory.path()).unwrap().unwrap();
 
         assert_eq!(names, ["10.toml", "20.toml"].map(|name| directory.path().join(name)));
         assert_eq!(list(&directory.path().join("none")).unwrap(), None);
+        assert_eq!(read_listed(&names[0]).unwrap().as_deref(), Some(""));
+        fs::remove_file(&names[0]).unwrap();
+        assert_eq!(read_listed(&names[0]).unwrap(), None);
         set(directory.path(), 0o777);
         assert!(list(directory.path()).unwrap_err().to_string().contains("chmod go-w"));
     }

@@ -100,7 +100,8 @@ pub(super) fn read_all(directory: &Path, must_exist: bool) -> Result<Vec<Rule>, 
     };
     let mut rules: Vec<Rule> = Vec::new();
     for path in paths {
-        for rule in parse(&krun_host_file::read(&path)?, &path)? {
+        let Some(text) = krun_host_file::read_listed(&path)? else { continue };
+        for rule in parse(&text, &path)? {
             if let Some(other) = rules.iter().find(|other| other.id == rule.id) {
                 let reason = format!("rule {:?} is in {} already", rule.id, other.source);
                 return Err(PolicyError::Syntax { path, reason });
