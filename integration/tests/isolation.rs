@@ -240,6 +240,13 @@ fn a_procfs_that_is_mounted_anew_tells_of_the_program_alone() {
 }
 
 #[test]
+fn links_over_the_names_of_descriptors_lead_no_call_elsewhere() {
+    let guest = guests::c("links_over.c", Link::GlibcStatic).unwrap();
+
+    Case::program(&guest).assert_same_end(End::Exited(0));
+}
+
+#[test]
 fn which_pages_of_the_monitor_are_there_is_not_told() {
     let head = [rootfs::BUSYBOX, "head", "-c", "8", "/proc/self/pagemap"];
 

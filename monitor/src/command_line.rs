@@ -109,6 +109,7 @@ fn launched(descriptor: i32, mut environment: Vec<Vec<u8>>) -> anyhow::Result<u8
         log: take(given.log)?.map(File::from).or_else(|| machine::hidden_copy(io::stderr())),
         monitor: take(given.monitor)?.or_else(own_program),
         program: opened,
+        procfs: take(given.procfs)?,
     };
     drop(room);
     if record.action == Action::Check {
@@ -195,6 +196,7 @@ fn by_hand(environment: Vec<Vec<u8>>) -> anyhow::Result<u8> {
         log,
         monitor: own_program(),
         program: None,
+        procfs: None,
     };
     if host.own_filter {
         confine()?;

@@ -128,7 +128,7 @@ fn start(device: OwnedFd, invocation: &Invocation, mut host: Host) -> Result<Thr
     let memory = GuestMemory::claim()?;
     limits::adopt();
     let _room = descriptors::make_room();
-    proc_files::prepare();
+    proc_files::prepare(host.procfs.take());
     if host.asks_agent {
         let made = asking::prepare(monitor_launch::ASKING_PAGE);
         made.map_err(|errno| host_error("make the page that an agent is asked from", errno))?;

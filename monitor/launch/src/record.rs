@@ -91,6 +91,8 @@ pub struct Descriptors {
     /// The program's file, where it is executed by a descriptor that is closed
     /// on execution; `program` then only names it.
     pub program: Option<i32>,
+    /// The root of the procfs by which a monitor finds its own files.
+    pub procfs: Option<i32>,
 }
 
 /// When a thread of km's makes the program's calls for it, so that they need not leave the virtual machine.

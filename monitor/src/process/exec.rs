@@ -21,6 +21,7 @@ use monitor_launch::{Action, Descriptors, Device, LAUNCH_VARIABLE, LaunchRecord}
 use monitor_sys::{
     Errno,
     descriptors::{self, Passed},
+    proc_files,
     process::{self, ExecStrings},
     signals,
 };
@@ -94,6 +95,7 @@ struct Successor {
     _log: Option<Passed>,
     _trace: Option<Passed>,
     _program: Option<Passed>,
+    _procfs: Option<Passed>,
 }
 
 impl Successor {
@@ -113,6 +115,7 @@ impl Successor {
         let pass =
             |file: &Option<std::fs::File>| file.as_ref().map(descriptors::pass_on).transpose();
         let (log, trace) = (pass(&process.host.log)?, pass(&process.host.trace)?);
+        let procfs = proc_files::root().map(descriptors::pass_on).transpose()?;
         let number = |descriptor: &Option<Passed>| descriptor.as_ref().map(AsRawFd::as_raw_fd);
         let record = LaunchRecord {
             action: Action::Run,
@@ -132,10 +135,19 @@ impl Successor {
                 log: number(&log),
                 trace: number(&trace),
                 program: number(&file),
+                procfs: number(&procfs),
             },
         };
         let record = write_record(&record)?;
-        Ok(Self { monitor, record, _device: device, _log: log, _trace: trace, _program: file })
+        Ok(Self {
+            monitor,
+            record,
+            _device: device,
+            _log: log,
+            _trace: trace,
+            _program: file,
+            _procfs: procfs,
+        })
     }
 }
 

@@ -96,6 +96,8 @@ pub struct Host {
     pub monitor: Option<OwnedFd>,
     /// The program's file, which `/proc/<pid>/exe` is shown to lead to.
     pub program: Option<OwnedFd>,
+    /// Procfs's root, as the monitor before this one had it.
+    pub procfs: Option<OwnedFd>,
 }
 
 /// The status of a monitor that could not go on, as of a shell's or docker's own

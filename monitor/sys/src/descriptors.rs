@@ -58,8 +58,8 @@ static FILES: RwLock<Vec<(u64, u64)>> = RwLock::new(Vec::new());
 /// More files than this are not told apart: then every file might be one.
 const MANY: usize = 256;
 
-/// A descriptor that a forked child keeps whatever else it closes, or -1.
-static KEPT: AtomicI32 = AtomicI32::new(-1);
+/// Descriptors that a forked child keeps whatever else it closes, or -1. The first one is what spare numbers lead to.
+static KEPT: [AtomicI32; 2] = [AtomicI32::new(-1), AtomicI32::new(-1)];
 
 /// Moves a descriptor up and out of the guest's reach, close-on-exec.
 pub fn hide<T: AsFd>(descriptor: T) -> Result<OwnedFd, Errno> {
@@ -178,9 +178,9 @@ pub fn freeze() -> Frozen {
     Frozen { _ours: ours(), _spare: spare(), _files: files }
 }
 
-/// Says that a forked child shall keep this one.
-pub(crate) fn keep_always(descriptor: &OwnedFd) {
-    KEPT.store(descriptor.as_raw_fd(), Ordering::Relaxed);
+/// Says that a forked child shall keep this one, the first or the second.
+pub(crate) fn keep_always(at: usize, descriptor: &OwnedFd) {
+    KEPT[at].store(descriptor.as_raw_fd(), Ordering::Relaxed);
 }
 
 /// The monitor's descriptors.
@@ -194,9 +194,9 @@ pub fn list() -> Vec<RawFd> {
 pub fn close_orphans(inherited: &[RawFd], keep: &[RawFd]) {
     let mut all = ours();
     spare().clear();
-    let kept = KEPT.load(Ordering::Relaxed);
+    let kept = KEPT.each_ref().map(|kept| kept.load(Ordering::Relaxed));
     let is_orphan = |descriptor: &RawFd| {
-        inherited.contains(descriptor) && !keep.contains(descriptor) && *descriptor != kept
+        inherited.contains(descriptor) && !keep.contains(descriptor) && !kept.contains(descriptor)
     };
     for descriptor in all.iter().filter(|&descriptor| is_orphan(descriptor)) {
         // SAFETY: it is open, as the list says, and nobody is left to use it.

@@ -27,6 +27,7 @@ pub mod named;
 pub mod nested;
 pub mod polling;
 pub mod proc_files;
+mod proc_mount;
 pub mod process;
 pub mod process_view;
 pub mod procfs;

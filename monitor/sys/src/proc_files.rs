@@ -20,7 +20,7 @@ use nix::{
     },
 };
 
-use crate::{descriptors, procfs::Procfs};
+use crate::{descriptors, proc_mount, procfs::Procfs};
 
 /// The inode of procfs's root.
 pub(crate) const ROOT_INODE: u64 = 1;
@@ -29,8 +29,11 @@ pub(crate) const ROOT_INODE: u64 = 1;
 /// a process.
 const MEMORY_MODE: u32 = 0o600;
 
-/// The root of the true procfs that was at `/proc` when the monitor started.
+/// The root of the true procfs that was at `/proc` when the first monitor started.
 static ROOT: OnceLock<Option<OwnedFd>> = OnceLock::new();
+
+/// See [`place`].
+static PLACE: OnceLock<Option<OwnedFd>> = OnceLock::new();
 
 /// A file of procfs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,20 +54,37 @@ impl ProcFile {
     }
 }
 
-/// Takes hold of procfs before the guest can put something in its place.
-pub fn prepare() {
-    root();
+/// Takes hold of procfs before the guest can put something in its place: of what the monitor before this one had, which is
+/// hidden, or of what is found.
+pub fn prepare(inherited: Option<OwnedFd>) {
+    ROOT.get_or_init(|| inherited.filter(proc_mount::is_root).or_else(find).inspect(keep_root));
+    place();
 }
 
-/// Procfs's root, if there is a true procfs at `/proc`.
-pub fn root() -> Option<BorrowedFd<'static>> {
-    let found = ROOT.get_or_init(|| {
-        let folder = File::open("/proc").ok()?;
-        let is_root = is_on_proc(folder.as_fd()) && fstat(&folder).ok()?.st_ino == ROOT_INODE;
-        let hidden = is_root.then(|| descriptors::hide(&folder).ok()).flatten()?;
-        descriptors::keep_always(&hidden);
+fn find() -> Option<OwnedFd> {
+    descriptors::hide(proc_mount::find()?).ok()
+}
+
+fn keep_root(root: &OwnedFd) {
+    descriptors::keep_always(0, root);
+}
+
+/// The place at which the guest had the same procfs when the monitor started, and by which most files are named.
+fn place() -> Option<BorrowedFd<'static>> {
+    let place = PLACE.get_or_init(|| {
+        let folder = proc_mount::at_its_place()?;
+        let is_another =
+            is_of_root(folder.as_fd()) && mount_of(root()?) != mount_of(folder.as_fd());
+        let hidden = is_another.then(|| descriptors::hide(folder).ok()).flatten()?;
+        descriptors::keep_always(1, &hidden);
         Some(hidden)
     });
+    place.as_ref().map(AsFd::as_fd)
+}
+
+/// Procfs's root, if there is a true procfs at `/proc`, or there can be one.
+pub fn root() -> Option<BorrowedFd<'static>> {
+    let found = ROOT.get_or_init(|| find().inspect(keep_root));
     found.as_ref().map(AsFd::as_fd)
 }
 
@@ -121,11 +141,10 @@ fn name_inside(file: BorrowedFd<'_>) -> Option<String> {
     open_with("thread-self/fd", OFlag::O_PATH).ok()?;
     let path = String::from_utf8(link(&own_link(&file)).ok()?).ok()?;
     let mount = mount_of(file)?;
-    let root = root()?;
-    let (point, inside) = if mount_of(root)? == mount {
-        (String::from_utf8(link(&own_link(&root)).ok()?).ok()?, String::from("/"))
-    } else {
-        find_mount(mount)?
+    let known = [root(), place()].into_iter().flatten().find(|root| mount_of(*root) == Some(mount));
+    let (point, inside) = match known {
+        Some(root) => (String::from_utf8(link(&own_link(&root)).ok()?).ok()?, String::from("/")),
+        None => find_mount(mount)?,
     };
     let rest = path.strip_prefix(point.trim_end_matches('/'))?;
     let name = format!("{}{rest}", inside.trim_end_matches('/'));

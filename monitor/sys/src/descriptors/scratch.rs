@@ -47,7 +47,7 @@ impl Drop for Scratch {
         //
         // A child that borrows this memory has a table of its own, where others' numbers may be the guest's, and its
         // may be in another table.
-        let kept = if robust::borrows() { -1 } else { KEPT.load(Ordering::Relaxed) };
+        let kept = if robust::borrows() { -1 } else { KEPT[0].load(Ordering::Relaxed) };
         if kept >= 0 && put(kept, self.0).is_ok() {
             spare().push(self.0);
         } else {
