@@ -22,9 +22,6 @@ use nix::{
 
 use crate::{descriptors, proc_mount, procfs::Procfs};
 
-/// The inode of procfs's root.
-pub(crate) const ROOT_INODE: u64 = 1;
-
 /// The mode of `/proc/<pid>/mem`, which nobody can change, and of no other file of
 /// a process.
 const MEMORY_MODE: u32 = 0o600;
@@ -57,7 +54,9 @@ impl ProcFile {
 /// Takes hold of procfs before the guest can put something in its place: of what the monitor before this one had, which is
 /// hidden, or of what is found.
 pub fn prepare(inherited: Option<OwnedFd>) {
-    ROOT.get_or_init(|| inherited.filter(proc_mount::is_root).or_else(find).inspect(keep_root));
+    ROOT.get_or_init(|| {
+        inherited.filter(|root| proc_mount::is_root(root.as_fd())).or_else(find).inspect(keep_root)
+    });
     place();
 }
 

@@ -16,10 +16,10 @@ use nix::{
     },
 };
 
-use crate::{
-    host_call::{self, to_u64},
-    proc_files::ROOT_INODE,
-};
+use crate::host_call::{self, to_u64};
+
+/// The inode of procfs's root.
+const ROOT_INODE: u64 = 1;
 
 /// `OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE`.
 const CLONE: u64 = 0x8_9001;
@@ -38,18 +38,20 @@ const READ_ONLY: u64 = 0xf;
 /// is at `/proc` itself, where the process may not mount: then nobody may where it is.
 pub(crate) fn find() -> Option<OwnedFd> {
     match at_its_place() {
-        Some(folder) => Some(detached(folder.as_fd()).filter(is_root).unwrap_or(folder)),
-        None => made().ok().filter(is_root),
+        Some(folder) => Some(
+            detached(folder.as_fd()).filter(|folder| is_root(folder.as_fd())).unwrap_or(folder),
+        ),
+        None => made().ok().filter(|folder| is_root(folder.as_fd())),
     }
 }
 
 /// The root of the true procfs at `/proc`.
 pub(crate) fn at_its_place() -> Option<OwnedFd> {
-    File::open("/proc").ok().map(OwnedFd::from).filter(is_root)
+    File::open("/proc").ok().map(OwnedFd::from).filter(|folder| is_root(folder.as_fd()))
 }
 
 /// Whether it is procfs's root.
-pub(crate) fn is_root(folder: &OwnedFd) -> bool {
+pub(crate) fn is_root(folder: BorrowedFd<'_>) -> bool {
     let is_procfs =
         fstatfs(folder).is_ok_and(|status| status.filesystem_type() == PROC_SUPER_MAGIC);
     is_procfs && fstat(folder).is_ok_and(|status| status.st_ino == ROOT_INODE)
@@ -99,10 +101,12 @@ fn owned(number: u64) -> Result<OwnedFd, Errno> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::{find, is_root};
 
     #[test]
     fn a_procfs_is_found() {
-        assert!(find().is_some_and(|root| is_root(&root)));
+        assert!(find().is_some_and(|root| is_root(root.as_fd())));
     }
 }

@@ -19,7 +19,8 @@ use nix::{
 
 use crate::{
     descriptors::Scratch,
-    proc_files::{self, ROOT_INODE, own_link},
+    proc_files::{self, own_link},
+    proc_mount,
 };
 
 /// One of them.
@@ -59,8 +60,9 @@ impl Procfs {
         };
         let procfs = Self(root);
         // Anything could have taken its place until now.
-        let status = fstat(procfs.root().ok()?).ok()?;
-        (status.st_dev == device && status.st_ino == ROOT_INODE).then_some(procfs)
+        let root = procfs.root().ok()?;
+        let is_there = proc_mount::is_root(root) && fstat(root).is_ok_and(|it| it.st_dev == device);
+        is_there.then_some(procfs)
     }
 
     /// The one whose root a path leads to from the root of the monitor's own, for a thread with descriptors of its own.
