@@ -5,6 +5,7 @@
 use integration::guests::{self, Link};
 use integration::native_and_km::Case;
 use integration::outcome::End;
+use integration::rootfs;
 
 /// Signals, by Linux's numbers.
 const SIGILL: i32 = 4;
@@ -341,6 +342,29 @@ fn processes_get_namespaces_as_on_linux() {
 #[test]
 fn what_is_closed_is_closed_and_threads_count_also_behind_a_look_at_proc() {
     guest("proc_and_closing.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn a_program_for_which_no_machine_could_be_made_is_not_executed() {
+    let unshare = |fork: &'static [&str]| {
+        let command = [&[rootfs::BUSYBOX, "unshare", "-p"], fork, &[rootfs::BUSYBOX, "echo", "hi"]];
+        Case::new(command.concat()).run().unwrap()
+    };
+
+    let both = unshare(&["-f"]);
+    assert_eq!(
+        (both.native.stdout(), both.km.stdout()),
+        ("hi\n".into(), "hi\n".into()),
+        "{both:?}"
+    );
+    let both = unshare(&[]);
+    assert_eq!(both.native.stdout(), "hi\n", "{both:?}");
+    // KVM needs a thread for it from Linux 6.14 on.
+    let is_refused = both.km.stderr().contains("Cannot allocate memory");
+    assert!(
+        both.km.stdout() == "hi\n" || is_refused && both.km.end == End::Exited(126),
+        "{both:?}"
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::{cell::Cell, os::fd::BorrowedFd, time::Duration};
 
 use monitor_sys::{Errno, guest_memory::GUEST_END, proc_files, procfs::Procfs};
+use rustix::fs::Dir;
 
 use super::neighbour::{self, Owner, Subject, Viewer};
 use crate::exitless;
@@ -90,8 +91,7 @@ pub(super) fn is_worker(subject: Subject<'_>, thread: &str, patience: &Cell<u32>
         let text = String::from_utf8_lossy(&stat);
         let (name, words) = text.rsplit_once(')').unwrap_or_default();
         let words: Vec<&str> = words.split(' ').collect();
-        let flags = words.get(7).and_then(|word| word.parse::<u64>().ok());
-        let is_ours = flags.is_some_and(|flags| flags & USER_WORKER != 0)
+        let is_ours = is_of_kernel(&words)
             || name.split_once('(').is_some_and(|(_, name)| name == exitless::NAME);
         let is_young = thread != subject.process && has_just_begun(words.get(20));
         if is_ours || !is_young || patience.get() == 0 {
@@ -100,6 +100,27 @@ pub(super) fn is_worker(subject: Subject<'_>, thread: &str, patience: &Cell<u32>
         patience.set(patience.get() - 1);
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Whether a thread is the kernel's, by the words behind its name.
+fn is_of_kernel(words: &[&str]) -> bool {
+    let flags = words.get(7).and_then(|word| word.parse::<u64>().ok());
+    flags.is_some_and(|flags| flags & USER_WORKER != 0)
+}
+
+/// Whether the kernel runs threads of its own in this process.
+pub fn has_kernels_threads() -> bool {
+    let Ok(folder) = proc_files::open("thread-self/..") else { return false };
+    let threads = Dir::read_from(folder).into_iter().flatten().flatten();
+    let mut stats = threads.filter_map(|thread| {
+        let name = thread.file_name().to_str().ok()?;
+        proc_files::read(&format!("thread-self/../{name}/stat")).ok()
+    });
+    stats.any(|stat| {
+        let text = String::from_utf8_lossy(&stat);
+        let (_, words) = text.rsplit_once(')').unwrap_or_default();
+        is_of_kernel(&words.split(' ').collect::<Vec<_>>())
+    })
 }
 
 /// Whether a thread began within the last two ticks, given when it did.

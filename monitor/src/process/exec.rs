@@ -28,7 +28,12 @@ use monitor_sys::{
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
 
 use super::look;
-use crate::{exitless, platform::PlatformError, thread::Thread};
+use crate::{
+    exitless, files::proc_list::has_kernels_threads, platform::PlatformError, thread::Thread,
+};
+
+/// What is told of [`can_have_no_machine`].
+const NO_MACHINE: &str = "execute a program after unshare(CLONE_NEWPID) or its like: no machine can be made before a fork";
 
 /// What an `execve` is made with. Kept by the thread, so that the parent of a
 /// child that borrows its memory can free it.
@@ -56,6 +61,10 @@ pub fn execute(
     if let Err(errno) = look::look(thread, opened.as_ref().unwrap_or(&program), arguments.clone()) {
         return Some(errno);
     }
+    if thread.process.numbers_may_differ.load(Ordering::Relaxed) && can_have_no_machine() {
+        thread.process.log(NO_MACHINE);
+        return Some(Errno::ENOMEM);
+    }
     let mask = signals::block_all()?;
     // Linux does so too. What is opened here for the next monitor must not stay open
     // in a process that goes on.
@@ -79,6 +88,15 @@ pub fn execute(
     thread.execution = None;
     signals::set_mask(mask);
     Some(errno)
+}
+
+/// Whether the next program could have no machine: where the kernel needs a thread in its process for that, and lets none
+/// begin there, since its children are to have other numbers than it (`pid_namespaces(7)`).
+fn can_have_no_machine() -> bool {
+    let own = proc_files::link("thread-self/ns/pid");
+    // One without a process has no name.
+    let of_children = proc_files::link("thread-self/ns/pid_for_children");
+    own.is_ok() && own != of_children && has_kernels_threads()
 }
 
 /// The name of an open file that a thread finds even after the first has ended.

@@ -65,6 +65,8 @@ pub struct Process {
     pub shares_descriptors: AtomicBool,
     /// Whether it may be told of messages by `mq_notify(2)`.
     pub is_notified_of_messages: AtomicBool,
+    /// Whether its children may be about to have other numbers than it: another namespace of processes.
+    pub numbers_may_differ: AtomicBool,
     /// What opens files that its threads must not find open.
     pub aside: Aside,
     descriptors_differ: AtomicBool,
@@ -137,6 +139,7 @@ impl Process {
             run,
             shares_descriptors: AtomicBool::new(false),
             is_notified_of_messages: AtomicBool::new(false),
+            numbers_may_differ: AtomicBool::new(false),
             aside: Aside::default(),
             descriptors_differ: AtomicBool::new(false),
             idle: Mutex::default(),

@@ -1,5 +1,7 @@
 //! Threads and processes: their start, their numbers, their end.
 
+use std::sync::atomic::Ordering;
+
 use monitor_sys::{
     Errno,
     abi::{Forwardable, variants},
@@ -112,6 +114,10 @@ fn process_numbers_last(
     flags: usize,
 ) -> Answer {
     const BOTH: u64 = CLONE_NEWUSER | CLONE_NEWPID;
+    // `setns(2)` takes none for any.
+    if args[flags] == 0 || args[flags] & CLONE_NEWPID != 0 {
+        thread.process.numbers_may_differ.store(true, Ordering::Relaxed);
+    }
     if args[flags] & BOTH != BOTH {
         return as_single_thread(thread, call, args);
     }
