@@ -368,6 +368,11 @@ fn a_program_for_which_no_machine_could_be_made_is_not_executed() {
 }
 
 #[test]
+fn files_of_proc_open_by_their_path_alone() {
+    guest("opened_by_path.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
 fn limits_act_on_the_program_and_on_nothing_else() {
     guest("limits.c").assert_same_end(End::Exited(0));
 }

@@ -123,20 +123,24 @@ pub fn owner_in(
 
 /// What a process's monitor has told of its descriptors. It tells more, which nobody else is to read.
 fn numbers_of(viewer: &Viewer<'_>, subject: Subject<'_>) -> Result<Numbers, Errno> {
-    let vector = match viewer.apart {
-        Some(apart) => {
-            let (way, process) = (subject.procfs.way()?, subject.process.to_owned());
-            apart::result_of(apart, move || {
-                let procfs = Procfs::by(way.as_deref())?;
-                Subject { procfs: &procfs, process: &process }.read("auxv")
-            })?
-        }
-        None => subject.read("auxv"),
-    };
-    let vector = vector.unwrap_or_default();
+    let vector = apart(viewer, subject, |subject| Ok(subject.read("auxv").unwrap_or_default()))?;
     let words = vector.chunks_exact(8).filter_map(|word| word.try_into().ok());
     let words: Vec<u64> = words.map(u64::from_le_bytes).collect();
     Ok(process_view::descriptors_in(&words))
+}
+
+/// Looks at files of a process that the viewer's other threads must not find open. `ENOMEM` as of [`Apart`].
+pub(super) fn apart<R: Send + 'static>(
+    viewer: &Viewer<'_>,
+    subject: Subject<'_>,
+    look: impl FnOnce(Subject<'_>) -> Result<R, Errno> + Send + 'static,
+) -> Result<R, Errno> {
+    let Some(apart) = viewer.apart else { return look(subject) };
+    let (way, process) = (subject.procfs.way()?, subject.process.to_owned());
+    apart::result_of(apart, move || {
+        let procfs = Procfs::by(way.as_deref())?;
+        look(Subject { procfs: &procfs, process: &process })
+    })?
 }
 
 /// Whether the open file is the monitor's own program.

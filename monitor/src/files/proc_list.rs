@@ -20,11 +20,12 @@ pub struct Folder<'a> {
     process: &'a str,
     owner: Owner,
     kind: Kind,
-    patience: Cell<u32>,
+    /// The guest's threads, if that is what it lists.
+    threads: Vec<String>,
 }
 
 /// See [`is_worker`].
-pub(super) const PATIENCE: u32 = 10;
+const PATIENCE: u32 = 10;
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
@@ -48,13 +49,14 @@ pub fn folder<'a>(
     };
     let procfs = Procfs::of(file, viewer.apart.is_some());
     let owner = neighbour::owner_in(viewer, procfs.as_ref(), process)?;
-    Ok((owner != Owner::Other).then_some(Folder {
-        procfs,
-        process,
-        owner,
-        kind,
-        patience: Cell::new(PATIENCE),
-    }))
+    if owner == Owner::Other {
+        return Ok(None);
+    }
+    let threads = match (kind, &procfs) {
+        (Kind::Threads, Some(procfs)) => threads(viewer, Subject { procfs, process })?,
+        _ => Vec::new(),
+    };
+    Ok(Some(Folder { procfs, process, owner, kind, threads }))
 }
 
 impl Folder<'_> {
@@ -67,10 +69,9 @@ impl Folder<'_> {
                 subject
                     .is_none_or(|subject| neighbour::is_hidden(viewer, subject, self.owner, number))
             }),
-            // `.` and `..` are shown.
+            // `.` and `..` are shown. One that is not there any more may have been the monitor's.
             Kind::Threads => {
-                entry.parse::<u32>().is_ok()
-                    && subject.is_some_and(|subject| is_worker(subject, entry, &self.patience))
+                entry.parse::<u32>().is_ok() && !self.threads.iter().any(|shown| shown == entry)
             }
             Kind::Mappings => {
                 let start = entry.split('-').next().unwrap_or_default();
@@ -80,10 +81,27 @@ impl Folder<'_> {
     }
 }
 
+/// The numbers of a guest's threads. Their files are opened out of reach: they tell more than that.
+fn threads(viewer: &Viewer<'_>, subject: Subject<'_>) -> Result<Vec<String>, Errno> {
+    neighbour::apart(viewer, subject, |subject| Ok(guests_threads(subject).unwrap_or_default()))
+}
+
+/// The same, as a thread finds them that nobody else shares descriptors with; `None` if there is no such folder.
+pub(super) fn guests_threads(subject: Subject<'_>) -> Option<Vec<String>> {
+    let listed = Dir::read_from(subject.open("task").ok()?).ok()?;
+    let patience = Cell::new(PATIENCE);
+    let names =
+        listed.flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned));
+    let threads = names
+        .filter(|name| name.starts_with(|first: char| first.is_ascii_digit()))
+        .filter(|thread| !is_worker(subject, thread, &patience));
+    Some(threads.collect())
+}
+
 /// Whether a thread is the virtual machine's, or works for the program's calls. The latter is known by its name,
 /// which one that has just begun gets in a moment: `patience` is for how many milliseconds a look at all
 /// threads may wait for that. One that has ended since it was listed may have been such a one, and is not there any more.
-pub(super) fn is_worker(subject: Subject<'_>, thread: &str, patience: &Cell<u32>) -> bool {
+fn is_worker(subject: Subject<'_>, thread: &str, patience: &Cell<u32>) -> bool {
     loop {
         let Ok(stat) = subject.read(&format!("task/{thread}/stat")) else {
             return true;
@@ -108,19 +126,21 @@ fn is_of_kernel(words: &[&str]) -> bool {
     flags.is_some_and(|flags| flags & USER_WORKER != 0)
 }
 
-/// Whether the kernel runs threads of its own in this process.
-pub fn has_kernels_threads() -> bool {
-    let Ok(folder) = proc_files::open("thread-self/..") else { return false };
-    let threads = Dir::read_from(folder).into_iter().flatten().flatten();
-    let mut stats = threads.filter_map(|thread| {
-        let name = thread.file_name().to_str().ok()?;
-        proc_files::read(&format!("thread-self/../{name}/stat")).ok()
-    });
-    stats.any(|stat| {
-        let text = String::from_utf8_lossy(&stat);
-        let (_, words) = text.rsplit_once(')').unwrap_or_default();
-        is_of_kernel(&words.split(' ').collect::<Vec<_>>())
+/// Whether the kernel runs threads of its own in the viewer's process.
+pub fn has_kernels_threads(viewer: &Viewer<'_>) -> bool {
+    let own = Subject { procfs: &Procfs::OWN, process: "thread-self/.." };
+    neighbour::apart(viewer, own, |own| {
+        let threads = Dir::read_from(own.open(".")?).into_iter().flatten().flatten();
+        let stats = threads.filter_map(|thread| {
+            own.read(&format!("{}/stat", thread.file_name().to_str().ok()?)).ok()
+        });
+        Ok(stats.into_iter().any(|stat| {
+            let text = String::from_utf8_lossy(&stat);
+            let (_, words) = text.rsplit_once(')').unwrap_or_default();
+            is_of_kernel(&words.split(' ').collect::<Vec<_>>())
+        }))
     })
+    .unwrap_or(false)
 }
 
 /// Whether a thread began within the last two ticks, given when it did.

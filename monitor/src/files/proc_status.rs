@@ -1,16 +1,14 @@
 //! `status`, `stat` and `statm` of `/proc/<pid>`: sizes of memory and numbers of threads without
 //! what is the monitor's. `proc_pid_status(5)` and its neighbours say what the fields are.
 
-use std::{cell::Cell, os::unix::fs::FileExt};
-
-use monitor_sys::guest_memory::{GUEST_END, PAGE};
-use rustix::fs::Dir;
+use std::os::unix::fs::FileExt;
 
 use super::{
     neighbour::{Subject, Viewer},
-    proc_list::{PATIENCE, is_worker},
+    proc_list::guests_threads,
     proc_view::{Line, lines},
 };
+use monitor_sys::guest_memory::{GUEST_END, PAGE};
 
 /// Which of the files it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,15 +71,7 @@ pub fn of_guest(
 /// How many threads a process has that are the guest's. Those that are not come and go meanwhile: the
 /// guest's are counted, not the others subtracted.
 fn threads(subject: Subject<'_>) -> Option<u64> {
-    let folder = subject.open("task").ok();
-    let listed = Dir::read_from(folder?).ok()?;
-    let names =
-        listed.flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned));
-    let patience = Cell::new(PATIENCE);
-    let shown = names
-        .filter(|name| name.starts_with(|first: char| first.is_ascii_digit()))
-        .filter(|thread| !is_worker(subject, thread, &patience));
-    u64::try_from(shown.count()).ok()
+    u64::try_from(guests_threads(subject)?.len()).ok()
 }
 
 fn sizes(maps: &[u8]) -> Memory {

@@ -61,7 +61,7 @@ pub fn execute(
     if let Err(errno) = look::look(thread, opened.as_ref().unwrap_or(&program), arguments.clone()) {
         return Some(errno);
     }
-    if thread.process.numbers_may_differ.load(Ordering::Relaxed) && can_have_no_machine() {
+    if thread.process.numbers_may_differ.load(Ordering::Relaxed) && can_have_no_machine(thread) {
         thread.process.log(NO_MACHINE);
         return Some(Errno::ENOMEM);
     }
@@ -92,11 +92,11 @@ pub fn execute(
 
 /// Whether the next program could have no machine: where the kernel needs a thread in its process for that, and lets none
 /// begin there, since its children are to have other numbers than it (`pid_namespaces(7)`).
-fn can_have_no_machine() -> bool {
+fn can_have_no_machine(thread: &Thread) -> bool {
     let own = proc_files::link("thread-self/ns/pid");
     // One without a process has no name.
     let of_children = proc_files::link("thread-self/ns/pid_for_children");
-    own.is_ok() && own != of_children && has_kernels_threads()
+    own.is_ok() && own != of_children && has_kernels_threads(&thread.viewer())
 }
 
 /// The name of an open file that a thread finds even after the first has ended.

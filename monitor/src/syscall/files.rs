@@ -17,7 +17,7 @@ use monitor_sys::{
     nested,
     proc_files::{self, ProcFile},
 };
-use rustix::fs::{MemfdFlags, Mode, OFlags, ResolveFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags, ResolveFlags, fcntl_getfl};
 
 use super::{Answer, Args, Reply, low_word, reply};
 use crate::{
@@ -186,7 +186,9 @@ fn finish(thread: &Thread, opened: &Opened) -> Answer {
         descriptors::discard(memory, number);
         return Err(Errno::ENOENT);
     }
-    if let Some(shown) = proc_view::substitute(&thread.viewer(), name, file)? {
+    let is_path = fcntl_getfl(file).is_ok_and(|flags| flags.contains(OFlags::PATH));
+    // Nothing can be read there before it is opened again.
+    if !is_path && let Some(shown) = proc_view::substitute(&thread.viewer(), name, file)? {
         descriptors::replace(memory, number, &shown)?;
     }
     Ok(answer)

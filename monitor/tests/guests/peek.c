@@ -1,6 +1,6 @@
 /* Question: while one thread opens files of procfs that tell where a process's memory lies, can another read more of
  * them by the number they get than the first one is shown? And anything at all while the first one lists a child's
- * descriptors?
+ * descriptors, or its own threads?
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -105,10 +105,8 @@ static void open_all(void)
     }
 }
 
-static void list_all(pid_t child)
+static void list_all(const char *path)
 {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%d/fd", child);
     current = LISTS;
     usleep(2000);
     for (int i = 0; i < rounds; i++) {
@@ -148,7 +146,10 @@ int main(int count, char **arguments)
     usleep(20000);
     more = 0;
     open_all();
-    list_all(child);
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/fd", child);
+    list_all(path);
+    list_all("/proc/self/task");
     is_over = 1;
     pthread_join(thread, NULL);
     kill(child, SIGKILL);
