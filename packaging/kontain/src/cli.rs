@@ -196,7 +196,7 @@ impl MaxPods {
         match self.answers() {
             Ok(answers) if self.json => tell(&format!("{:#}\n", json!(answers))),
             Ok(answers) => tell(&max_pods::text(&answers)),
-            Err(error) => fail(&error),
+            Err(error) => fail(&error, self.json),
         }
     }
 
@@ -300,7 +300,7 @@ fn change(
     let text = match (&done, options.json) {
         (done, true) => output::json(verb, engine, options.dry_run, done),
         (Ok(work), false) => output::text(verb, options.dry_run, work),
-        (Err(error), false) => return fail(error),
+        (Err(error), false) => return fail(error, false),
     };
     let is_told = output::print(&text);
     match done {
@@ -327,7 +327,7 @@ fn look(root: &Path, json: bool, krun: &Krun, run: Option<&Krun>, only: Option<P
             Some(Part::Machine) => check::machine(&root, &krun.binary),
             None => check(&root, &krun.binary),
         },
-        Err(error) => return fail(&error),
+        Err(error) => return fail(&error, json),
     };
     findings.extend(
         run.map(|krun| check::smoke::check(&krun.binary, krun.timeout)).into_iter().flatten(),
@@ -346,7 +346,7 @@ fn collect(root: &Path, output: Option<PathBuf>, json: bool) -> ExitCode {
             let (count, file) = (files.len(), output.display());
             tell(&format!("{file}: {count} files; look through it before you pass it on\n"))
         }
-        Err(error) => fail(&error),
+        Err(error) => fail(&error, json),
     }
 }
 
@@ -354,7 +354,9 @@ fn tell(text: &str) -> ExitCode {
     ExitCode::from(if output::print(text) { 0 } else { 5 })
 }
 
-fn fail(error: &NodeError) -> ExitCode {
-    output::error(error);
+fn fail(error: &NodeError, json: bool) -> ExitCode {
+    if !json || !output::print(&output::error_json(error)) {
+        output::error(error);
+    }
     ExitCode::from(error.exit_code())
 }

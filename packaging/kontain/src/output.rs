@@ -64,6 +64,11 @@ pub(crate) fn json(verb: Verb, engine: Engine, dry_run: bool, done: &Result<Work
     format!("{answer:#}\n")
 }
 
+/// Why nothing was done, for programs.
+pub(crate) fn error_json(error: &NodeError) -> String {
+    format!("{:#}\n", json!({"error": of_error(error)}))
+}
+
 fn of_error(error: &NodeError) -> Value {
     let mut answer =
         json!({"kind": error.kind(), "file": error.path(), "message": error.to_string()});

@@ -254,3 +254,21 @@ fn pods_are_counted_for_each_instance() {
     assert_eq!((&answer[0]["instance"], &answer[0]["max_pods"]), (&"m8i.large".into(), &59.into()));
     assert_eq!(codes, [Some(2), Some(2), Some(3), Some(5)]);
 }
+
+#[test]
+fn programs_are_told_in_json_why_nothing_was_found() {
+    let absent = "/nonexistent/of-kontain";
+    for args in [
+        &["check", "--json", "--root", absent][..],
+        &["collect", "--json", "--root", absent],
+        &["max-pods", "--json", "--instance-types", absent],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_kontain")).args(args).output().unwrap();
+
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(5), "{args:?}");
+        assert_eq!(answer["error"]["kind"], "system", "{args:?}: {answer}");
+        assert_eq!(answer["error"]["file"], absent, "{args:?}: {answer}");
+        assert_eq!(text(&output.stderr), "", "{args:?}");
+    }
+}
