@@ -247,6 +247,23 @@ fn links_over_the_names_of_descriptors_lead_no_call_elsewhere() {
 }
 
 #[test]
+fn a_procfs_that_is_covered_moved_or_listed_tells_of_the_program_alone() {
+    let guest = guests::c("proc_covered.c", Link::GlibcStatic).unwrap();
+
+    Case::program(&guest).assert_same_end(End::Exited(0));
+}
+
+#[test]
+fn who_watches_openings_is_given_no_files() {
+    let guest = guests::c("watch_openings.c", Link::GlibcStatic).unwrap();
+
+    let both = Case::program(&guest).run().unwrap();
+
+    assert_eq!(both.native.stdout(), "files: given\nnames: given\n", "{both:?}");
+    assert_eq!(both.km.stdout(), "files: EPERM\nnames: given\n", "{both:?}");
+}
+
+#[test]
 fn which_pages_of_the_monitor_are_there_is_not_told() {
     let head = [rootfs::BUSYBOX, "head", "-c", "8", "/proc/self/pagemap"];
 

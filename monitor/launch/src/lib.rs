@@ -65,6 +65,7 @@ pub const NEVER_ASKED: &[&str] = &[
     "move_pages",
     "epoll_pwait",
     "recvmmsg",
+    "fanotify_init",
     "prlimit64",
     "sendmmsg",
     "setns",

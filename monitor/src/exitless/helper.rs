@@ -6,7 +6,7 @@
 
 use std::{
     sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
-    thread::yield_now,
+    thread::sleep,
     time::{Duration, Instant},
 };
 
@@ -32,6 +32,7 @@ pub const NAME: &str = "km calls";
 
 /// How long the end of its thread is waited for: it has nothing left to do.
 const END: Duration = Duration::from_millis(200);
+const BETWEEN_LOOKS: Duration = Duration::from_micros(20);
 /// It looks at so many gates at most.
 const GATES_MAX: usize = 64;
 
@@ -304,7 +305,8 @@ impl Helper {
         if let Some(number) = state.ended.take() {
             let number = number.cast_signed();
             while process::find(number) == Ok(Whose::Own) && Instant::now() < until {
-                yield_now();
+                // Not `sched_yield(2)`: it may have lower priority.
+                sleep(BETWEEN_LOOKS);
             }
         }
         shared.stops.fetch_sub(1, Ordering::SeqCst);

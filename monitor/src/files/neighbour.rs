@@ -1,14 +1,14 @@
 //! Whose a folder of `/proc` is: the looking guest's own, another guest's, or that
 //! of a process without a monitor.
 
-use std::{ffi::CString, fs::File, os::fd::BorrowedFd, thread, time::Duration};
+use std::{fs::File, os::fd::BorrowedFd, thread, time::Duration};
 
 use monitor_sys::{
     Errno, descriptors,
     process_view::{self, Numbers},
     procfs::Procfs,
 };
-use rustix::fs::{AtFlags, FileType, Stat, fstat, makedev, readlinkat, statat};
+use rustix::fs::{AtFlags, FileType, Stat, fstat, makedev, statat};
 
 use super::apart::{self, Apart};
 
@@ -56,9 +56,11 @@ impl Subject<'_> {
         self.procfs.read(&format!("{}/{name}", self.process))
     }
 
+    /// The status of what a link of its folder leads to. `EXDEV` if that is another link, mounted there.
     fn status(&self, name: &str) -> Result<Stat, Errno> {
-        let found =
-            statat(self.procfs.root()?, format!("{}/{name}", self.process), AtFlags::empty());
+        let path = format!("{}/{name}", self.process);
+        self.procfs.demand_uncovered(&path)?;
+        let found = statat(self.procfs.root()?, path, AtFlags::empty());
         found.map_err(|errno| Errno::from_raw(errno.raw_os_error()))
     }
 }
@@ -75,6 +77,9 @@ pub enum Owner {
     Other,
 }
 
+/// Something is mounted over what would tell whose it is.
+const COVERED: Owner = Owner::Guest([None; 4]);
+
 /// A path from procfs's root, split: the process, and the rest. What threads have
 /// of their own is taken for the process's.
 pub fn split(name: &str) -> Option<(&str, &str)> {
@@ -89,16 +94,20 @@ pub fn split(name: &str) -> Option<(&str, &str)> {
 /// Whose folder it is. `ENOMEM` as of [`Apart`].
 pub fn owner(viewer: &Viewer<'_>, subject: Subject<'_>) -> Result<Owner, Errno> {
     // Not by its number: procfs may be that of another namespace.
-    if subject.procfs.open(&format!("thread-self/../{}/comm", subject.process)).is_ok() {
-        return Ok(Owner::Own);
+    match subject.procfs.open(&format!("thread-self/../{}/comm", subject.process)) {
+        Ok(_) => return Ok(Owner::Own),
+        Err(Errno::EXDEV) => return Ok(COVERED),
+        Err(_) => {}
     }
     for _ in 0..LOOKS {
         let numbers = numbers_of(viewer, subject)?;
         if numbers[0].is_some() {
             return Ok(Owner::Guest(numbers));
         }
-        if !runs_a_monitor(viewer, subject) {
-            return Ok(Owner::Other);
+        match runs_a_monitor(viewer, subject) {
+            Ok(true) => {}
+            Err(Errno::EXDEV) => return Ok(COVERED),
+            Ok(false) | Err(_) => return Ok(Owner::Other),
         }
         // It has begun to execute a program, as everybody can see, but its monitor has not told yet
         // which. Where this process's own monitor could not tell, no other one ever will.
@@ -118,7 +127,7 @@ pub fn owner_in(
     process: &str,
 ) -> Result<Owner, Errno> {
     let subject = procfs.map(|procfs| Subject { procfs, process });
-    subject.map_or(Ok(Owner::Guest([None; 4])), |subject| owner(viewer, subject))
+    subject.map_or(Ok(COVERED), |subject| owner(viewer, subject))
 }
 
 /// What a process's monitor has told of its descriptors. It tells more, which nobody else is to read.
@@ -151,14 +160,12 @@ pub fn is_monitors(viewer: &Viewer<'_>, file: BorrowedFd<'_>) -> bool {
     }
 }
 
-fn runs_a_monitor(viewer: &Viewer<'_>, subject: Subject<'_>) -> bool {
-    match (viewer.monitor.map(fstat), subject.status("exe")) {
-        (Some(Ok(one)), Ok(other)) => is_same(&one, &other),
-        _ => false,
-    }
+fn runs_a_monitor(viewer: &Viewer<'_>, subject: Subject<'_>) -> Result<bool, Errno> {
+    let program = subject.status("exe")?;
+    Ok(viewer.monitor.map(fstat).is_some_and(|own| own.is_ok_and(|own| is_same(&own, &program))))
 }
 
-/// Whether descriptor `number` of the owner's is its monitor's.
+/// Whether descriptor `number` of the owner's is its monitor's, or may be: of one that has told nothing each may be.
 pub fn is_hidden(viewer: &Viewer<'_>, subject: Subject<'_>, owner: Owner, number: i32) -> bool {
     let numbers = match owner {
         Owner::Own => return descriptors::is_ours(number),
@@ -166,7 +173,7 @@ pub fn is_hidden(viewer: &Viewer<'_>, subject: Subject<'_>, owner: Owner, number
         Owner::Other => return false,
     };
     let wide = u64::from(number.unsigned_abs());
-    if numbers.contains(&Some(wide)) {
+    if numbers[0].is_none() || numbers.contains(&Some(wide)) {
         return true;
     }
     let name = format!("fd/{number}");
@@ -174,7 +181,10 @@ pub fn is_hidden(viewer: &Viewer<'_>, subject: Subject<'_>, owner: Owner, number
     if target.starts_with(b"anon_inode:kvm-") {
         return true;
     }
-    let found = subject.status(&name);
+    let found = match subject.status(&name) {
+        Err(Errno::EXDEV) => return true,
+        found => found,
+    };
     // Numbers that a monitor keeps lead to procfs's root while it does not need them.
     let is_spare = |found: &Stat| {
         let is_high = numbers.iter().flatten().any(|known| *known < wide);
@@ -188,20 +198,6 @@ pub fn is_hidden(viewer: &Viewer<'_>, subject: Subject<'_>, owner: Owner, number
 
 fn is_same(one: &Stat, other: &Stat) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
-}
-
-/// Whether an open file, whose descriptor may be anybody's, is one that only monitors have.
-pub fn leads_to_monitors(viewer: &Viewer<'_>, file: BorrowedFd<'_>) -> bool {
-    fstat(file).is_ok_and(|found| is_a_monitors(viewer, &found))
-}
-
-/// The same of what a link in an open directory leads to, which is not opened for that. KVM's own files have no other
-/// name than these.
-pub fn names_a_monitors(viewer: &Viewer<'_>, directory: BorrowedFd<'_>, name: &[u8]) -> bool {
-    let target = readlinkat(directory, name, Vec::new()).map(CString::into_bytes);
-    target.is_ok_and(|target| target.starts_with(b"anon_inode:kvm-"))
-        || statat(directory, name, AtFlags::empty())
-            .is_ok_and(|found| is_a_monitors(viewer, &found))
 }
 
 /// Whether a file is `/dev/kvm` or the monitor's program. What they are called tells nothing: on mounts that are

@@ -34,6 +34,20 @@ enum Kind {
     Mappings,
 }
 
+/// Whether there may be such entries in a folder of that name inside procfs.
+pub fn is_folder(name: &str) -> bool {
+    neighbour::split(name).is_some_and(|(_, rest)| kind(rest).is_some())
+}
+
+fn kind(name: &str) -> Option<Kind> {
+    Some(match name {
+        "fd" | "fdinfo" => Kind::Descriptors,
+        "task" => Kind::Threads,
+        "map_files" => Kind::Mappings,
+        _ => return None,
+    })
+}
+
 /// The folder of that name inside procfs, if it is such a one.
 pub fn folder<'a>(
     viewer: &Viewer<'_>,
@@ -41,12 +55,7 @@ pub fn folder<'a>(
     file: BorrowedFd<'_>,
 ) -> Result<Option<Folder<'a>>, Errno> {
     let Some((process, rest)) = neighbour::split(name) else { return Ok(None) };
-    let kind = match rest {
-        "fd" | "fdinfo" => Kind::Descriptors,
-        "task" => Kind::Threads,
-        "map_files" => Kind::Mappings,
-        _ => return Ok(None),
-    };
+    let Some(kind) = kind(rest) else { return Ok(None) };
     let procfs = Procfs::of(file, viewer.apart.is_some());
     let owner = neighbour::owner_in(viewer, procfs.as_ref(), process)?;
     if owner == Owner::Other {

@@ -43,8 +43,6 @@ pub enum Leads {
     Plainly,
     /// To a file of a guest's or of a process without a monitor, whatever its content says.
     Magically,
-    /// The same, if that file is not a monitor's: whose descriptor it is cannot be told by its number.
-    Unknown,
     /// To the program of a guest, which this path leads to in that procfs.
     Program(Procfs, String),
     /// To a file that is a monitor's.
@@ -55,7 +53,8 @@ pub enum Leads {
 /// which.
 pub fn leads(viewer: &Viewer<'_>, file: BorrowedFd<'_>) -> Result<Leads, Errno> {
     let Some(found) = proc_files::identify(file) else { return Ok(Leads::Plainly) };
-    let ProcFile::Named(name) = found else { return Ok(Leads::Unknown) };
+    // Nobody can tell what one without a name is.
+    let ProcFile::Named(name) = found else { return Ok(Leads::Hidden) };
     let Some((process, rest)) = neighbour::split(&name) else { return Ok(Leads::Plainly) };
     let number = rest.strip_prefix("fd/").or_else(|| rest.strip_prefix("fdinfo/"));
     let number = number.and_then(|number| number.parse().ok());

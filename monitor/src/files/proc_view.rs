@@ -53,13 +53,10 @@ pub fn substitute(
     name: &str,
     file: BorrowedFd<'_>,
 ) -> Result<Option<OwnedFd>, Errno> {
-    let content = content(viewer, name, file)?;
+    let procfs = Procfs::of(file, viewer.apart.is_some());
+    let Some(owner) = owner(viewer, name, procfs.as_ref())? else { return Ok(None) };
+    let content = content(viewer, name, file, procfs.as_ref(), owner)?;
     content.map(|content| file_with(&content, MemfdFlags::CLOEXEC)).transpose()
-}
-
-/// Whether a file of that name may be seen in part only.
-pub fn is_shown_in_part(name: &str) -> bool {
-    neighbour::split(name).and_then(|(_, rest)| kind(rest)).is_some()
 }
 
 /// What a file shows that is called so in a process's folder, if it would show the monitor.
@@ -78,17 +75,30 @@ fn kind(name: &str) -> Option<Kind> {
     })
 }
 
+/// Whose a file is that may be seen in part only; `None` if it may be seen whole.
+pub fn owner(
+    viewer: &Viewer<'_>,
+    name: &str,
+    procfs: Option<&Procfs>,
+) -> Result<Option<Owner>, Errno> {
+    let Some((process, _)) = neighbour::split(name).filter(|(_, rest)| kind(rest).is_some()) else {
+        return Ok(None);
+    };
+    let owner = neighbour::owner_in(viewer, procfs, process)?;
+    Ok((owner != Owner::Other).then_some(owner))
+}
+
 /// What the guest may see of a file; `None` if that is all of it.
 pub fn content(
     viewer: &Viewer<'_>,
     name: &str,
     file: BorrowedFd<'_>,
+    procfs: Option<&Procfs>,
+    owner: Owner,
 ) -> Result<Option<Vec<u8>>, Errno> {
     let Some((process, rest)) = neighbour::split(name) else { return Ok(None) };
     let Some(kind) = kind(rest) else { return Ok(None) };
-    let procfs = Procfs::of(file, viewer.apart.is_some());
-    let subject = procfs.as_ref().map(|procfs| Subject { procfs, process });
-    let owner = neighbour::owner_in(viewer, procfs.as_ref(), process)?;
+    let subject = procfs.map(|procfs| Subject { procfs, process });
     // Where its heap is only the process itself knows.
     let heap = if owner == Owner::Own { viewer.heap } else { [0; 2] };
     Ok(Some(match kind {

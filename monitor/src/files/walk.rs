@@ -21,7 +21,7 @@ use rustix::fs::{
 };
 
 use super::{
-    neighbour::{self, Viewer},
+    neighbour::Viewer,
     proc_self::{self, Leads, Place},
 };
 
@@ -167,20 +167,10 @@ impl Walk<'_> {
                 self.rest = [name, behind].concat();
                 return Ok(());
             }
-            found @ (Leads::Magically | Leads::Unknown) => {
-                let unknown = matches!(found, Leads::Unknown);
-                // Not even for a moment shall it be open where others of the guest's threads could get at it.
-                if unknown && neighbour::names_a_monitors(self.viewer, self.at.as_fd(), name) {
-                    return Err(Errno::ENOENT);
-                }
+            Leads::Magically => {
                 let file = open(self.at.as_fd(), name, OFlags::empty(), ResolveFlags::empty())?;
-                let is_monitors = if unknown {
-                    neighbour::leads_to_monitors(self.viewer, file.as_fd())
-                } else {
-                    // Its number may have become the monitor's just now.
-                    proc_self::is_hidden(self.viewer, link.as_fd())
-                };
-                if is_monitors {
+                // Its number may have become the monitor's just now.
+                if proc_self::is_hidden(self.viewer, link.as_fd()) {
                     return Err(Errno::ENOENT);
                 }
                 self.at = file;

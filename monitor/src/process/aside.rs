@@ -8,7 +8,7 @@ use std::{
     fmt,
     os::fd::{AsRawFd, BorrowedFd},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering},
-    thread::yield_now,
+    thread::sleep,
     time::{Duration, Instant},
 };
 
@@ -29,6 +29,7 @@ use crate::{
 const SLEEP: Duration = Duration::from_secs(1);
 /// How long its end is waited for once it has nothing left to do.
 const END: Duration = Duration::from_millis(200);
+const BETWEEN_LOOKS: Duration = Duration::from_micros(20);
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -169,7 +170,8 @@ impl Aside {
         if let Some(number) = state.ended.take() {
             let number = number.cast_signed();
             while own::find(number) == Ok(Whose::Own) && Instant::now() < until {
-                yield_now();
+                // Not `sched_yield(2)`: it may have lower priority.
+                sleep(BETWEEN_LOOKS);
             }
         }
     }

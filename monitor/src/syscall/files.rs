@@ -3,19 +3,22 @@
 //! A path is copied once: what was looked at is what the host is asked for.
 
 use std::{
-    os::fd::{AsFd, IntoRawFd},
+    os::fd::{AsFd, BorrowedFd, IntoRawFd},
     sync::Arc,
 };
 
 use monitor_sys::{
     Errno,
     abi::{Forwardable, number, variants},
-    descriptors,
+    descriptors::{self, Scratch},
     files::{self, Caution, Opened, Reopening},
     forward, guest_copy,
     host_call::to_u64,
+    listing,
+    named::{self, By},
     nested,
     proc_files::{self, ProcFile},
+    procfs::Procfs,
 };
 use rustix::fs::{MemfdFlags, Mode, OFlags, ResolveFlags, fcntl_getfl};
 
@@ -46,6 +49,9 @@ const NEW: u64 = 0o300;
 const WITHOUT_MAGIC_LINKS: u64 = 2 | 4 | 8 | 16;
 /// `F_GETFD`.
 const F_GETFD: u64 = 1;
+
+/// So many bytes of a folder of procfs are listed at a time.
+const LISTED_MAX: usize = 1 << 16;
 
 /// `PATH_MAX`.
 const PATH_MAX: usize = 4096;
@@ -104,9 +110,11 @@ fn open_path(thread: &mut Thread, number: usize, args: Args, at: usize) -> Answe
 /// Opens a file of procfs that the guest may see in part only where its threads cannot read it, and gives that part a
 /// number of the guest's.
 fn open_apart(thread: &Thread, wish: Reopening<'_>) -> Result<Option<i32>, Errno> {
-    if !proc_view::is_shown_in_part(wish.name) {
+    let procfs = Procfs::of(wish.file, true);
+    let Some(owner) = proc_view::owner(&thread.viewer(), wish.name, procfs.as_ref())? else {
         return Ok(None);
-    }
+    };
+    let way = procfs.as_ref().map(Procfs::way).transpose()?;
     let (process, name, link) =
         (Arc::clone(&thread.process), wish.name.to_owned(), proc_files::from_elsewhere(wish.link)?);
     let [flags, mode] = wish.how.map(|bits| u32::try_from(bits).map_err(|_| Errno::EINVAL));
@@ -115,7 +123,8 @@ fn open_apart(thread: &Thread, wish: Reopening<'_>) -> Result<Option<i32>, Errno
         let root = proc_files::root().ok_or(Errno::EACCES)?;
         let file = rustix::fs::openat2(root, link, flags, mode, ResolveFlags::empty())
             .map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
-        proc_view::content(&process.viewer(), &name, file.as_fd())
+        let procfs = way.map(|way| Procfs::by(way.as_deref())).transpose()?;
+        proc_view::content(&process.viewer(), &name, file.as_fd(), procfs.as_ref(), owner)
     })?;
     let Some(content) = content? else { return Ok(None) };
     let is_kept = !flags.contains(OFlags::CLOEXEC);
@@ -171,24 +180,26 @@ fn open_flags(number: usize, args: Args) -> u64 {
 fn finish(thread: &Thread, opened: &Opened) -> Answer {
     let answer = reply(opened.outcome)?;
     let name = opened.on_proc.as_ref().and_then(ProcFile::name);
-    if opened.on_proc.is_some() && name.is_none_or(|name| name.contains("/attr/")) {
-        // What is written there changes the rights of one thread.
-        thread.process.helper.forbid();
-        thread.process.aside.forbid();
-    }
     let (Reply::Value(descriptor), Some(name)) = (answer, name) else {
         return Ok(answer);
     };
     let memory = thread.process.memory.guest_memory();
     let number = low_word(descriptor).cast_signed();
     let file = descriptors::borrow(memory, number)?;
+    let flags = fcntl_getfl(file).unwrap_or(OFlags::RDWR);
+    if name.contains("/attr/") && flags.intersects(OFlags::WRONLY | OFlags::RDWR) {
+        // What is written there changes the rights of one thread.
+        thread.process.helper.forbid();
+        thread.process.aside.forbid();
+    }
     if name.contains("/fd") && proc_self::is_hidden(&thread.viewer(), file) {
         descriptors::discard(memory, number);
         return Err(Errno::ENOENT);
     }
-    let is_path = fcntl_getfl(file).is_ok_and(|flags| flags.contains(OFlags::PATH));
-    // Nothing can be read there before it is opened again.
-    if !is_path && let Some(shown) = proc_view::substitute(&thread.viewer(), name, file)? {
+    // With O_PATH nothing can be read there before it is opened again.
+    if !flags.contains(OFlags::PATH)
+        && let Some(shown) = proc_view::substitute(&thread.viewer(), name, file)?
+    {
         descriptors::replace(memory, number, &shown)?;
     }
     Ok(answer)
@@ -202,23 +213,47 @@ pub(super) fn getdents64(thread: &mut Thread, args: Args) -> Answer {
     list(thread, Forwardable::GETDENTS64, args)
 }
 
-/// Leaves what is the monitor's out of a folder of procfs.
+/// Leaves what is the monitor's out of a folder of procfs, which is listed out of the guest's reach.
 fn list(thread: &Thread, call: Forwardable, args: Args) -> Answer {
+    let memory = thread.process.memory.guest_memory();
+    let number = descriptors::borrow(memory, low_word(args[0]).cast_signed())?;
+    // Another thread could put another directory at its number.
+    let held = if thread.is_alone() { None } else { Some(Scratch::hold(number)?) };
+    let directory = held.as_ref().map_or(number, AsFd::as_fd);
+    match proc_files::identify(directory) {
+        Some(ProcFile::Named(name)) if proc_list::is_folder(&name) => {
+            list_in_part(thread, call, args, &name, directory)
+        }
+        None | Some(ProcFile::Named(_)) => match &held {
+            Some(held) => reply(named::about(call, args, held, By::Number)?),
+            None => super::forward(thread, call, args),
+        },
+        Some(nameless) => Err(nameless.refusal()),
+    }
+}
+
+fn list_in_part(
+    thread: &Thread,
+    call: Forwardable,
+    args: Args,
+    name: &str,
+    directory: BorrowedFd<'_>,
+) -> Answer {
+    let viewer = thread.viewer();
+    let wide = call.call().number == number::GETDENTS64;
+    let wanted = usize::try_from(low_word(args[2])).unwrap_or(usize::MAX);
+    let mut entries = vec![0; wanted.min(LISTED_MAX)];
     loop {
-        let answer = super::forward(thread, call, args)?;
-        let Reply::Value(len @ 1..) = answer else { return Ok(answer) };
-        let memory = thread.process.memory.guest_memory();
-        let directory = descriptors::borrow(memory, low_word(args[0]).cast_signed())?;
-        let viewer = thread.viewer();
-        let found = proc_files::identify(directory);
-        let name = found.as_ref().and_then(ProcFile::name);
-        let folder = name.map(|name| proc_list::folder(&viewer, name, directory)).transpose()?;
-        let Some(folder) = folder.flatten() else { return Ok(answer) };
-        let mut entries = vec![0; usize::try_from(len).map_err(|_| Errno::EINVAL)?];
-        guest_copy::read_bytes(args[1], &mut entries)?;
-        let wide = call.call().number == number::GETDENTS64;
-        let shown = proc_list::without_hidden(&entries, wide, |entry| folder.hides(&viewer, entry));
-        if !shown.is_empty() {
+        let len = listing::read(directory, wide, &mut entries)?;
+        let folder = proc_list::folder(&viewer, name, directory)?;
+        let shown = match folder {
+            Some(folder) if len > 0 => {
+                let hides = |entry: &str| folder.hides(&viewer, entry);
+                proc_list::without_hidden(&entries[..len], wide, hides)
+            }
+            _ => entries[..len].to_vec(),
+        };
+        if !shown.is_empty() || len == 0 {
             guest_copy::write_bytes(args[1], &shown)?;
             return Ok(Reply::Value(to_u64(shown.len())));
         }

@@ -238,9 +238,7 @@ fn read_link(thread: &mut Thread, call: Forwardable, args: Args, at: usize) -> A
             let link = procfs.path(link);
             reply(named::below_proc(Forwardable::READLINKAT, args, &link)?)
         }
-        Leads::Plainly | Leads::Magically | Leads::Unknown => {
-            reply(files::with_path(call, args, as_path(&path))?)
-        }
+        Leads::Plainly | Leads::Magically => reply(files::with_path(call, args, as_path(&path))?),
     }
 }
 
@@ -440,6 +438,17 @@ pub(super) fn fspick(thread: &mut Thread, args: Args) -> Answer {
     by_paths(thread, Forwardable::FSPICK, args, vec![(1, end)])
 }
 
+/// A group that is given the files themselves is refused as to a user without rights: files of procfs, the monitor's
+/// memory among them, would come as the monitor opens them.
+pub(super) fn fanotify_init(thread: &mut Thread, args: Args) -> Answer {
+    let names_files_only = args[0] & (REPORT_FILE | REPORT_DIRECTORY | REPORT_MOUNTS) != 0;
+    if names_files_only {
+        super::forward(thread, Forwardable::FANOTIFY_INIT, args)
+    } else {
+        Err(Errno::EPERM)
+    }
+}
+
 pub(super) fn fanotify_mark(thread: &mut Thread, args: Args) -> Answer {
     let end = if args[1] & MARK_NO_FOLLOW == 0 { End::Followed } else { End::Itself };
     by_paths(thread, Forwardable::FANOTIFY_MARK, args, vec![(4, end)])
@@ -501,5 +510,9 @@ const FROM_FOLLOW: u64 = 1;
 const TO_FOLLOW: u64 = 0x10;
 /// `FSPICK_SYMLINK_NOFOLLOW`.
 const PICK_NO_FOLLOW: u64 = 2;
+/// `FAN_REPORT_FID`, `FAN_REPORT_DIR_FID`, `FAN_REPORT_MNT`: events name files, and give none.
+const REPORT_FILE: u64 = 0x200;
+const REPORT_DIRECTORY: u64 = 0x400;
+const REPORT_MOUNTS: u64 = 0x4000;
 /// `FAN_MARK_DONT_FOLLOW`.
 const MARK_NO_FOLLOW: u64 = 4;

@@ -365,7 +365,7 @@ table! {
     RT_TGSIGQUEUEINFO => forward;
     PERF_EVENT_OPEN => refuse(Errno::ENOSYS, "a host thread's events are mostly the monitor's, and samples name its addresses");
     RECVMMSG => handle(sockets::recvmmsg);
-    FANOTIFY_INIT => forward;
+    FANOTIFY_INIT => handle(paths::fanotify_init);
     FANOTIFY_MARK => handle(paths::fanotify_mark);
     PRLIMIT64 => handle(limits::prlimit64);
     NAME_TO_HANDLE_AT => handle(paths::name_to_handle_at);

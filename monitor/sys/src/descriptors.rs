@@ -69,7 +69,7 @@ pub fn hide<T: AsFd>(descriptor: T) -> Result<OwnedFd, Errno> {
 }
 
 /// The same for a file that is the guest's to see.
-fn hide_guests(descriptor: &OwnedFd) -> Result<OwnedFd, Errno> {
+fn hide_guests(descriptor: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let high = duplicate_to_high(descriptor, FcntlArg::F_DUPFD_CLOEXEC)?;
     // SAFETY: the kernel just made this descriptor for us, nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(high) })

@@ -95,6 +95,8 @@ pub enum Caution {
 /// A file of procfs that was found and is to be opened, where other threads of the guest's could use it at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Reopening<'a> {
+    /// The file, by which nothing can be done with it.
+    pub file: BorrowedFd<'a>,
     /// Its path from procfs's root.
     pub name: &'a str,
     /// The path from procfs's root by which the caller, or who has a copy of its descriptors, opens it.
@@ -199,9 +201,13 @@ fn examine(outcome: Outcome) -> Result<Opened, Errno> {
     if on_proc.as_ref().is_some_and(|what| proc_files::leads_into_memory(file, what)) {
         // SAFETY: as above. The guest has not been told the number.
         drop(unsafe { OwnedFd::from_raw_fd(descriptor) });
-        return Err(Errno::EACCES);
+        return Err(refusal(on_proc.as_ref()));
     }
     Ok(Opened { outcome, on_proc })
+}
+
+fn refusal(on_proc: Option<&ProcFile>) -> Errno {
+    on_proc.map_or(Errno::EACCES, ProcFile::refusal)
 }
 
 /// What the guest wants opened, copied once.
@@ -316,7 +322,7 @@ impl Wish {
         let file = found.as_fd();
         let on_proc = proc_files::identify(file);
         if on_proc.as_ref().is_some_and(|what| proc_files::leads_into_memory(file, what)) {
-            return Err(Errno::EACCES);
+            return Err(refusal(on_proc.as_ref()));
         }
         let kind = SFlag::from_bits_truncate(fstat(file)?.st_mode & libc::S_IFMT);
         if kind == SFlag::S_IFLNK {
@@ -348,7 +354,8 @@ impl Wish {
             && let Some(name) = on_proc.as_ref().and_then(ProcFile::name)
         {
             let [flags, mode, _] = again.how(0);
-            if let Some(number) = shown(Reopening { name, link: &link, how: [flags, mode] })? {
+            if let Some(number) = shown(Reopening { file, name, link: &link, how: [flags, mode] })?
+            {
                 // It is not on procfs.
                 return Ok(Opened { outcome: Outcome::Returned(number.into()), on_proc: None });
             }
@@ -463,7 +470,7 @@ mod tests {
     fn a_link_to_an_open_file_is_followed_by_nobody_who_does_not_know_whose_it_is() {
         let memory = GuestMemory::claim().unwrap();
         let args = [0, 0, 0, 0, 0, 0];
-        let found = Scratch::hold(&File::open("/dev/null").unwrap().into()).unwrap();
+        let found = Scratch::hold(File::open("/dev/null").unwrap()).unwrap();
 
         for caution in [Caution::Alone, Caution::Threads] {
             for path in ["/proc/self/fd/0", "/proc/self/cwd/", "/proc/self/root/proc/self/mem"] {

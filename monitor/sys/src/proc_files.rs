@@ -13,14 +13,17 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{OFlag, OpenHow, ResolveFlag, openat2},
     sys::{
         stat::{FileStat, SFlag, fstat},
         statfs::{PROC_SUPER_MAGIC, fstatfs},
     },
 };
 
-use crate::{descriptors, proc_mount, procfs::Procfs};
+use crate::{
+    descriptors, proc_mount,
+    proc_name::{self, Identity},
+    procfs::Procfs,
+};
 
 /// The mode of `/proc/<pid>/mem`, which nobody can change, and of no other file of
 /// a process.
@@ -39,6 +42,8 @@ pub enum ProcFile {
     Named(String),
     /// One whose name cannot be found out.
     Nameless,
+    /// One whose place is empty: its process has ended, or something is mounted over it.
+    Gone,
 }
 
 impl ProcFile {
@@ -46,8 +51,13 @@ impl ProcFile {
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Named(name) => Some(name),
-            Self::Nameless => None,
+            Self::Nameless | Self::Gone => None,
         }
+    }
+
+    /// Why nothing is done with one that has no name.
+    pub fn refusal(&self) -> Errno {
+        if *self == Self::Gone { Errno::ENOENT } else { Errno::EACCES }
     }
 }
 
@@ -72,8 +82,8 @@ fn keep_root(root: &OwnedFd) {
 fn place() -> Option<BorrowedFd<'static>> {
     let place = PLACE.get_or_init(|| {
         let folder = proc_mount::at_its_place()?;
-        let is_another =
-            is_of_root(folder.as_fd()) && mount_of(root()?) != mount_of(folder.as_fd());
+        let [own, other] = [root()?, folder.as_fd()].map(|root| Identity::of(root).ok());
+        let is_another = is_of_root(folder.as_fd()) && own != other;
         let hidden = is_another.then(|| descriptors::hide(folder).ok()).flatten()?;
         descriptors::keep_always(1, &hidden);
         Some(hidden)
@@ -87,6 +97,11 @@ pub fn root() -> Option<BorrowedFd<'static>> {
     found.as_ref().map(AsFd::as_fd)
 }
 
+/// The roots of that procfs by which most of its files are named.
+pub(crate) fn roots() -> impl Iterator<Item = BorrowedFd<'static>> {
+    [root(), place()].into_iter().flatten()
+}
+
 /// Whether the file is on the very procfs that [`root`] is of, not on that of another namespace.
 pub fn is_of_root(file: BorrowedFd<'_>) -> bool {
     let device = |file: BorrowedFd<'_>| fstat(file).map(|status| status.st_dev).ok();
@@ -96,12 +111,6 @@ pub fn is_of_root(file: BorrowedFd<'_>) -> bool {
 /// Opens a file of the monitor's procfs by its path from the root, for reading.
 pub fn open(path: &str) -> Result<File, Errno> {
     Procfs::OWN.open(path)
-}
-
-/// Nothing that is mounted inside procfs is gone through.
-fn open_with(path: &str, flags: OFlag) -> Result<File, Errno> {
-    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_XDEV);
-    openat2(root().ok_or(Errno::ENOENT)?, path, how).map(File::from)
 }
 
 /// The content of a file of procfs.
@@ -116,7 +125,7 @@ pub fn link(path: &str) -> Result<Vec<u8>, Errno> {
 
 /// What the file is if it is one of procfs.
 pub fn identify(file: BorrowedFd<'_>) -> Option<ProcFile> {
-    is_on_proc(file).then(|| name_inside(file).map_or(ProcFile::Nameless, ProcFile::Named))
+    is_on_proc(file).then(|| proc_name::find(file))
 }
 
 /// Whether the open file leads into the memory of a process, or tells of every address whether something is there. One
@@ -133,21 +142,6 @@ pub(crate) fn leads_into_memory(file: BorrowedFd<'_>, what: &ProcFile) -> bool {
 
 fn is_on_proc(file: BorrowedFd<'_>) -> bool {
     fstatfs(file).is_ok_and(|status| status.filesystem_type() == PROC_SUPER_MAGIC)
-}
-
-fn name_inside(file: BorrowedFd<'_>) -> Option<String> {
-    // Had somebody mounted something over it, the link could say anything.
-    open_with("thread-self/fd", OFlag::O_PATH).ok()?;
-    let path = String::from_utf8(link(&own_link(&file)).ok()?).ok()?;
-    let mount = mount_of(file)?;
-    let known = [root(), place()].into_iter().flatten().find(|root| mount_of(*root) == Some(mount));
-    let (point, inside) = match known {
-        Some(root) => (String::from_utf8(link(&own_link(&root)).ok()?).ok()?, String::from("/")),
-        None => find_mount(mount)?,
-    };
-    let rest = path.strip_prefix(point.trim_end_matches('/'))?;
-    let name = format!("{}{rest}", inside.trim_end_matches('/'));
-    (name.is_empty() || name.starts_with('/')).then_some(name)
 }
 
 /// The path from procfs's root by which this thread finds its own open file.
@@ -190,7 +184,23 @@ fn unescaped(word: &str) -> Option<String> {
 }
 
 /// Where a mount is, and which folder of its filesystem is there.
-fn find_mount(mount: u64) -> Option<(String, String)> {
+///
+/// Meanwhile another thread can read from the open table, or change what is mounted, and parts of lines follow each
+/// other: believed is what is found twice.
+pub(crate) fn find_mount(mount: u64) -> Option<(String, String)> {
+    const TRIES: u32 = 8;
+    let mut before = None;
+    for _ in 0..TRIES {
+        let found = look_for_mount(mount);
+        if found.is_some() && found == before {
+            return found;
+        }
+        before = found;
+    }
+    None
+}
+
+fn look_for_mount(mount: u64) -> Option<(String, String)> {
     let table = String::from_utf8(read("thread-self/mountinfo").ok()?).ok()?;
     // 36 35 98:0 /root /point options … - type source options
     let line = table
@@ -199,26 +209,8 @@ fn find_mount(mount: u64) -> Option<(String, String)> {
     let mut words = line.split(' ').skip(3);
     let (root, point) = (words.next()?, words.next()?);
     // Blanks and the like are escaped: such a mount has no name here.
-    (!root.contains('\\') && !point.contains('\\')).then(|| (point.to_owned(), root.to_owned()))
-}
-
-/// The mount an open file was found through.
-fn mount_of(file: BorrowedFd<'_>) -> Option<u64> {
-    let mut status = std::mem::MaybeUninit::<libc::statx>::zeroed();
-    // SAFETY: the path is an empty C string, and `status` is writable memory of the
-    // structure's size.
-    let result = unsafe {
-        libc::statx(
-            file.as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
-            libc::STATX_MNT_ID,
-            status.as_mut_ptr(),
-        )
-    };
-    // SAFETY: all-zero bytes are a valid value, whatever the kernel has filled in.
-    let status = unsafe { status.assume_init() };
-    (result == 0 && status.stx_mask & libc::STATX_MNT_ID != 0).then_some(status.stx_mnt_id)
+    let is_path = |path: &str| path.starts_with('/') && !path.contains('\\');
+    (is_path(root) && is_path(point)).then(|| (point.to_owned(), root.to_owned()))
 }
 
 #[cfg(test)]

@@ -135,11 +135,11 @@ pub fn unshare_descriptors() -> Result<(), Errno> {
 }
 
 /// Gives the calling thread a table of descriptors of its own, in which are these numbers of the old one, in order, and no
-/// others.
+/// others. Its root and working directory are its own, too.
 ///
 /// Who owns a descriptor does so in the old table: the thread must use none that it could reach before, but for these.
 pub fn keep_descriptors(kept: &[u32]) -> Result<(), Errno> {
-    unshare_descriptors()?;
+    unshare(u64::from((libc::CLONE_FILES | libc::CLONE_FS).cast_unsigned()))?;
     let close = |first: u32, last: u32| {
         let args = [u64::from(first), u64::from(last), 0, 0, 0, 0];
         // SAFETY: the call takes no pointer. The table is this thread's alone, which by this function's contract uses

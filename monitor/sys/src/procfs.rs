@@ -21,6 +21,7 @@ use crate::{
     descriptors::Scratch,
     proc_files::{self, own_link},
     proc_mount,
+    proc_name::Identity,
 };
 
 /// One of them.
@@ -113,6 +114,13 @@ impl Procfs {
         let read = self.open(path)?.read_to_end(&mut content);
         let errno = |error: io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
         read.map(|_| content).map_err(errno)
+    }
+
+    /// `EXDEV` if something is mounted over what is at a path, or over a part of the path: it tells of something else.
+    pub fn demand_uncovered(&self, path: &str) -> Result<(), Errno> {
+        let root = self.root()?;
+        let is_own = Identity::at(root, path)?.is_beside(&Identity::of(root)?);
+        if is_own { Ok(()) } else { Err(Errno::EXDEV) }
     }
 
     /// Where a link leads to, as the kernel words it.

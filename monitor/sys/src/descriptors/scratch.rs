@@ -18,7 +18,8 @@ pub struct Scratch(RawFd);
 
 impl Scratch {
     /// Puts the file there. What the descriptor held until now decides.
-    pub fn hold(file: &OwnedFd) -> Result<Self, Errno> {
+    pub fn hold<F: AsFd>(file: F) -> Result<Self, Errno> {
+        let file = file.as_fd();
         let number = if robust::borrows() { None } else { spare().pop() };
         match number {
             Some(number) if put(file.as_raw_fd(), number).is_ok() => Ok(Self(number)),
