@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use wildmatch::WildMatch;
 
 use super::facts::{Facts, Sharing};
 
 /// One text or several, with `*` for any letters and `?` for one.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(untagged)]
 pub(super) enum Patterns {
     One(String),
@@ -28,32 +28,46 @@ impl Patterns {
     }
 }
 
-/// `[rule.match]`.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// `[rule.match]`, as it is written there.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Condition {
+pub struct Condition {
     /// One of these is the slice, or the directory, that the engine put the container's cgroup in.
+    #[serde(skip_serializing_if = "Option::is_none")]
     cgroup_parent: Option<Patterns>,
     /// The program and all its arguments, one pattern each.
+    #[serde(skip_serializing_if = "Option::is_none")]
     args: Option<Vec<String>>,
     /// The program's name as it is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
     args0: Option<Patterns>,
     /// One of these is the hash of the program, which must be a static one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     program_sha256: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     network: Option<Sharing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pid: Option<Sharing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ipc: Option<Sharing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     uts: Option<Sharing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<Sharing>,
     /// For each of these there is a bind mount of such a source.
+    #[serde(skip_serializing_if = "Option::is_none")]
     binds: Option<Patterns>,
     /// Each bind mount's source is one of these.
+    #[serde(skip_serializing_if = "Option::is_none")]
     binds_within: Option<Patterns>,
     /// There are no other capabilities than these.
+    #[serde(skip_serializing_if = "Option::is_none")]
     capabilities_within: Option<Vec<String>>,
     /// As by `--privileged`: `CAP_SYS_ADMIN`, and no seccomp profile.
+    #[serde(skip_serializing_if = "Option::is_none")]
     privileged: Option<bool>,
     /// All of these are there.
+    #[serde(skip_serializing_if = "Option::is_none")]
     annotations: Option<BTreeMap<String, Patterns>>,
 }
 

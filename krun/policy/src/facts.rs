@@ -15,7 +15,7 @@ use super::program;
 const TELLING: &str = "CAP_SYS_ADMIN";
 
 /// How a container has a namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Sharing {
     /// The one krun is called in.

@@ -7,7 +7,7 @@ use krun_host_file::HostFileError;
 use serde::Deserialize;
 
 use super::condition::Condition;
-use super::preset;
+use super::{Listed, preset};
 
 /// Why there is no decision, or why it is against the container.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +85,17 @@ pub(super) struct Rule {
 }
 
 impl Rule {
+    /// As it stands.
+    pub(super) fn listed(&self) -> Listed<'_> {
+        let mode = match self.verdict {
+            Verdict::Vm => "vm",
+            Verdict::Native => "native",
+            Verdict::Deny => "deny",
+        };
+        let (id, source, reason) = (&*self.id, &*self.source, self.reason.as_deref());
+        Listed { id, mode, source, reason, condition: &self.condition }
+    }
+
     /// Its name and file.
     pub(super) fn shown(&self) -> String {
         format!("{} ({})", self.id, self.source)

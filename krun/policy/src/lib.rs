@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use spec_compat::Config;
 
+pub use self::condition::Condition;
 use self::facts::Facts;
 pub use self::file::PolicyError;
 use self::file::{Rule, Verdict};
@@ -64,8 +65,24 @@ pub struct Decision {
     pub programs: Option<Vec<String>>,
 }
 
+/// A rule as it stands.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Listed<'a> {
+    /// Its name.
+    pub id: &'a str,
+    /// `vm`, `native` or `deny`.
+    pub mode: &'static str,
+    /// Its file, and the preset that it is of, if it is.
+    pub source: &'a str,
+    /// What a denied caller is told.
+    pub reason: Option<&'a str>,
+    /// What must hold; without any, every container.
+    #[serde(rename = "match")]
+    pub condition: &'a Condition,
+}
+
 /// The rules of a host.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Policy {
     rules: Vec<Rule>,
 }
@@ -89,6 +106,11 @@ impl Policy {
     /// The rules that one file holds, as if it were the only one.
     pub fn parse(text: &str, path: &Path) -> Result<Self, PolicyError> {
         Ok(Self { rules: file::parse(text, path)? })
+    }
+
+    /// The rules in the order in which they are asked.
+    pub fn rules(&self) -> impl Iterator<Item = Listed<'_>> {
+        self.rules.iter().map(Rule::listed)
     }
 
     /// Decides about a container whose root file system is at `rootfs`.

@@ -16,6 +16,7 @@ use crate::files::Root;
 use crate::install::{self, Work};
 use crate::max_pods::{self, Answer, Instance, Pods};
 use crate::output::{self, Verb};
+use crate::policy::Rules;
 use crate::settings::Dump;
 
 /// Gives krun to the container engines of a node, and takes it away again.
@@ -100,6 +101,11 @@ enum Command {
         #[command(subcommand)]
         verb: ConfigVerb,
     },
+    /// Shows the rules by which krun runs containers in virtual machines, natively or not at all.
+    Policy {
+        #[command(subcommand)]
+        verb: PolicyVerb,
+    },
     /// Says how many pods a node of EKS's may run: as nodeadm counts addresses, and, with --pod-memory, for how many
     /// pods in virtual machines there is memory.
     MaxPods(MaxPods),
@@ -139,6 +145,62 @@ enum ConfigVerb {
         )]
         flags: Flags,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyVerb {
+    /// Shows the rules in the order in which they are asked: the first one that holds decides.
+    List {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Says what each rule says of a bundle's container, and the decision. Exit code 3 if the container is refused.
+    Test {
+        /// The bundle's config.json.
+        #[arg(value_name = "CONFIG.JSON")]
+        config: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Place {
+    /// The root directory of the node.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+    /// Writes JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl PolicyVerb {
+    fn tell(&self) -> ExitCode {
+        let (Self::List { place } | Self::Test { place, .. }) = self;
+        let rules = match Root::open(&place.root).and_then(|root| Rules::of(&root)) {
+            Ok(rules) => rules,
+            Err(error) => return fail(&error, place.json),
+        };
+        let Self::Test { config, .. } = self else {
+            let text = if place.json { format!("{:#}\n", rules.json()) } else { rules.text() };
+            return tell(&text);
+        };
+        match rules.ask(config) {
+            Ok(answer) => {
+                let text =
+                    if place.json { format!("{:#}\n", answer.json()) } else { answer.text() };
+                let is_told = output::print(&text);
+                ExitCode::from(if !is_told {
+                    5
+                } else if answer.decision.is_ok() {
+                    0
+                } else {
+                    3
+                })
+            }
+            Err(error) => fail(&error, place.json),
+        }
+    }
 }
 
 impl ConfigVerb {
@@ -272,6 +334,7 @@ impl Cli {
             }
             Command::Collect { output, root, json } => collect(&root, output, json),
             Command::Config { verb } => verb.tell(),
+            Command::Policy { verb } => verb.tell(),
             Command::MaxPods(wish) => wish.tell(),
             Command::CheckWorker { krun } => {
                 tell(&json!(check::smoke::worker(&krun.binary, krun.timeout)).to_string())

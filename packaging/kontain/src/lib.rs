@@ -15,6 +15,7 @@ mod files;
 mod install;
 mod max_pods;
 mod output;
+mod policy;
 mod record;
 mod settings;
 

@@ -9,9 +9,7 @@ use krun_policy::Policy;
 
 use super::{Finding, Status};
 use crate::files::Root;
-
-/// Where rules are, if no setting says so.
-const POLICIES: &str = "/etc/kontain/policy.d";
+use crate::policy::{POLICIES, is_there};
 
 pub(super) fn check(root: &Root) -> Vec<Finding> {
     // An engine's variables are not ours: of files only.
@@ -42,10 +40,6 @@ fn policy(root: &Root, wished: Option<&Path>) -> Finding {
             Finding::new("policy", Status::Fail, why, "mend what the message names")
         }
     }
-}
-
-fn is_there(path: &Path) -> bool {
-    !matches!(path.symlink_metadata(), Err(error) if error.kind() == std::io::ErrorKind::NotFound)
 }
 
 fn whole(error: &dyn Error) -> String {

@@ -13,6 +13,7 @@ mod hostile;
 mod killed;
 mod no_room;
 mod place;
+mod policy;
 mod round_trip;
 mod round_trip_toml;
 mod settings;
