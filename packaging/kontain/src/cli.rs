@@ -76,8 +76,11 @@ enum Command {
         /// the engines that run which krun they use. Needs root, and leaves nothing behind.
         #[arg(long, conflicts_with = "root")]
         run: bool,
+        /// The same, and measures what a container's life takes, beside runc's where that is installed.
+        #[arg(long, conflicts_with = "root")]
+        bench: bool,
         /// Looks at a part only.
-        #[arg(long, value_name = "PART", conflicts_with = "run")]
+        #[arg(long, value_name = "PART", conflicts_with_all = ["run", "bench"])]
         only: Option<Part>,
         #[command(flatten)]
         krun: Krun,
@@ -112,6 +115,8 @@ enum Command {
     /// What `check --run` starts in a process of its own.
     #[command(name = check::smoke::WORKER, hide = true)]
     CheckWorker {
+        #[arg(long)]
+        bench: bool,
         #[command(flatten)]
         krun: Krun,
     },
@@ -329,15 +334,15 @@ impl Cli {
             Command::Uninstall { engine, options } => {
                 change(Verb::Uninstall, engine, &options, |root| install::uninstall(root, engine))
             }
-            Command::Check { root, json, run, only, krun } => {
-                look(&root, json, &krun, run.then_some(&krun), only)
+            Command::Check { root, json, run, bench, only, krun } => {
+                look(&root, json, &krun, (run || bench).then_some(bench), only)
             }
             Command::Collect { output, root, json } => collect(&root, output, json),
             Command::Config { verb } => verb.tell(),
             Command::Policy { verb } => verb.tell(),
             Command::MaxPods(wish) => wish.tell(),
-            Command::CheckWorker { krun } => {
-                tell(&json!(check::smoke::worker(&krun.binary, krun.timeout)).to_string())
+            Command::CheckWorker { bench, krun } => {
+                tell(&json!(check::smoke::worker(&krun.binary, krun.timeout, bench)).to_string())
             }
             Command::CheckGuest => tell(&check::smoke::guest()),
         }
@@ -384,7 +389,8 @@ fn change(
     }
 }
 
-fn look(root: &Path, json: bool, krun: &Krun, run: Option<&Krun>, only: Option<Part>) -> ExitCode {
+/// `run` is whether to measure, if anything is to run.
+fn look(root: &Path, json: bool, krun: &Krun, run: Option<bool>, only: Option<Part>) -> ExitCode {
     let mut findings = match Root::open(root) {
         Ok(root) => match only {
             Some(Part::Machine) => check::machine(&root, &krun.binary),
@@ -393,7 +399,9 @@ fn look(root: &Path, json: bool, krun: &Krun, run: Option<&Krun>, only: Option<P
         Err(error) => return fail(&error, json),
     };
     findings.extend(
-        run.map(|krun| check::smoke::check(&krun.binary, krun.timeout)).into_iter().flatten(),
+        run.map(|bench| check::smoke::check(&krun.binary, krun.timeout, bench))
+            .into_iter()
+            .flatten(),
     );
     let text = if json { format!("{:#}\n", json!(findings)) } else { check::text(&findings) };
     let fails = findings.iter().any(|finding| finding.status == check::Status::Fail);

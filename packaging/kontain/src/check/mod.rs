@@ -1,5 +1,6 @@
 //! `kontain check`: what krun needs of a node, and whether it is there. Each finding says why, and what helps.
 
+mod bench;
 mod bounded;
 mod engines;
 mod host;

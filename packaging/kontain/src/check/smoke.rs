@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::bounded::{Ended, Limits};
-use super::{Finding, Status, running};
+use super::{Finding, Status, bench, running};
 use crate::files::Root;
 
 /// The subcommands that are not for people.
@@ -35,17 +35,18 @@ const CALLS: usize = 100;
 /// Exits that take longer are those of a KVM that is virtual itself.
 const DEAR: Duration = Duration::from_micros(4);
 
-/// Has a second process do it.
-pub(crate) fn check(krun: &Path, seconds: u64) -> Vec<Finding> {
-    ask_worker(krun, seconds).unwrap_or_else(|error| {
+/// Has a second process do it, and measure the life of many containers if that is wanted, too.
+pub(crate) fn check(krun: &Path, seconds: u64, bench: bool) -> Vec<Finding> {
+    ask_worker(krun, seconds, bench).unwrap_or_else(|error| {
         let why = format!("kontain cannot start itself: {error}");
         vec![Finding::new("smoke", Status::Fail, why, "run kontain by its own path, as root")]
     })
 }
 
-fn ask_worker(krun: &Path, seconds: u64) -> io::Result<Vec<Finding>> {
+fn ask_worker(krun: &Path, seconds: u64, bench: bool) -> io::Result<Vec<Finding>> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg(WORKER).arg("--binary").arg(krun).arg("--timeout").arg(seconds.to_string());
+    command.args(bench.then_some("--bench"));
     // What a terminal sends to its foreground group ends kontain, and the worker by that.
     let mut worker =
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
@@ -59,7 +60,7 @@ fn ask_worker(krun: &Path, seconds: u64) -> io::Result<Vec<Finding>> {
 }
 
 /// What the second process does.
-pub(crate) fn worker(krun: &Path, seconds: u64) -> Vec<Finding> {
+pub(crate) fn worker(krun: &Path, seconds: u64, bench: bool) -> Vec<Finding> {
     let limits = Limits::of_orphans(Duration::from_secs(seconds));
     if !geteuid().is_root() {
         let why = "only root can make the smoke container";
@@ -76,6 +77,10 @@ pub(crate) fn worker(krun: &Path, seconds: u64) -> Vec<Finding> {
         }
     };
     let mut all = container(krun, &name, directory.path(), &limits);
+    if bench && all.iter().all(|finding| finding.status != Status::Fail) {
+        all.push(bench::check(krun, &name, directory.path(), &limits));
+        all.extend(remove_cgroups(&name));
+    }
     match Root::open(Path::new("/")) {
         Ok(root) => all.extend(running::check(&root, krun, directory.path(), &limits)),
         Err(error) => {

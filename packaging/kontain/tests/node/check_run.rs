@@ -115,3 +115,25 @@ fn an_images_directory_is_not_run() {
 
     assert_eq!(output.status.code(), Some(2), "{output:?}");
 }
+
+#[test]
+fn lives_of_containers_are_measured() {
+    let script = "case $3 in --stats) echo 'km: 1: helper: not used; an exit takes 0.9 µs; 0 wakes' >&2;; esac
+        echo $(uname -r).kontain.KVM; echo $* >>$HERE/calls";
+    let (mut child, directory) = start(script, "20").unwrap();
+    child.wait().unwrap();
+    let without = fs::read_to_string(directory.path().join("calls")).unwrap().lines().count();
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kontain"));
+    command.args(["check", "--bench", "--json", "--binary"]).arg(directory.path().join("krun"));
+    let output = command.output().unwrap();
+
+    let calls = fs::read_to_string(directory.path().join("calls")).unwrap();
+    let all: Vec<Finding> = serde_json::from_slice(&output.stdout).unwrap();
+    let life = all.iter().find(|finding| finding.id == "life").expect("it was measured");
+    assert_eq!(without, 1, "only with --bench");
+    // A runc may be there, and finds nothing that the script has not done.
+    let is_own = life.status == Status::Ok || life.why.contains("runc");
+    assert!(is_own && life.nanoseconds.is_none_or(|time| time > 0), "{life:?}");
+    assert!(life.status != Status::Ok || calls.lines().count() == 2 + 11, "{calls}");
+}
