@@ -7,7 +7,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use conformance::Stage;
-use integration::outcome::{self, Outcome, Running};
+use integration::outcome::{self, End, Outcome, Running};
 use integration::runtime::Runtime;
 
 /// How often each race is run, in each mode.
@@ -47,6 +47,9 @@ const LATE: [&str; 11] = [
 ];
 
 const GONE: &str = "";
+
+/// What `exec` ends with when its program was ended by `SIGKILL`: 128 and the signal's number, as a shell says it.
+const KILLED: End = End::Exited(128 + 9);
 
 const RACES: &[Race] = &[
     Race { before: &[], at_once: &[CREATE, CREATE, CREATE], winners: (1, 1), after: &["created"] },
@@ -125,10 +128,9 @@ impl Race {
         let winners = ended.iter().filter(|one| one.is_success()).count();
         let (least, most) = self.winners;
         ensure!((least..=most).contains(&winners), "{winners} of {:?}: {ended:?}", self.at_once);
-        for loser in ended.iter().filter(|one| !one.is_success()) {
-            let text = loser.stderr();
-            let is_late = LATE.iter().any(|words| text.contains(words));
-            ensure!(is_late && !text.contains("panicked"), "{:?}: {ended:?}", self.at_once);
+        for (command, one) in self.at_once.iter().zip(ended).filter(|(_, one)| !one.is_success()) {
+            let is_fair = is_late(one) || *command == EXEC && is_killed(one);
+            ensure!(is_fair, "{:?}: {ended:?}", self.at_once);
         }
         Ok(())
     }
@@ -148,6 +150,17 @@ impl Race {
         ensure!(stage.runtime.status("box")? == "running", "the next container runs");
         stage.runtime.must(FORCE).map(drop)
     }
+}
+
+/// Whether a command came too early or too late, and said so.
+fn is_late(ended: &Outcome) -> bool {
+    let text = ended.stderr();
+    LATE.iter().any(|words| text.contains(words)) && !text.contains("panicked")
+}
+
+/// Whether the program that a command ran was killed with its container: no fault, and nothing is said of it.
+fn is_killed(ended: &Outcome) -> bool {
+    ended.end == KILLED && ended.stderr().is_empty()
 }
 
 /// Starts a command. One that makes a container gets the bundle.
