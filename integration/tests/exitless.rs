@@ -113,6 +113,31 @@ fn a_small_programs_first_calls_stay_in_the_guest() {
     }
 }
 
+#[test]
+fn what_c_libraries_block_for_a_moment_stays_in_the_guest() {
+    same_in_all_ways("masks_of_threads.c", &[]);
+    let program = guests::c("thread_churn.c", Link::GlibcStatic).expect("the guest compiles");
+
+    let outcome = told(&[], &[], &[&program.to_string_lossy(), "100", "1"]);
+
+    let text = String::from_utf8_lossy(&outcome.stderr);
+    assert_eq!(outcome.end, End::Exited(0), "{text}");
+    // The program's children tell, too, of less. Where `syscall` leads to another level, all calls leave; else those
+    // about the first thread that is started.
+    let left = |call: &str| {
+        let lines = text.lines().filter(|line| line.ends_with(call) && line.contains(" left "));
+        lines
+            .filter_map(|line| line.split_whitespace().nth(2)?.parse::<u32>().ok())
+            .max()
+            .unwrap_or(0)
+    };
+    let is_above = left("set_tid_address") > 0;
+    for call in ["rt_sigprocmask", "set_robust_list"] {
+        assert!(is_above || left(call) < 20, "{call}: {text}");
+    }
+    assert!(left("clone3") >= 100, "{text}");
+}
+
 /// Runs `argv` under `km --stats`, itself started by `with`.
 fn told(with: &[&str], options: &[&str], argv: &[&str]) -> Outcome {
     let km = built::km().expect("km is built");

@@ -397,6 +397,11 @@ fn memory_is_executable_just_while_the_program_says_so() {
 }
 
 #[test]
+fn what_threads_block_is_blocked_and_what_comes_meanwhile_is_not_lost() {
+    guest("masks_of_threads.c").assert_same_end(End::Exited(0));
+}
+
+#[test]
 fn signals_from_outside_disturb_neither_faults_nor_returns() {
     guest("signal_races.c").assert_same_end(End::Exited(0));
 }

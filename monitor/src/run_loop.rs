@@ -68,6 +68,9 @@ pub fn run(thread: &mut Thread) -> Result<u32, PlatformError> {
 
 /// Delivers what was caught. Each delivery may unblock the next.
 fn deliver_signals(thread: &mut Thread) -> Result<(), PlatformError> {
+    if signals::has_caught() {
+        exitless::masks::settle(thread);
+    }
     while let Some(caught) = signals::take_caught() {
         let temporary = thread.temporary_mask.take();
         thread.receiver().deliver(&caught, temporary)?;

@@ -86,6 +86,7 @@ pub(super) fn answer(thread: &mut Thread) {
         gate.leave_random(bytes);
     }
     gate.take_noted(0);
+    gate.expect_list(0);
     gate.take_answered();
     gate.follow(&plan);
     let first = &mut thread.exitless.first;

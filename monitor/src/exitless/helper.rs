@@ -35,6 +35,8 @@ const END: Duration = Duration::from_millis(200);
 const BETWEEN_LOOKS: Duration = Duration::from_micros(20);
 /// It looks at so many gates at most.
 const GATES_MAX: usize = 64;
+/// So many others may answer at most.
+const ANSWERING_MAX: usize = 256;
 
 /// A process's helper.
 #[derive(Debug)]
@@ -206,7 +208,20 @@ impl Helper {
 
     /// Does not any more.
     pub fn forget(&self, gate: &Arc<Gate>) {
-        self.shared.state().gates.retain(|other| !Arc::ptr_eq(other, gate));
+        let mut state = self.shared.state();
+        state.gates.retain(|other| !Arc::ptr_eq(other, gate));
+        state.answering.retain(|other| !Arc::ptr_eq(other, gate));
+    }
+
+    /// Has a gate answer by a plan, which posts nothing, as long as no thread's rights are its own. Says whether it does.
+    pub fn let_answer(&self, gate: &Arc<Gate>, plan: &Plan) -> bool {
+        let mut state = self.shared.state();
+        if state.off.is_some() || state.answering.len() >= ANSWERING_MAX {
+            return false;
+        }
+        gate.follow(plan);
+        state.answering.push(Arc::clone(gate));
+        true
     }
 
     /// Has it look for posted calls, if that may pay.
@@ -316,7 +331,7 @@ impl Helper {
     pub fn forbid(&self) {
         let mut state = self.shared.state();
         state.off.get_or_insert("a thread's rights are its own");
-        state.gates.iter().for_each(|gate| gate.disable());
+        state.gates.iter().chain(&state.answering).for_each(|gate| gate.disable());
     }
 
     /// Ends it for good.

@@ -67,6 +67,8 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) gates: Vec<Arc<Gate>>,
+    /// Those that post nothing, and answer what does not depend on others.
+    pub(super) answering: Vec<Arc<Gate>>,
     pub(super) life: Life,
     /// Whether the thread can be told from the guest's.
     pub(super) is_named: bool,

@@ -8,6 +8,7 @@
 //! * [`classes`]: which calls may be posted, and which are answered in the gate itself;
 //! * [`actions`]: answers about signals, for children that are about to execute a program;
 //! * [`first`]: answers to a program's first calls;
+//! * [`masks`]: masks that the host need not know of yet;
 //! * [`make`], [`transfer`]: how the helper makes them without waiting;
 //! * [`kinds`]: what they know of descriptors;
 //! * [`helper`], [`looking`]: the helper as others see it, and its thread;
@@ -21,6 +22,7 @@ mod helper;
 mod kinds;
 mod looking;
 mod make;
+pub mod masks;
 mod pace;
 mod quota;
 mod stats;
@@ -57,11 +59,20 @@ pub struct OfThread {
     answers: Option<Arc<Gate>>,
     /// What its gate does for a program that has just begun.
     first: first::OfThread,
+    /// What it has blocked.
+    masks: masks::OfThread,
 }
 
 /// Runs the thread's CPU until it leaves. From its first calls is known what an exit costs: none takes less than
 /// that, and some follow each other closely.
 pub fn run(thread: &mut Thread) -> Result<Exit, PlatformError> {
+    masks::prepare(thread);
+    let exit = run_answering(thread)?;
+    masks::catch_up(thread, &exit);
+    Ok(exit)
+}
+
+fn run_answering(thread: &mut Thread) -> Result<Exit, PlatformError> {
     if thread.exitless.timed == CALLS_BEFORE {
         let exit = thread.cpu.run()?;
         actions::catch_up(thread);
@@ -115,10 +126,10 @@ fn equip(thread: &mut Thread) {
 pub fn revise(thread: &mut Thread) {
     actions::answer_no_more(thread);
     first::answer_no_more(thread);
+    masks::revise(thread);
     let Some(gate) = &thread.exitless.gate else { return };
     thread.process.shared_filters.adopt(&mut thread.filters);
-    let is_watched = thread.process.host.trace.is_some() || thread.process.host.asks_agent;
-    if is_watched || thread.dispatch.is_some() {
+    if is_watched(thread) {
         thread.process.helper.note_refusal("each call has to be seen where it is made");
         gate.disable();
         return;
@@ -135,7 +146,15 @@ pub fn revise(thread: &mut Thread) {
     };
     let helper = &thread.process.helper;
     let allowed = helper.allowed(&thread.filters);
-    helper.let_follow(gate, &classes::plan(&allowed, &identity, helper.patience()));
+    let mut plan = classes::plan(&allowed, &identity, helper.patience());
+    masks::add(thread, &mut plan);
+    helper.let_follow(gate, &plan);
+}
+
+/// Whether each call has to be seen where it is made.
+fn is_watched(thread: &Thread) -> bool {
+    let host = &thread.process.host;
+    host.trace.is_some() || host.asks_agent || thread.dispatch.is_some()
 }
 
 /// The thread is about to differ from what it was: nobody makes calls with the rights there were.
@@ -153,6 +172,7 @@ pub fn part(thread: &Thread) {
 pub fn give_up(thread: &mut Thread) {
     actions::answer_no_more(thread);
     first::answer_no_more(thread);
+    masks::answer_no_more(thread);
     if let Some(gate) = thread.exitless.gate.take() {
         gate.disable();
         if let Some(stats) = &thread.process.stats {

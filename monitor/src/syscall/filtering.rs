@@ -6,6 +6,7 @@ use rustix::thread::{CapabilitySet, capabilities, no_new_privs};
 
 use super::{Answer, Args, Reply, asking, low_word};
 use crate::{
+    exitless,
     seccomp::{
         Action,
         program::{ARCHITECTURE, Data, INSTRUCTION_LEN, LONGEST, Program},
@@ -56,6 +57,7 @@ pub(super) fn filtered(thread: &mut Thread, number: u64, args: Args) -> Option<A
 
 /// `SIGSYS`, with the call it is about.
 pub(super) fn raise(thread: &mut Thread, code: i32, number: u32, rip: u64, data: u16) -> Answer {
+    exitless::masks::settle(thread);
     let fault = Fault {
         signal: libc::SIGSYS.cast_unsigned(),
         code,

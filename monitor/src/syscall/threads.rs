@@ -10,7 +10,7 @@ use monitor_sys::{
 
 use super::{Answer, Args, Reply, clone_arguments, low_word, process_control::TASK_SIZE, reply};
 use crate::{
-    exitless::{actions, first},
+    exitless::{actions, first, masks},
     process::{
         alone,
         birth::{self, Birth},
@@ -79,8 +79,12 @@ fn carry_out(thread: &mut Thread, birth: &Birth) -> Answer {
     }
     actions::answer_no_more(thread);
     first::answer_no_more(thread);
+    if birth.flags & CLONE_THREAD == 0 {
+        masks::settle(thread);
+    }
     let number = match (birth.flags & CLONE_THREAD != 0, birth.flags & birth::VM != 0) {
         (true, _) => {
+            masks::answer(thread);
             let Birth { flags, stack, parent_tid, child_tid, .. } = *birth;
             let tls = birth.tls.unwrap_or(0);
             start::start(thread, Start { flags, stack, tls, parent_tid, child_tid })?

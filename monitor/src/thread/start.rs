@@ -1,11 +1,12 @@
 //! `clone(2)` and `clone3(2)` for threads.
 
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use monitor_sys::{Errno, guest_copy, process, robust, signals, threads};
 
 use super::Thread;
 use crate::{
+    exitless::masks,
     platform::{Bases, PlatformError, Vcpu},
     process::Process,
 };
@@ -83,19 +84,23 @@ pub fn start(parent: &Thread, start: Start) -> Result<Option<u64>, Errno> {
 /// The same while every signal is blocked: the new host thread starts with its
 /// parent's mask, and one that was caught meanwhile would have blocked them all.
 fn start_blocked(parent: &Thread, start: Start, mask: u64) -> Result<u64, Errno> {
-    let cpu = cpu_for(parent, start).map_err(|_| Errno::EAGAIN)?;
+    let (cpu, pointers) = cpu_for(parent, start).map_err(|_| Errno::EAGAIN)?;
     parent.share_robust_futexes();
     let mut child = Thread::new(Arc::clone(&parent.process), cpu, false);
     child.filters = parent.filters.clone();
+    let list = masks::expected_list(parent, pointers);
+    let mask = masks::hand_on(parent, &mut child, mask, list);
     if start.flags & CHILD_CLEAR_TID != 0 {
         child.clear_at_exit = start.child_tid;
     }
-    let (hand_over, handed_over) = mpsc::channel::<Thread>();
+    let child = Arc::new(Mutex::new(Some(child)));
+    let handed_over = Arc::clone(&child);
     let (number, numbers) = mpsc::channel();
     let borrows = robust::borrows();
     let run = move || {
         robust::set_borrows(borrows);
-        let Ok(child) = handed_over.recv() else { return };
+        let Some(child) = take(&handed_over) else { return };
+        keep_signal_for_guest(&child.process);
         let unshared = start.unshared();
         if unshared != 0
             && let Err(errno) = process::unshare(unshared)
@@ -108,18 +113,25 @@ fn start_blocked(parent: &Thread, start: Start, mask: u64) -> Result<u64, Errno>
         tell_number(&start, id);
         // The parent waits for it; were it gone, nobody would need the number.
         _ = number.send(Ok(u64::from(id)));
+        if let Some(list) = list {
+            robust::announce(list, false);
+        }
         signals::set_mask(mask);
         child.run_here();
     };
     if threads::spawn(HOST_STACK, run).is_err() {
         // The device frees no CPU before the machine: it must not be lost.
-        parent.process.give_vcpu(child.cpu);
+        if let Some(child) = take(&child) {
+            parent.process.give_vcpu(child.cpu);
+        }
         return Err(Errno::EAGAIN);
     }
     keep_signal_for_guest(&parent.process);
-    // The thread waits for it.
-    _ = hand_over.send(child);
     numbers.recv().unwrap_or(Err(Errno::EAGAIN))
+}
+
+fn take(child: &Mutex<Option<Thread>>) -> Option<Thread> {
+    child.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// With its first thread, the monitor's C library takes a signal for itself: it must
@@ -128,8 +140,9 @@ pub fn keep_signal_for_guest(process: &Process) {
     _ = process.actions.put_back(SET_USER_SIGNAL);
 }
 
-/// A CPU that continues behind the call, with the child's stack and result.
-fn cpu_for(parent: &Thread, start: Start) -> Result<Box<dyn Vcpu>, PlatformError> {
+/// A CPU that continues behind the call, with the child's stack and result. The thread pointers are the parent's and
+/// the child's.
+fn cpu_for(parent: &Thread, start: Start) -> Result<(Box<dyn Vcpu>, [u64; 2]), PlatformError> {
     let mut cpu = parent.process.take_vcpu()?;
     let mut registers = *parent.cpu.registers();
     registers.rax = 0;
@@ -141,7 +154,7 @@ fn cpu_for(parent: &Thread, start: Start) -> Result<Box<dyn Vcpu>, PlatformError
     let fs = if start.flags & SET_TLS != 0 { start.tls } else { bases.fs };
     cpu.set_bases(Bases { fs, ..bases })?;
     cpu.set_extended_state(&parent.cpu.extended_state()?)?;
-    Ok(cpu)
+    Ok((cpu, [bases.fs, fs]))
 }
 
 /// Linux ignores a place that cannot be written.

@@ -1,5 +1,6 @@
 //! Host signals: the guest's mask is the host thread's mask, and the guest's
-//! dispositions are the host process's.
+//! dispositions are the host process's. (While a guest blocks all for a moment, the mask may follow later:
+//! docs/adr/0017.)
 //!
 //! So Linux itself queues signals, picks threads, counts, orders and interrupts.
 //! Only one thing is ours: a signal that the guest wants to handle is *caught*.
@@ -25,6 +26,9 @@ use crate::host_call::{self, to_u64};
 
 /// The highest signal number.
 pub const SIGNAL_MAX: u32 = 64;
+
+/// `si_code` of `tgkill(2)`.
+const SI_TKILL: i32 = -6;
 
 /// `SA_RESTORER` of `asm/signal.h`.
 const SA_RESTORER: u64 = 0x0400_0000;
@@ -70,6 +74,11 @@ impl Caught {
     /// The signal's number.
     pub fn signal(&self) -> u32 {
         u32::from_le_bytes([self.info[0], self.info[1], self.info[2], self.info[3]])
+    }
+
+    /// `si_code`.
+    fn code(&self) -> i32 {
+        i32::from_le_bytes([self.info[8], self.info[9], self.info[10], self.info[11]])
     }
 }
 
@@ -259,8 +268,8 @@ pub fn guest_mask() -> u64 {
     waiting(|caught| caught.mask).unwrap_or(mask)
 }
 
-/// Sets the mask the guest has. A caught signal that waits is delivered with it,
-/// or goes back to the kernel's queue if it blocks it.
+/// Sets the mask the guest has. A caught signal that waits is delivered with it, or goes back to the kernel's queue
+/// if it blocks it: to the thread's own if `tgkill(2)` sent it, and else to the process's, from which it most likely came.
 pub fn set_guest_mask(mask: u64) {
     // None can be caught from here on, between a look and the change it leads to.
     _ = block_all();
@@ -271,8 +280,10 @@ pub fn set_guest_mask(mask: u64) {
     if delivered == Some(true) {
         return;
     }
-    if let Some(caught) = take_caught() {
-        queue_to_self(&caught);
+    match take_caught() {
+        Some(caught) if caught.code() == SI_TKILL => queue_to_self(&caught),
+        Some(caught) => queue_to_process(&caught),
+        None => {}
     }
     set_mask(mask);
 }
@@ -294,6 +305,15 @@ fn queue_to_self(caught: &Caught) {
     let args = [process, thread, u64::from(caught.signal()), info, 0, 0];
     // SAFETY: the kernel reads the 128 bytes of information, which are borrowed.
     _ = unsafe { host_call::raw(libc::SYS_rt_tgsigqueueinfo, args) };
+}
+
+/// The same for the process's queue.
+fn queue_to_process(caught: &Caught) {
+    let process = u64::from(std::process::id());
+    let info = to_u64(caught.info.as_ptr().addr());
+    let args = [process, u64::from(caught.signal()), info, 0, 0, 0];
+    // SAFETY: the kernel reads the 128 bytes of information, which are borrowed.
+    _ = unsafe { host_call::raw(libc::SYS_rt_sigqueueinfo, args) };
 }
 
 /// Takes the caught signal. Every signal stays blocked until the caller sets

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,26 @@ static void take_by_threads(void)
     for (int i = 0; i < 2; i++)
         pthread_create(&threads[i], NULL, takes, &shared->locks[i]);
     pthread_barrier_wait(&taken);
+}
+
+/* Threads that make no call of their own. */
+static atomic_int spinning;
+
+static void *takes_silently(void *lock)
+{
+    pthread_mutex_lock(lock);
+    for (spinning++;;)
+        ;
+    return lock;
+}
+
+static void take_silently(void)
+{
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++)
+        pthread_create(&threads[i], NULL, takes_silently, &shared->locks[i]);
+    while (spinning < 2)
+        usleep(1000);
 }
 
 static void before_a_child(void)
@@ -156,6 +177,8 @@ int main(int argc, char **argv)
     try("threads, at the next program", take_by_threads, executed);
     try("threads, killed after a child in their memory", take_by_threads, after_spawn);
     try("threads, killed before a child", take_by_threads, before_a_child);
+    try("threads without a call, killed by their parent", take_silently, by_parent);
+    try("threads without a call, at a fault", take_silently, faulted);
     try("killed after the first thread", take_both, first_ended);
     return 0;
 }

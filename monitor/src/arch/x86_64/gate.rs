@@ -176,8 +176,20 @@ impl Gate {
 
     /// Notes what the thread has blocked, or that this is not known any more.
     pub fn note_mask(&self, mask: Option<u64>) {
-        self.set(fixed::MASK, mask.unwrap_or(0));
+        self.note_masks(mask.unwrap_or(0), mask.unwrap_or(0));
         self.set(fixed::MASK_IS_KNOWN, mask.is_some().into());
+    }
+
+    /// Notes what the thread has blocked on the host, and what the program has.
+    pub fn note_masks(&self, host: u64, own: u64) {
+        self.set(fixed::MASK, host);
+        self.frames.store(self.pages.posted, posted::MASK, own);
+        self.set(fixed::MASK_IS_KNOWN, 1);
+    }
+
+    /// What the program has blocked, as the guest's memory has it.
+    pub fn own_mask(&self) -> u64 {
+        self.posted(posted::MASK)
     }
 
     /// Has a call leave from now on.
@@ -200,6 +212,11 @@ impl Gate {
         self.set(fixed::STACK_LIMITS, soft);
         self.set(fixed::STACK_LIMITS + 1, hard);
         self.set(fixed::FRESH_UNTIL, until);
+    }
+
+    /// Has it note no other list than this one, or any if it is 0.
+    pub fn expect_list(&self, head: u64) {
+        self.set(fixed::EXPECTED_LIST, head);
     }
 
     /// Leaves bytes for a call that asks for random ones.

@@ -1,163 +1,8 @@
-//! The code of the gate: what the guest's CPU executes behind `syscall` once calls need not leave the guest.
-//!
-//! It is copied into a page of the guest's, one copy for each CPU, and never runs in the monitor. A copy
-//! finds what belongs to it relative to itself: the words it only reads behind its code in the same page,
-//! those it writes in the next one. So it needs no register that a program could have changed.
-//!
-//! # A call's way
-//!
-//! By its number's class a call *leaves* (as every call did before), is *answered* with a word that was left
-//! for it, or is *posted*: its number and arguments are written down, and a thread of the monitor's that
-//! looks for them makes the call while the CPU waits. What is not taken up in time is taken back.
-//! `rt_sigaction(2)` can be of a class of its own: what changes nothing outside of the program is answered from a
-//! *table* behind the posted call, an action for each signal, and so can be `rt_sigprocmask(2)`; and there are classes
-//! for the first calls of a program, which mostly tell the monitor what it need not know before the CPU leaves for
-//! something else. If the program's memory faults meanwhile ([`copy`]) the call leaves after all ([`by_class`]).
-//!
-//! From [`tail`] on all is done again from memory if the CPU is interrupted there: nothing is lost when the
-//! monitor puts it back to the tail's start.
+//! The gate's instructions, and where in them is what.
 
 use std::arch::global_asm;
 
-/// What a call's class says: it leaves the guest.
-pub const CLASS_LEAVES: u8 = 0;
-/// It is posted.
-pub const CLASS_POSTED: u8 = 1;
-/// It is `rt_sigaction(2)`, and answered from the table of actions where that can be. Only where the gate's code
-/// runs at the program's level: it follows the program's pointers.
-pub const CLASS_ACTION: u8 = 2;
-/// It is `rt_sigprocmask(2)`: what asks and sets nothing is answered with a word that was left for it, while there is
-/// one. Only where the gate's code runs at the program's level.
-pub const CLASS_MASK: u8 = 3;
-/// It is `arch_prctl(2)`: the thread pointer is set. This and the next ones are for a program's first calls, and only
-/// where the gate's code runs at the program's level.
-pub const CLASS_THREAD_POINTER: u8 = 4;
-/// It is `set_tid_address(2)`: the address is noted, and answered with the first of the answers.
-pub const CLASS_CLEAR_AT_EXIT: u8 = 5;
-/// It is `set_robust_list(2)`: the list is noted.
-pub const CLASS_ROBUST_LIST: u8 = 6;
-/// It is `brk(2)`: what moves the heap's end within its last page is noted, what asks is answered.
-pub const CLASS_BREAK: u8 = 7;
-/// It is `getrandom(2)`: eight bytes that were left for it are given once.
-pub const CLASS_RANDOM: u8 = 8;
-/// It is `prlimit64(2)`: what asks for the limit of the stack is answered, if the answer is new enough.
-pub const CLASS_STACK_LIMIT: u8 = 9;
-/// With the index of an answer in the lower bits: it is answered with that.
-pub const CLASS_ANSWERED: u8 = 0x80;
-
-/// The numbers below this have a class; others leave.
-pub const CLASSES: usize = 512;
-/// The signals that can be set, by their number modulo 64: all but `SIGKILL` and `SIGSTOP`. The gate sets them from
-/// one default action to another: mostly nothing but the table knows the difference.
-pub const SETTABLE: u64 = !(1 << 9 | 1 << 19);
-/// Those for which the host has to do it, too, before anything else: `SIGCHLD`, `SIGCONT`, `SIGURG` and `SIGWINCH`,
-/// which are forgotten if they wait and are set so, and those that can be [`IGNORED`]. See [`posted::FORGOTTEN`].
-pub const FORGETFUL: u64 = 1 << 17 | 1 << 18 | 1 << 23 | 1 << 28 | IGNORED;
-/// Those that the gate sets to be ignored, too: the two that glibc keeps for itself, and ignores before it executes a
-/// program. They are forgotten if they wait.
-pub const IGNORED: u64 = 1 << 32 | 1 << 33;
-
-/// How many answers there is room for.
-pub const ANSWERS: usize = 32;
-
-/// Words of the code's page, by their number.
-pub mod fixed {
-    /// The first of the classes' bytes.
-    pub const CLASSES: usize = 256;
-    /// The first of the answers.
-    pub const ANSWERS: usize = 320;
-    /// Not 0 if calls need not leave.
-    pub const ENABLED: usize = 352;
-    /// Not 0 if `syscall` leads to level 0.
-    pub const KERNEL: usize = 353;
-    /// How often a posted call is looked at before it is taken back.
-    pub const PATIENCE: usize = 354;
-    /// Not 0 if the CPU shall leave before it goes on with the program.
-    pub const LEAVE: usize = 355;
-    /// Not 0 if the next word is the thread's mask.
-    pub const MASK_IS_KNOWN: usize = 356;
-    /// The signals that the thread has blocked.
-    pub const MASK: usize = 357;
-    /// Where the heap begins.
-    pub const HEAP: usize = 358;
-    /// Where the heap's last page ends.
-    pub const HEAP_END: usize = 359;
-    /// Up to which count of the time stamp counter the next two words hold.
-    pub const FRESH_UNTIL: usize = 360;
-    /// The stack's limits, the soft and the hard one.
-    pub const STACK_LIMITS: usize = 361;
-}
-
-/// Words of the page behind it, by their number. The guest can write them all where the code runs at its level.
-pub mod posted {
-    /// What has become of the posted call; see the numbers of [`super::state`].
-    pub const STATE: usize = 0;
-    /// Its number, later its result.
-    pub const NUMBER: usize = 1;
-    /// The first of its six arguments.
-    pub const ARGUMENTS: usize = 2;
-    /// Why the CPU has left; see the numbers of [`super::reason`].
-    pub const REASON: usize = 20;
-    /// The first of the actions, each of which has four words: `struct sigaction` of the system call.
-    pub const ACTIONS: usize = 256;
-    /// How many calls were answered.
-    pub const ANSWERED: usize = 22;
-    /// Which of the [`super::FORGETFUL`] signals were set, by their number.
-    pub const FORGOTTEN: usize = 26;
-    /// What `set_tid_address(2)` has set.
-    pub const CLEAR_AT_EXIT: usize = 27;
-    /// What `set_robust_list(2)` has set.
-    pub const ROBUST_LIST: usize = 28;
-    /// The heap's end.
-    pub const BREAK: usize = 29;
-    /// Which of the three were set; see the bits of [`super::noted`].
-    pub const NOTED: usize = 30;
-    /// Eight random bytes, or 0.
-    pub const RANDOM: usize = 31;
-}
-
-/// What the gate has noted.
-pub mod noted {
-    /// [`super::posted::CLEAR_AT_EXIT`].
-    pub const CLEAR_AT_EXIT: u64 = 1;
-    /// [`super::posted::ROBUST_LIST`].
-    pub const ROBUST_LIST: u64 = 2;
-    /// [`super::posted::BREAK`].
-    pub const BREAK: u64 = 4;
-}
-
-/// States of a posted call.
-pub mod state {
-    /// There is none.
-    pub const IDLE: u64 = 0;
-    /// It waits to be taken up.
-    pub const POSTED: u64 = 1;
-    /// It was taken up.
-    pub const TAKEN: u64 = 2;
-    /// Its result is there.
-    pub const DONE: u64 = 3;
-    /// The CPU has to leave with it. The word of the number says how much of it is done.
-    pub const DECLINED: u64 = 4;
-}
-
-/// Why the CPU has left.
-pub mod reason {
-    /// The call's class said so.
-    pub const CLASS: u64 = 0;
-    /// Nobody looks for posted calls.
-    pub const NOBODY: u64 = 1;
-    /// It was not taken up in time, and is taken back.
-    pub const LATE: u64 = 2;
-    /// It was taken up, and is not done in time.
-    pub const TAKEN: u64 = 3;
-    /// It was declined.
-    pub const DECLINED: u64 = 4;
-    /// No call: the monitor wanted it. The result of the last one is in its register.
-    pub const WANTED: u64 = 5;
-}
-
-/// Where all copies find the word that is 1 while somebody looks for posted calls.
-pub const LOOKED_FOR: u64 = 0xffff_ffff_8000_4000;
+use super::{BLOCKABLE, FORGETFUL, IGNORED, LOOKED_FOR, SETTABLE};
 
 global_asm!(
     ".pushsection .rodata.monitor_gate, \"a\", @progbits",
@@ -197,11 +42,13 @@ global_asm!(
     ".set .Lgate_heap_end, .Lgate + 2872",
     ".set .Lgate_fresh_until, .Lgate + 2880",
     ".set .Lgate_stack_limits, .Lgate + 2888",
+    ".set .Lgate_expected_list, .Lgate + 2904",
     ".set .Lgate_clear_at_exit, .Lgate + 4312",
     ".set .Lgate_robust_list, .Lgate + 4320",
     ".set .Lgate_break, .Lgate + 4328",
     ".set .Lgate_noted, .Lgate + 4336",
     ".set .Lgate_random, .Lgate + 4344",
+    ".set .Lgate_own_mask, .Lgate + 4360",
     ".set .Lgate_stack, .Lgate + 6144",
     ".set .Lgate_actions, .Lgate + 6144",
     // All that changes is put back from memory: rcx, r11 and rsp for the program, rax for the monitor.
@@ -229,6 +76,10 @@ global_asm!(
     "ja .Lgate_first",
     "cmpq $1, {looked_for}",
     "jne .Lgate_nobody",
+    // The host must know of a mask before more is done.
+    "mov .Lgate_own_mask(%rip), %rcx",
+    "cmp .Lgate_mask_word(%rip), %rcx",
+    "jne .Lgate_by_class",
     // Posted: the state is written last.
     "mov %rax, .Lgate_number(%rip)",
     "mov %rdi, .Lgate_arguments(%rip)",
@@ -328,6 +179,8 @@ global_asm!(
     "je .Lgate_heap_call",
     "cmp $8, %ecx",
     "je .Lgate_random_call",
+    "cmp $10, %ecx",
+    "je .Lgate_block",
     "cmp $9, %ecx",
     "jne .Lgate_by_class",
     // prlimit64(0, RLIMIT_STACK, null, old).
@@ -352,6 +205,22 @@ global_asm!(
     "mov .Lgate_stack_limits(%rip), %rcx",
     "mov .Lgate_stack_limits+8(%rip), %r11",
     "jmp .Lgate_give_limits",
+    // rt_sigprocmask(how, set, old, 8).
+    ".Lgate_block:",
+    "cmp $8, %r10",
+    "jne .Lgate_by_class",
+    "mov %rdx, %r11",
+    "or %rsi, %r11",
+    "shr $39, %r11",
+    "jnz .Lgate_by_class",
+    "cmpq $0, .Lgate_mask_is_known(%rip)",
+    "je .Lgate_by_class",
+    "mov .Lgate_own_mask(%rip), %rcx",
+    "jmp .Lgate_follow_set",
+    ".Lgate_set_mask:",
+    "mov .Lgate_new(%rip), %rcx",
+    "mov %rcx, .Lgate_own_mask(%rip)",
+    "jmp .Lgate_first_over",
     // getrandom(buffer, 8, GRND_NONBLOCK).
     ".Lgate_random_call:",
     "cmp $8, %rsi",
@@ -389,6 +258,12 @@ global_asm!(
     ".Lgate_robust:",
     "cmp $24, %rsi",
     "jne .Lgate_by_class",
+    "mov .Lgate_expected_list(%rip), %rcx",
+    "test %rcx, %rcx",
+    "jz .Lgate_note_list",
+    "cmp %rcx, %rdi",
+    "jne .Lgate_by_class",
+    ".Lgate_note_list:",
     "mov %rdi, .Lgate_robust_list(%rip)",
     "orq $2, .Lgate_noted(%rip)",
     "jmp .Lgate_first_over",
@@ -424,6 +299,43 @@ global_asm!(
     ".Lgate_give_mask:",
     "mov %rcx, (%rdx)",
     "jmp .Lgate_action_over",
+    // rcx is what was blocked, r11 what will be: SIG_BLOCK, SIG_UNBLOCK or SIG_SETMASK.
+    ".Lgate_follow_set:",
+    "mov %rcx, %r11",
+    "test %rsi, %rsi",
+    "jz .Lgate_tell_set",
+    "mov (%rsi), %r11",
+    "cmp $2, %edi",
+    "je .Lgate_check_set",
+    "test %edi, %edi",
+    "jz .Lgate_add_set",
+    "cmp $1, %edi",
+    "jne .Lgate_by_class",
+    "not %r11",
+    "and %rcx, %r11",
+    "jmp .Lgate_check_set",
+    ".Lgate_add_set:",
+    "or %rcx, %r11",
+    ".Lgate_check_set:",
+    "and ${blockable}, %r11",
+    "mov %r11, .Lgate_new(%rip)",
+    "cmp .Lgate_mask_word(%rip), %r11",
+    "je .Lgate_tell_set",
+    // All of them, and nothing that is blocked on the host becomes unblocked.
+    "not %r11",
+    "test %r11, .Lgate_mask_word(%rip)",
+    "jnz .Lgate_by_class",
+    "not %r11",
+    "bts $32, %r11",
+    "cmp ${blockable}, %r11",
+    "jne .Lgate_by_class",
+    "mov .Lgate_new(%rip), %r11",
+    ".Lgate_tell_set:",
+    "mov %r11, .Lgate_new(%rip)",
+    "test %rdx, %rdx",
+    "jz .Lgate_set_mask",
+    "mov %rcx, (%rdx)",
+    "jmp .Lgate_set_mask",
     ".Lgate_follow:",
     "test %rsi, %rsi",
     "jz .Lgate_tell_action",
@@ -525,6 +437,7 @@ global_asm!(
     settable = const SETTABLE.cast_signed(),
     forgetful = const FORGETFUL.cast_signed(),
     ignored = const IGNORED.cast_signed(),
+    blockable = const BLOCKABLE.cast_signed(),
     looked_for = const LOOKED_FOR.cast_signed(),
     options(att_syntax),
 );
@@ -538,12 +451,6 @@ unsafe extern "C" {
     safe static monitor_gate_copy_end: u8;
     safe static monitor_gate_out: u8;
     safe static monitor_gate_end: u8;
-}
-
-/// The time stamp counter, which is the guest's too.
-pub fn time_stamp() -> u64 {
-    // SAFETY: every x86-64 processor has the instruction, and the kernel lets programs use it.
-    unsafe { std::arch::x86_64::_rdtsc() }
 }
 
 /// The code's bytes.
@@ -581,7 +488,7 @@ fn offset(label: *const u8) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{by_class, code, copy, fixed, out, tail};
+    use super::{super::fixed, by_class, code, copy, out, tail};
 
     #[test]
     fn the_code_ends_before_what_it_reads() {
