@@ -60,7 +60,8 @@ static int read_all(int fd, char *into, int len)
 static void look(int fd, int which, char *text)
 {
     int len = read_all(fd, text, LEN - 1);
-    if (len <= 0)
+    /* What was asked for has changed if this thread had to wait for long: then it may have been another file. */
+    if (len <= 0 || which != current)
         return;
     text[len] = 0;
     if (which == LISTS)
