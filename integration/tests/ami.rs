@@ -1,6 +1,6 @@
 //! What Packer runs in the machines whose disks become images, run in a Debian system: for ECS and for EKS.
 //!
-//! Stand-ins are there for `rpm`, which puts krun there as the package does, for `systemctl` and for containerd.
+//! Stand-ins are there for `rpm`, which puts krun there as the package does, for `systemctl` and for containerd's program.
 
 #![expect(clippy::tests_outside_test_module, reason = "an integration test is a test module")]
 
@@ -52,10 +52,6 @@ impl Machine {
              mkdir -p /opt/kontain && cp -r /mnt/bin /opt/kontain/",
         )?;
         machine.stand_in("systemctl", "echo \"$*\" >>/mnt/asked")?;
-        machine.stand_in(
-            "containerd",
-            "echo 'containerd github.com/containerd/containerd v2.2.5 abc'",
-        )?;
         Ok(machine)
     }
 
@@ -110,8 +106,12 @@ fn an_image_of_ecs_has_krun_as_dockers_default() -> Result<()> {
 
 #[test]
 fn an_image_of_eks_has_nodeadms_drop_in() -> Result<()> {
-    let machine = Machine::new("eks", &["ami/provision", "install-node", "nodeadm"])?;
-    fs::create_dir_all(machine.path("upper/etc/eks/nodeadm.d"))?;
+    let machine = Machine::new("eks", &["ami/provision", "install-node"])?;
+    for directory in ["upper/etc/eks/nodeadm.d", "upper/usr/bin"] {
+        fs::create_dir_all(machine.path(directory))?;
+    }
+    // What a program of containerd 2 says of its modules.
+    fs::write(machine.path("upper/usr/bin/containerd"), "github.com/containerd/containerd/v2/cmd")?;
 
     for _ in 0..2 {
         let said = machine.provision()?;

@@ -186,26 +186,29 @@ fn krun_takes_the_policy_that_an_image_gets() -> Result<()> {
 #[test]
 fn what_is_in_the_way_is_named_and_nothing_is_changed() -> Result<()> {
     let instance = Instance::new()?;
-    let own = "ECS_CLUSTER=a\nECS_INSTANCE_ATTRIBUTES={\"disk\":\"fast\"}\n";
+    let own = "ECS_CLUSTER=a\nECS_INSTANCE_ATTRIBUTES=disk\n";
     fs::write(instance.path("root/etc/ecs/ecs.config"), own)?;
 
     let refused = instance.call(&["install"])?;
-    let words = "/etc/ecs/ecs.config: it has ECS_INSTANCE_ATTRIBUTES already";
+    let words = "/etc/ecs/ecs.config: ECS_INSTANCE_ATTRIBUTES: it is no JSON object";
     assert!(!refused.is_success() && refused.stderr().contains(words), "{refused:?}");
     for file in ["etc/docker", "etc/kontain", "var/lib/ecs/ecs.config"] {
         assert!(!instance.path("root").join(file).exists(), "{file}");
     }
 
-    // With krun's among them it is taken as it is.
+    // Those that are there stay, and krun's are put beside them.
     fs::write(
         instance.path("root/etc/ecs/ecs.config"),
-        own.replace('}', ",\"kontain.runtime\":\"krun\"}"),
+        own.replace("=disk", "={\"disk\":\"fast\"}"),
     )?;
     let done = instance.call(&["install"])?;
     assert!(
         done.is_success() && instance.read("root/var/lib/ecs/ecs.config").is_empty(),
         "{done:?}"
     );
+    let config = instance.read("root/etc/ecs/ecs.config");
+    let words = "{\"disk\":\"fast\",\"kontain.runtime\":\"krun\",\"kontain.backend\":\"kvm\"}\n";
+    assert!(config.starts_with("ECS_CLUSTER=a\n") && config.ends_with(words), "{config}");
     Ok(())
 }
 

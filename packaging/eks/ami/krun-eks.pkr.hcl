@@ -82,7 +82,7 @@ build {
 
   # nodeadm runs at the first boot, not in the machine that builds: its user data has no cluster.
   provisioner "shell" {
-    inline = ["mkdir -p /tmp/krun/nodeadm"]
+    inline = ["mkdir -p /tmp/krun"]
   }
 
   provisioner "file" {
@@ -93,11 +93,6 @@ build {
   provisioner "file" {
     sources     = ["${path.root}/provision", "${path.root}/../install-node"]
     destination = "/tmp/krun/"
-  }
-
-  provisioner "file" {
-    source      = "${path.root}/../nodeadm/"
-    destination = "/tmp/krun/nodeadm"
   }
 
   provisioner "shell" {

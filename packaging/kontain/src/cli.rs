@@ -328,11 +328,13 @@ impl Cli {
             Command::Install { engine, name, default, binary, config, options } => {
                 let wish = Wish { name, binary, default, config };
                 change(Verb::Install, engine, &options, |root| {
-                    install::install(root, engine, &wish)
+                    install::install_all(root, engine, &wish)
                 })
             }
             Command::Uninstall { engine, options } => {
-                change(Verb::Uninstall, engine, &options, |root| install::uninstall(root, engine))
+                change(Verb::Uninstall, engine, &options, |root| {
+                    install::uninstall_all(root, engine)
+                })
             }
             Command::Check { root, json, run, bench, only, krun } => {
                 look(&root, json, &krun, (run || bench).then_some(bench), only)
@@ -354,20 +356,24 @@ fn change(
     verb: Verb,
     engine: Engine,
     options: &Options,
-    plan: impl FnOnce(&Root) -> Result<Work>,
+    plan: impl FnOnce(&Root) -> Result<Vec<Work>>,
 ) -> ExitCode {
     let done = Root::open(&options.root).and_then(|root| {
-        let mut work = plan(&root)?;
+        let mut works = plan(&root)?;
         if !options.dry_run {
-            let left = work.apply(&root)?;
+            let left = Work::apply_all(&works, &root)?;
             let note = |path: &PathBuf| format!("{}: saved in the same moment", path.display());
-            work.warnings.extend(left.iter().map(note));
+            if let Some(work) = works.first_mut() {
+                work.warnings.extend(left.iter().map(note));
+            }
         }
-        Ok(work)
+        Ok(works)
     });
     let text = match (&done, options.json) {
         (done, true) => output::json(verb, engine, options.dry_run, done),
-        (Ok(work), false) => output::text(verb, options.dry_run, work),
+        (Ok(works), false) => {
+            works.iter().map(|work| output::text(verb, options.dry_run, work)).collect()
+        }
         (Err(error), false) => return fail(error, false),
     };
     let is_told = output::print(&text);
@@ -379,10 +385,14 @@ fn change(
             ExitCode::from(error.exit_code())
         }
         Ok(_) if options.dry_run => ExitCode::from(if is_told { 0 } else { 5 }),
-        Ok(work) => {
+        Ok(works) => {
             // What is done is done, whoever hears of it.
             if !is_told {
-                output::unheard(if work.is_needed() { "done" } else { "nothing to do" });
+                output::unheard(if works.iter().any(Work::is_needed) {
+                    "done"
+                } else {
+                    "nothing to do"
+                });
             }
             ExitCode::SUCCESS
         }

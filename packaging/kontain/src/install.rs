@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::base::Base;
-use crate::document::{self, Document};
+use crate::document::{self, Document, Format};
 use crate::engines::{Engine, Entry, Plan, Target, Wish};
 use crate::error::{NodeError, Result};
 use crate::files::{self, Change, Found, Root};
@@ -58,9 +58,19 @@ impl Work {
     /// Makes the first so many changes and stops there, as a kontain that is killed does, for tests of what comes
     /// then. Says whether there were more.
     #[doc(hidden)]
-    pub fn apply_first(&self, root: &Root, count: usize) -> Result<bool> {
-        files::apply_first(root, &self.changes, count)?;
-        Ok(count < self.changes.len())
+    pub fn apply_first(works: &[Self], root: &Root, count: usize) -> Result<bool> {
+        let changes: Vec<_> = works.iter().flat_map(|work| &work.changes).collect();
+        files::apply_first(root, &changes, count)?;
+        Ok(count < changes.len())
+    }
+
+    /// The same of several, all or nothing of all of them.
+    pub fn apply_all(works: &[Self], root: &Root) -> Result<Vec<PathBuf>> {
+        let left = files::apply(root, works.iter().flat_map(|work| &work.changes))?;
+        for work in works {
+            work.remove_directories(root);
+        }
+        Ok(left)
     }
 
     fn remove_directories(&self, root: &Root) {
@@ -99,6 +109,17 @@ impl Work {
     }
 }
 
+/// What makes an engine, and all that it is made of, know krun.
+pub fn install_all(root: &Root, engine: Engine, wish: &Wish) -> Result<Vec<Work>> {
+    let parts = engine.parts().into_iter();
+    parts.map(|part| install(root, part, &wish.of_part(engine, part))).collect()
+}
+
+/// What makes them as they were, the last one first.
+pub fn uninstall_all(root: &Root, engine: Engine) -> Result<Vec<Work>> {
+    engine.parts().into_iter().rev().map(|part| uninstall(root, part)).collect()
+}
+
 /// What makes an engine know krun.
 pub fn install(root: &Root, engine: Engine, wish: &Wish) -> Result<Work> {
     wish.demand_possible(root)?;
@@ -116,6 +137,9 @@ pub fn install(root: &Root, engine: Engine, wish: &Wish) -> Result<Work> {
     let base = Base::of(kept.as_ref(), current.as_ref(), &target, &shown)?;
     let mut document = base_document(&base, &target, &shown)?;
     let Plan { entries, mut warnings } = engine.plan(root, &wish, &target, &document)?;
+    if target.format == Format::Whole {
+        demand_own(&base, &entries, &shown)?;
+    }
     let now = Document::parse(target.format, current.as_ref(), &shown)?;
     if kept.is_some() && holds(&now, &entries)? {
         return Ok(Work::nothing(engine, target.file, warnings));
@@ -293,6 +317,21 @@ fn base_document(base: &Base, target: &Target, shown: &Path) -> Result<Document>
     let bytes = base.bytes.as_deref().unwrap_or(target.header.as_bytes());
     let text = files::text(bytes, shown)?;
     Document::parse_text(target.format, text, shown)
+}
+
+/// Refuses a file of kontain's own name in which is something else.
+fn demand_own(base: &Base, entries: &[Entry], shown: &Path) -> Result<()> {
+    let is_wanted = |bytes: &[u8]| {
+        entries
+            .iter()
+            .any(|entry| entry.value.as_str().is_some_and(|text| text.as_bytes() == bytes))
+    };
+    if base.bytes.as_deref().is_none_or(is_wanted) {
+        return Ok(());
+    }
+    let reason = "it is there already, and not, or not any more, as kontain writes it";
+    let fix = "move what is in it to a file of another name, and try again";
+    Err(NodeError::refused(shown, reason, fix))
 }
 
 /// Whether a document says all this.

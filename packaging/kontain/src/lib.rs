@@ -24,5 +24,5 @@ pub use self::collect::Collection;
 pub use self::engines::{Engine, Wish};
 pub use self::error::{NodeError, Result};
 pub use self::files::Root;
-pub use self::install::{Work, install, uninstall};
+pub use self::install::{Work, install, install_all, uninstall, uninstall_all};
 pub use self::max_pods::{Answer, Instance, Pods};

@@ -40,12 +40,38 @@ pub(crate) fn text(verb: Verb, dry_run: bool, work: &Work) -> String {
 }
 
 /// What was done, for programs.
-pub(crate) fn json(verb: Verb, engine: Engine, dry_run: bool, done: &Result<Work>) -> String {
+pub(crate) fn json(verb: Verb, engine: Engine, dry_run: bool, done: &Result<Vec<Work>>) -> String {
+    let answer = match done {
+        Ok(works) if let [work] = works.as_slice() => of_work(verb, engine, dry_run, Ok(work)),
+        Ok(works) => {
+            let parts: Vec<_> =
+                works.iter().map(|work| of_work(verb, work.engine, dry_run, Ok(work))).collect();
+            let changed = works.iter().any(Work::is_needed) && !dry_run;
+            let mut answer = head(verb, engine, dry_run);
+            answer["changed"] = json!(changed);
+            answer["parts"] = json!(parts);
+            answer
+        }
+        Err(error) => of_work(verb, engine, dry_run, Err(error)),
+    };
+    format!("{answer:#}\n")
+}
+
+fn head(verb: Verb, engine: Engine, dry_run: bool) -> Value {
     let verb = match verb {
         Verb::Install => "install",
         Verb::Uninstall => "uninstall",
     };
-    let mut answer = json!({"action": verb, "engine": engine.name(), "dry_run": dry_run});
+    json!({"action": verb, "engine": engine.name(), "dry_run": dry_run})
+}
+
+fn of_work(
+    verb: Verb,
+    engine: Engine,
+    dry_run: bool,
+    done: std::result::Result<&Work, &NodeError>,
+) -> Value {
+    let mut answer = head(verb, engine, dry_run);
     match done {
         Ok(work) => {
             answer["changed"] = json!(work.is_needed() && !dry_run);
@@ -61,7 +87,7 @@ pub(crate) fn json(verb: Verb, engine: Engine, dry_run: bool, done: &Result<Work
             answer["error"] = of_error(error);
         }
     }
-    format!("{answer:#}\n")
+    answer
 }
 
 /// Why nothing was done, for programs.

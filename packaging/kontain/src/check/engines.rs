@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use clap::ValueEnum;
-
 use super::{Finding, Status};
 use crate::document::{self, Document};
 use crate::engines::Engine;
@@ -15,10 +13,10 @@ use crate::record::Kept;
 const CRUNS: [&str; 2] = ["/usr/local/bin/krun", "/usr/bin/krun"];
 
 pub(super) fn check(root: &Root) -> Vec<Finding> {
-    let told = Engine::value_variants().iter().filter_map(|&engine| told(root, engine));
+    let told = Engine::ALL.into_iter().filter_map(|engine| told(root, engine));
     let mut all: Vec<_> = told.collect();
     if all.is_empty() {
-        let fix = "kontain install docker, containerd, podman or crio";
+        let fix = "kontain install docker, containerd, podman, crio, ecs or eks";
         all.push(Finding::new("engines", Status::Warn, "kontain has told no engine of krun", fix));
     }
     if let Some(path) = CRUNS.into_iter().find(|path| root.exists(Path::new(path))) {

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use clap::ValueEnum;
 use serde_json::Value;
 
 use super::bounded::Limits;
@@ -39,8 +38,10 @@ struct Known {
 }
 
 pub(super) fn check(root: &Root, krun: &Path, directory: &Path, limits: &Limits) -> Vec<Finding> {
-    let engines = Engine::value_variants().iter();
-    engines.filter_map(|&engine| of_engine(engine, root, krun, directory, limits)).collect()
+    Engine::ALL
+        .into_iter()
+        .filter_map(|engine| of_engine(engine, root, krun, directory, limits))
+        .collect()
 }
 
 fn of_engine(
@@ -57,6 +58,8 @@ fn of_engine(
         Engine::Crio => crio(&root.shown(Path::new(CRIO)), limits),
         Engine::Containerd => containerd(record.as_ref(), limits),
         Engine::Podman => podman(record.as_ref(), directory, limits),
+        // These are files, which engines read.
+        Engine::Ecs | Engine::EcsPolicy | Engine::Eks => return None,
     };
     let id = format!("{}-runs", engine.name());
     match known {

@@ -3,6 +3,8 @@
 mod json;
 mod strict;
 mod toml;
+mod variables;
+mod whole;
 
 use std::path::Path;
 
@@ -10,6 +12,8 @@ use serde_json::Value;
 
 use self::json::Json;
 use self::toml::Toml;
+use self::variables::Variables;
+use self::whole::Whole;
 use crate::error::{NodeError, Result};
 use crate::files::{self, Found};
 
@@ -18,8 +22,12 @@ use crate::files::{self, Found};
 pub(crate) enum Format {
     /// Docker's.
     Json,
-    /// All others'.
+    /// Most others'.
     Toml,
+    /// Those of ECS's agent.
+    Variables,
+    /// Kontain's own files.
+    Whole,
 }
 
 /// A document.
@@ -27,8 +35,12 @@ pub(crate) enum Format {
 pub(crate) enum Document {
     /// Docker's.
     Json(Json),
-    /// All others'.
+    /// Most others'.
     Toml(Toml),
+    /// Those of ECS's agent.
+    Variables(Variables),
+    /// Kontain's own files.
+    Whole(Whole),
 }
 
 /// A place in a document: names of tables, the outermost first.
@@ -46,6 +58,8 @@ impl Document {
         match format {
             Format::Json => Json::parse(text, shown).map(Self::Json),
             Format::Toml => Toml::parse(text, shown).map(Self::Toml),
+            Format::Variables => Ok(Self::Variables(Variables::new(text, shown))),
+            Format::Whole => Ok(Self::Whole(Whole::new(text))),
         }
     }
 
@@ -54,6 +68,8 @@ impl Document {
         match self {
             Self::Json(document) => document.get(place),
             Self::Toml(document) => document.get(place),
+            Self::Variables(document) => document.get(place),
+            Self::Whole(document) => Ok(document.get(place)),
         }
     }
 
@@ -62,6 +78,11 @@ impl Document {
         match self {
             Self::Json(document) => document.set(place, value),
             Self::Toml(document) => document.set(place, value),
+            Self::Variables(document) => document.set(place, value),
+            Self::Whole(document) => {
+                document.set(value);
+                Ok(())
+            }
         }
     }
 
@@ -70,6 +91,11 @@ impl Document {
         match self {
             Self::Json(document) => document.remove(place),
             Self::Toml(document) => document.remove(place),
+            Self::Variables(document) => document.remove(place),
+            Self::Whole(document) => {
+                document.remove();
+                Ok(())
+            }
         }
     }
 
@@ -78,6 +104,8 @@ impl Document {
         match self {
             Self::Json(document) => document.text().to_owned(),
             Self::Toml(document) => document.text(),
+            Self::Variables(document) => document.text().to_owned(),
+            Self::Whole(document) => document.text().to_owned(),
         }
     }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::drop_ins::refuse_other;
+use super::eks::NODEADM;
 use super::units::Options;
 use super::{Entry, Plan, Target, Wish, place};
 use crate::document::{Document, Format};
@@ -20,8 +21,6 @@ const FILE: &str = "/etc/containerd/config.toml";
 const DROP_IN: &str = "/etc/containerd/conf.d/50-kontain.toml";
 /// The plugin's table, in version 2 and since version 3.
 const CRI: [&str; 2] = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime"];
-/// Signs of EKS's nodeadm, which writes the file anew at each boot.
-const NODEADM: [&str; 2] = ["/etc/eks/nodeadm.d", "/usr/bin/nodeadm"];
 const SHIM: &str = "io.containerd.runc.v2";
 
 pub(super) fn target(root: &Root, wish: &Wish) -> Result<Target> {
@@ -31,8 +30,7 @@ pub(super) fn target(root: &Root, wish: &Wish) -> Result<Target> {
     }
     if let Some(sign) = NODEADM.into_iter().find(|path| root.exists(Path::new(path))) {
         let reason = format!("nodeadm writes {FILE} anew at each boot, and has it import nothing");
-        let fix =
-            "put the handler into spec.containerd.config of a NodeConfig in /etc/eks/nodeadm.d";
+        let fix = "run kontain install eks, which gives nodeadm a NodeConfig";
         return Err(NodeError::refused(&root.shown(Path::new(sign)), reason, fix));
     }
     let options = Options::of_service(root, "containerd.service", &[]);

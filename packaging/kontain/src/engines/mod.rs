@@ -3,6 +3,8 @@
 mod containerd;
 mod docker;
 mod drop_ins;
+mod ecs;
+mod eks;
 mod units;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +26,13 @@ pub enum Engine {
     Podman,
     /// CRI-O, by a drop-in of crio.conf.
     Crio,
+    /// An instance of ECS: attributes, the policy for its agent, and docker, whose default krun becomes.
+    Ecs,
+    /// The policy for ECS's agent and pause containers, which is a part of that.
+    #[value(skip)]
+    EcsPolicy,
+    /// A node of EKS: a drop-in of nodeadm's, which configures containerd at each boot.
+    Eks,
 }
 
 /// What an administrator wants of an engine.
@@ -67,6 +76,31 @@ pub(crate) struct Plan {
 }
 
 impl Engine {
+    /// All of them.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Docker,
+        Self::Containerd,
+        Self::Podman,
+        Self::Crio,
+        Self::Ecs,
+        Self::EcsPolicy,
+        Self::Eks,
+    ];
+
+    /// What is to be done for it, in this order, and to be undone in the other one. The policy comes before the default:
+    /// without it krun would run ECS's agent in a virtual machine.
+    pub fn parts(self) -> Vec<Self> {
+        match self {
+            Self::Ecs => vec![Self::Ecs, Self::EcsPolicy, Self::Docker],
+            Self::Docker
+            | Self::Containerd
+            | Self::Podman
+            | Self::Crio
+            | Self::EcsPolicy
+            | Self::Eks => vec![self],
+        }
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
@@ -74,6 +108,9 @@ impl Engine {
             Self::Containerd => "containerd",
             Self::Podman => "podman",
             Self::Crio => "crio",
+            Self::Ecs => "ecs",
+            Self::EcsPolicy => "ecs-policy",
+            Self::Eks => "eks",
         }
     }
 
@@ -84,19 +121,29 @@ impl Engine {
             Self::Containerd => "systemctl restart containerd",
             Self::Podman => "nothing: podman reads it each time",
             Self::Crio => "systemctl restart crio",
+            Self::Ecs => "have the instance register, as by systemctl start ecs",
+            Self::EcsPolicy => "nothing: krun reads it for each container",
+            Self::Eks => {
+                "boot the node, or kontain install containerd --config /etc/containerd/config.toml until then"
+            }
         }
     }
 
     /// A file of its that was changed before.
     pub(crate) fn target_of(self, file: &Path) -> Target {
-        let format = if self == Self::Docker { Format::Json } else { Format::Toml };
+        let format = match self {
+            Self::Docker => Format::Json,
+            Self::Containerd | Self::Podman | Self::Crio => Format::Toml,
+            Self::Ecs => Format::Variables,
+            Self::EcsPolicy | Self::Eks => Format::Whole,
+        };
         Target { file: file.to_owned(), format, header: String::new() }
     }
 
     /// Whether it reads every file beside its own, whatever its name.
     pub(crate) fn reads_all_beside(self, file: &Path) -> bool {
         let directory = file.parent().and_then(Path::extension);
-        self == Self::Crio && directory.is_some_and(|end| end == "d")
+        matches!(self, Self::Crio | Self::Eks) && directory.is_some_and(|end| end == "d")
     }
 
     /// Where its file may say what containers run with that ask for nothing else.
@@ -106,6 +153,7 @@ impl Engine {
             Self::Containerd => containerd::defaults(),
             Self::Podman => vec![place(&["engine", "runtime"])],
             Self::Crio => vec![place(&["crio", "runtime", "default_runtime"])],
+            Self::Ecs | Self::EcsPolicy | Self::Eks => Vec::new(),
         }
     }
 
@@ -116,6 +164,7 @@ impl Engine {
             Self::Containerd => "/options/BinaryName",
             Self::Podman => "/0",
             Self::Crio => "/runtime_path",
+            Self::Ecs | Self::EcsPolicy | Self::Eks => return None,
         };
         entry.pointer(pointer).and_then(Value::as_str)
     }
@@ -126,6 +175,9 @@ impl Engine {
             Self::Docker => docker::target(root, wish),
             Self::Containerd => containerd::target(root, wish),
             Self::Podman | Self::Crio => Ok(drop_ins::target(self, wish)),
+            Self::Ecs => Ok(ecs::target(root, wish)),
+            Self::EcsPolicy => Ok(ecs::policy_target()),
+            Self::Eks => eks::target(root, wish),
         }
     }
 
@@ -141,6 +193,9 @@ impl Engine {
             Self::Docker => docker::plan(root, wish, target),
             Self::Containerd => containerd::plan(root, wish, target, document),
             Self::Podman | Self::Crio => drop_ins::plan(self, root, wish, target),
+            Self::Ecs => ecs::plan(root, target),
+            Self::EcsPolicy => Ok(ecs::plan_policy(root)),
+            Self::Eks => eks::plan(root, wish, target),
         }
     }
 }
@@ -151,6 +206,16 @@ fn place(names: &[&str]) -> Vec<String> {
 }
 
 impl Wish {
+    /// What is wanted of a part of an engine. Docker's is to be the default on an instance of ECS, where no task can ask
+    /// for a runtime.
+    #[must_use]
+    pub fn of_part(&self, engine: Engine, part: Engine) -> Self {
+        if engine == part {
+            return self.clone();
+        }
+        Self { default: part == Engine::Docker, config: None, ..self.clone() }
+    }
+
     /// Refuses what no engine would take.
     pub(crate) fn demand_possible(&self, root: &Root) -> Result<()> {
         let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

@@ -68,6 +68,14 @@ impl Root {
         Some(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Opens a plain file that is only looked at, whatever its length. Links are followed in the root.
+    pub(crate) fn open_file(&self, path: &Path) -> Option<File> {
+        let status = self.open_at(path, OFlags::PATH).and_then(sys::fstat).ok()?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let is_file = FileType::from_raw_mode(status.st_mode).is_file();
+        if is_file { self.open_at(path, flags).ok().map(File::from) } else { None }
+    }
+
     /// The text of a file of whoever: no link is followed, and only a plain file is opened. None if there is nothing;
     /// why not, if it is something else, or longer than it may be.
     pub(crate) fn look_unlinked(

@@ -25,7 +25,10 @@ pub(crate) struct Change {
 }
 
 /// Makes all changes, in their order, or none. Returns what is not kontain's and lies beside a file now.
-pub(crate) fn apply(root: &Root, changes: &[Change]) -> Result<Vec<PathBuf>> {
+pub(crate) fn apply<'a>(
+    root: &Root,
+    changes: impl IntoIterator<Item = &'a Change>,
+) -> Result<Vec<PathBuf>> {
     let mut prepared: Vec<Prepared<'_>> = Vec::new();
     let done = prepare_and_commit(root, changes, &mut prepared);
     // The old files if all went well, else the new ones.
@@ -40,7 +43,7 @@ pub(crate) fn apply(root: &Root, changes: &[Change]) -> Result<Vec<PathBuf>> {
 }
 
 /// Makes so many of the changes, and leaves all as it is then.
-pub(crate) fn apply_first(root: &Root, changes: &[Change], count: usize) -> Result<()> {
+pub(crate) fn apply_first(root: &Root, changes: &[&Change], count: usize) -> Result<()> {
     let mut prepared = Vec::new();
     for change in changes {
         prepared.push(Prepared::new(root, change)?);
@@ -50,7 +53,7 @@ pub(crate) fn apply_first(root: &Root, changes: &[Change], count: usize) -> Resu
 
 fn prepare_and_commit<'a>(
     root: &Root,
-    changes: &'a [Change],
+    changes: impl IntoIterator<Item = &'a Change>,
     prepared: &mut Vec<Prepared<'a>>,
 ) -> Result<()> {
     for change in changes {

@@ -13,7 +13,7 @@ const TEXT: &str = "{\n  \"a\": 1\n}\n";
 
 /// Makes the first changes only. Says whether there were more, which is so until all are made.
 fn begin(node: &Node, work: &Work, count: usize) -> Result<bool> {
-    Ok(work.apply_first(&node.root()?, count)?)
+    Ok(Work::apply_first(std::slice::from_ref(work), &node.root()?, count)?)
 }
 
 /// Takes krun away, and demands that all of kontain's is gone.

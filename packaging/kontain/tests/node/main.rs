@@ -7,6 +7,8 @@ mod check_run;
 mod collect;
 mod command_line;
 mod concurrent;
+mod ecs;
+mod eks;
 mod engines;
 mod golden;
 mod hostile;

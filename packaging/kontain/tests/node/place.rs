@@ -80,6 +80,19 @@ impl Node {
         Ok(work)
     }
 
+    /// The same of all that an engine is made of.
+    pub(crate) fn install_all(&self, engine: Engine, wish: &Wish) -> kontain::Result<Vec<Work>> {
+        let works = kontain::install_all(&self.root()?, engine, wish)?;
+        Work::apply_all(&works, &self.root()?)?;
+        Ok(works)
+    }
+
+    pub(crate) fn uninstall_all(&self, engine: Engine) -> kontain::Result<Vec<Work>> {
+        let works = kontain::uninstall_all(&self.root()?, engine)?;
+        Work::apply_all(&works, &self.root()?)?;
+        Ok(works)
+    }
+
     /// All that is there: modes, and bytes, or where links lead.
     pub(crate) fn all(&self) -> Result<BTreeMap<PathBuf, (u32, Vec<u8>)>> {
         let mut all = BTreeMap::new();
