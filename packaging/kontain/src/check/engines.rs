@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Finding, Status};
-use crate::document::{self, Document};
+use crate::document::{self, Document, Format};
 use crate::engines::Engine;
 use crate::error::Result;
 use crate::files::Root;
@@ -33,7 +33,9 @@ fn told(root: &Root, engine: Engine) -> Option<Finding> {
     let finding = match missing(root, engine) {
         Ok(None) => return None,
         Ok(Some((file, missing))) if missing.is_empty() => {
-            Finding::ok(engine.name(), format!("{file} names krun"))
+            let is_whole = engine.target_of(Path::new(&file)).format == Format::Whole;
+            let why = if is_whole { "is as kontain has written it" } else { "names krun" };
+            Finding::ok(engine.name(), format!("{file} {why}"))
         }
         Ok(Some((file, missing))) => {
             let why = format!("{file}: somebody has changed {}", missing.join(", "));

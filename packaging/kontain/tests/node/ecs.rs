@@ -61,6 +61,11 @@ fn all_of_it_comes_and_goes() {
         assert!(daemon.contains("\"default-runtime\": \"krun\""), "{daemon}");
         let again = node.install_all(Engine::Ecs, &wish()).unwrap();
         assert!(!again.iter().any(Work::is_needed));
+        let found = kontain::check(&node.root().unwrap(), &wish().binary);
+        for part in ["ecs", "ecs-policy", "docker"] {
+            let finding = found.iter().find(|finding| finding.id == part).unwrap();
+            assert_eq!(finding.status, kontain::Status::Ok, "{finding:?}");
+        }
 
         node.uninstall_all(Engine::Ecs).unwrap();
         assert_eq!(node.all().unwrap(), before);
