@@ -149,17 +149,24 @@ pub(super) fn prepare(thread: &mut Thread) {
 pub(super) fn catch_up(thread: &mut Thread, exit: &Exit) {
     let call = usize::try_from(thread.cpu.registers().rax & 0xffff_ffff).unwrap_or(usize::MAX);
     let masks = &mut thread.exitless.masks;
-    let (Some(gate), Some(host)) = (&masks.gate, masks.host) else { return };
-    if let Some(list) = masks.expected_list
-        && gate.take_noted(noted::ROBUST_LIST).robust_list.is_some()
-    {
-        masks.expected_list = None;
-        thread.robust_list = list;
-    }
+    let (Some(gate), Some(host)) = (masks.gate.clone(), masks.host) else { return };
     masks.put_off = Some(gate.own_mask()).filter(|&own| gate::can_be_put_off(own, host));
+    if let Some(list) = masks.expected_list.take() {
+        adopt_list(thread, &gate, list);
+    }
     let waits_not = matches!(call, number::CLONE | number::CLONE3 | number::SET_ROBUST_LIST);
     if *exit != Exit::Syscall || !waits_not || signals::has_caught() {
         settle(thread);
+    }
+}
+
+/// The thread has told of the list that was expected, before all else, or it was not what was expected.
+fn adopt_list(thread: &mut Thread, gate: &Gate, list: u64) {
+    gate.let_leave(number::SET_ROBUST_LIST);
+    if gate.take_noted(noted::ROBUST_LIST).robust_list.is_some() {
+        thread.robust_list = list;
+    } else {
+        thread.announce_robust_futexes();
     }
 }
 

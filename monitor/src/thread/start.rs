@@ -6,7 +6,7 @@ use monitor_sys::{Errno, guest_copy, process, robust, signals, threads};
 
 use super::Thread;
 use crate::{
-    exitless::masks,
+    exitless::{self, masks},
     platform::{Bases, PlatformError, Vcpu},
     process::Process,
 };
@@ -99,13 +99,14 @@ fn start_blocked(parent: &Thread, start: Start, mask: u64) -> Result<u64, Errno>
     let borrows = robust::borrows();
     let run = move || {
         robust::set_borrows(borrows);
-        let Some(child) = take(&handed_over) else { return };
+        let Some(mut child) = take(&handed_over) else { return };
         keep_signal_for_guest(&child.process);
         let unshared = start.unshared();
         if unshared != 0
             && let Err(errno) = process::unshare(unshared)
         {
             _ = number.send(Err(errno));
+            exitless::give_up(&mut child);
             child.process.give_vcpu(child.cpu);
             return;
         }
@@ -121,7 +122,8 @@ fn start_blocked(parent: &Thread, start: Start, mask: u64) -> Result<u64, Errno>
     };
     if threads::spawn(HOST_STACK, run).is_err() {
         // The device frees no CPU before the machine: it must not be lost.
-        if let Some(child) = take(&child) {
+        if let Some(mut child) = take(&child) {
+            exitless::give_up(&mut child);
             parent.process.give_vcpu(child.cpu);
         }
         return Err(Errno::EAGAIN);
