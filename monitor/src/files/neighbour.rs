@@ -93,9 +93,9 @@ pub fn split(name: &str) -> Option<(&str, &str)> {
 
 /// Whose folder it is. `ENOMEM` as of [`Apart`].
 pub fn owner(viewer: &Viewer<'_>, subject: Subject<'_>) -> Result<Owner, Errno> {
-    // Not by its number: procfs may be that of another namespace.
-    match subject.procfs.open(&format!("thread-self/../{}/comm", subject.process)) {
-        Ok(_) => return Ok(Owner::Own),
+    // Not by its number: procfs may be that of another namespace. Nor by opening it: the guest's threads could see that.
+    match subject.procfs.demand_uncovered(&format!("thread-self/../{}/comm", subject.process)) {
+        Ok(()) => return Ok(Owner::Own),
         Err(Errno::EXDEV) => return Ok(COVERED),
         Err(_) => {}
     }
