@@ -307,13 +307,16 @@ fn queue_to_self(caught: &Caught) {
     _ = unsafe { host_call::raw(libc::SYS_rt_tgsigqueueinfo, args) };
 }
 
-/// The same for the process's queue.
+/// The same for the process's queue. By the number of the thread: the kernel takes a thread's for its process's, and
+/// lets nobody but who has the very number send what looks as if `kill(2)` or the kernel had sent it.
 fn queue_to_process(caught: &Caught) {
-    let process = u64::from(std::process::id());
+    let thread = u64::from(crate::process::thread_id());
     let info = to_u64(caught.info.as_ptr().addr());
-    let args = [process, u64::from(caught.signal()), info, 0, 0, 0];
+    let args = [thread, u64::from(caught.signal()), info, 0, 0, 0];
     // SAFETY: the kernel reads the 128 bytes of information, which are borrowed.
-    _ = unsafe { host_call::raw(libc::SYS_rt_sigqueueinfo, args) };
+    if unsafe { host_call::raw(libc::SYS_rt_sigqueueinfo, args) }.is_err() {
+        queue_to_self(caught);
+    }
 }
 
 /// Takes the caught signal. Every signal stays blocked until the caller sets

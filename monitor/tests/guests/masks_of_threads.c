@@ -173,8 +173,23 @@ static void left_to_others(void) {
   handled = 0;
   struct sigaction action = {.sa_handler = count};
   sigaction(SIGRTMIN, &action, NULL);
-  set_mask(BIT(SIGRTMIN));
+  set_mask(BIT(SIGRTMIN) | BIT(SIGUSR2));
   pthread_t thread;
+  int got = 0, killed = 0;
+  sigset_t set, by_kill;
+  sigemptyset(&set), sigaddset(&set, SIGRTMIN);
+  sigemptyset(&by_kill), sigaddset(&by_kill, SIGUSR2);
+  for (int at = 0; at < 20; at++) {
+    is_spinning = is_over = 0;
+    pthread_create(&thread, NULL, spin, NULL);
+    while (!is_spinning)
+      sched_yield();
+    kill(getpid(), SIGUSR2);
+    killed += sigtimedwait(&by_kill, NULL, &(struct timespec){1, 0}) == SIGUSR2;
+    is_over = 1;
+    pthread_join(thread, NULL);
+  }
+  is_spinning = is_over = 0;
   pthread_create(&thread, NULL, spin, NULL);
   while (!is_spinning)
     sched_yield();
@@ -187,15 +202,12 @@ static void left_to_others(void) {
   }
   // All are sent while nobody waits.
   waitpid(child, NULL, 0);
-  sigset_t set;
-  sigemptyset(&set), sigaddset(&set, SIGRTMIN);
-  int got = 0;
   while (got < COUNT && sigtimedwait(&set, NULL, &(struct timespec){1, 0}) == SIGRTMIN)
     got++;
   is_over = 1;
   pthread_join(thread, NULL);
   set_mask(0);
-  printf("left to others: %d, handled %d\n", got, handled);
+  printf("left to others: %d of kill(2), %d, handled %d\n", killed, got, handled);
 }
 
 // Signals that come while threads start and end: none is lost, none comes twice.
