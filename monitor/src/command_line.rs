@@ -14,15 +14,19 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use monitor_launch::{Action, DeviceKind, Exitless, Findings, LAUNCH_VARIABLE, LaunchRecord};
+use monitor_launch::{Action, Exitless, Findings, LAUNCH_VARIABLE, LaunchRecord};
 use monitor_sys::{Errno, auxiliary, descriptors, seccomp};
 use rustix::thread::set_no_new_privs;
 
 use crate::{
     machine::{self, Invocation, StartError},
+    platform,
     process::Host,
     seccomp::Filters,
 };
+
+/// The devices that make virtual machines, in the order they are looked for.
+const USUAL_DEVICES: [&str; 2] = ["/dev/kvm", "/dev/kkm"];
 
 /// Runs one unmodified Linux program in a virtual machine.
 #[derive(Debug, Parser)]
@@ -46,9 +50,10 @@ struct CommandLine {
     /// At each process's end, print to standard error how many system calls left the virtual machine, and why.
     #[arg(long)]
     stats: bool,
-    /// The device that makes virtual machines.
-    #[arg(long, value_name = "PATH", default_value = "/dev/kvm")]
-    device: PathBuf,
+    /// The device that makes virtual machines: /dev/kvm, or where there is none /dev/kkm, Kontain's kernel module,
+    /// which is the weaker boundary.
+    #[arg(long, value_name = "PATH")]
+    device: Option<PathBuf>,
     /// The program, searched for in PATH if its name has no slash, and its
     /// arguments.
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
@@ -74,9 +79,6 @@ fn launch_descriptor(first: Option<&Vec<u8>>) -> Option<i32> {
 fn launched(descriptor: i32, mut environment: Vec<Vec<u8>>) -> anyhow::Result<u8> {
     environment.remove(0);
     let record = read_record(descriptor)?;
-    if record.device.kind != DeviceKind::Kvm {
-        bail!("this km cannot use /dev/kkm");
-    }
     let arguments = std::env::args_os().map(OsString::into_vec).collect();
     let program = PathBuf::from(OsString::from_vec(record.program));
     let (signal_mask, ignored) = (record.signal_mask, record.ignored);
@@ -88,7 +90,7 @@ fn launched(descriptor: i32, mut environment: Vec<Vec<u8>>) -> anyhow::Result<u8
     let opened = take(given.program)?;
     let file = opened.as_ref().map(|file| format!("/proc/self/fd/{}", file.as_raw_fd()));
     let file = file.map(PathBuf::from);
-    let findings = record.findings;
+    let (findings, kind) = (record.findings, record.device.kind);
     let invocation = Invocation {
         program,
         file,
@@ -98,6 +100,7 @@ fn launched(descriptor: i32, mut environment: Vec<Vec<u8>>) -> anyhow::Result<u8
         ignored,
         filters,
         findings,
+        kind,
     };
     let host = Host {
         release_suffix: record.release_suffix,
@@ -169,10 +172,7 @@ fn read_record(descriptor: i32) -> anyhow::Result<LaunchRecord> {
 
 fn by_hand(environment: Vec<Vec<u8>>) -> anyhow::Result<u8> {
     let options = CommandLine::parse();
-    let device = descriptors::open_device(&options.device);
-    let device = device.with_context(|| {
-        format!("open {}: a device that makes virtual machines is needed", options.device.display())
-    })?;
+    let device = open_device(options.device.as_deref())?;
     let [name, ..] = options.program.as_slice() else { bail!("no program") };
     let invocation = Invocation {
         program: find(name, &environment),
@@ -183,6 +183,7 @@ fn by_hand(environment: Vec<Vec<u8>>) -> anyhow::Result<u8> {
         ignored: None,
         filters: Filters::default(),
         findings: Findings::default(),
+        kind: platform::kind_of(&device),
     };
     let trace = if options.strace { machine::hidden_copy(io::stderr()) } else { None };
     let log = machine::hidden_copy(io::stderr());
@@ -204,6 +205,16 @@ fn by_hand(environment: Vec<Vec<u8>>) -> anyhow::Result<u8> {
     let error = machine::run(device, &invocation, host);
     write_line(&format!("km: {}: {error}", invocation.program.display()));
     Ok(error.exit_status())
+}
+
+/// Opens the device that was named, or the first of the usual ones that is there.
+fn open_device(named: Option<&Path>) -> anyhow::Result<OwnedFd> {
+    let usual = USUAL_DEVICES.map(Path::new);
+    let [first, ..] = usual;
+    let path = named.or_else(|| usual.into_iter().find(|path| path.exists())).unwrap_or(first);
+    descriptors::open_device(path).with_context(|| {
+        format!("open {}: a device that makes virtual machines is needed", path.display())
+    })
 }
 
 /// Looks a name without a slash up in `PATH`, as a shell does.

@@ -41,6 +41,8 @@ pub const HIGH_END: u64 = 440 * GIB;
 pub const VDSO: u64 = HIGH_END;
 /// Guest-physical: the monitor's page tables.
 pub const TABLES_PHYSICAL: u64 = 448 * GIB;
+/// What a platform without page tables of its own has mapped instead: in guest memory, but in neither window.
+pub const PLATFORM_ROOM: u64 = TABLES_PHYSICAL;
 /// Guest-physical: the host's vDSO.
 pub const VDSO_PHYSICAL: u64 = 449 * GIB;
 

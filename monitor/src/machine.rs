@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use monitor_launch::Findings;
+use monitor_launch::{DeviceKind, Findings};
 use monitor_sys::{
     Errno, asking, descriptors,
     guest_memory::GuestMemory,
@@ -30,7 +30,7 @@ use crate::{
         stack::{self, Identity, Stack, Strings},
     },
     memory::{AddressSpace, limits},
-    platform::{Machine, PlatformError, kvm::KvmMachine},
+    platform::{self, PlatformError},
     process::{Host, Process},
     run_loop,
     seccomp::Filters,
@@ -90,6 +90,8 @@ pub struct Invocation {
     pub filters: Filters,
     /// What the machine before this one has found out.
     pub findings: Findings,
+    /// What kind of device makes the machine.
+    pub kind: DeviceKind,
 }
 
 impl Invocation {
@@ -107,7 +109,7 @@ pub fn check(
 ) -> Result<(), StartError> {
     GuestMemory::claim()?;
     Executable::open(invocation.place(), invocation.arguments.clone())?;
-    let machine = KvmMachine::new(device, &invocation.findings)?;
+    let machine = platform::open(invocation.kind, device, &invocation.findings)?;
     let _vcpu = machine.create_vcpu()?;
     passed(&machine.findings());
     Ok(())
@@ -134,13 +136,14 @@ fn start(device: OwnedFd, invocation: &Invocation, mut host: Host) -> Result<Thr
         made.map_err(|errno| host_error("make the page that an agent is asked from", errno))?;
     }
     let executable = Executable::open(invocation.place(), invocation.arguments.clone())?;
-    let machine: Arc<dyn Machine> = Arc::new(KvmMachine::new(device, &invocation.findings)?);
+    let machine = platform::open(invocation.kind, device, &invocation.findings)?;
     let [mapping_slide, program_slide, heap_slide] = random_slides()?;
     let memory = Arc::new(AddressSpace::new(memory, Arc::clone(&machine), mapping_slide));
     let identity = Identity {
         users: [getuid().as_raw(), geteuid().as_raw()],
         groups: [getgid().as_raw(), getegid().as_raw()],
         vdso: machine.vdso(),
+        keeps_bases: machine.keeps_bases(),
     };
     let image = executable.map(&memory, program_slide, heap_slide)?;
     memory.start_heap(image.heap + heap_slide);

@@ -11,7 +11,7 @@ use monitor::{
 };
 use monitor_sys::{
     abi::{CALLS, Call, number, variants},
-    kvm,
+    kkm, kvm,
     nested::SIOCGIFCONF,
 };
 
@@ -49,7 +49,8 @@ const OPTIONS: u64 = 512;
 fn selected(number: usize) -> Option<(u32, u32, Vec<u64>)> {
     Some(match number {
         number::IOCTL => {
-            let own = kvm::REQUESTS.into_iter().map(u64::from).chain([SIOCGIFCONF]);
+            let own =
+                kvm::REQUESTS.into_iter().chain(kkm::REQUESTS).map(u64::from).chain([SIOCGIFCONF]);
             (1, ENOTTY, variants::ioctls().chain(own).collect())
         }
         number::PRCTL => (0, EINVAL, variants::prctls().chain([SET_MM]).collect()),

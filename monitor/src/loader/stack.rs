@@ -39,6 +39,8 @@ pub struct Identity {
     pub groups: [u32; 2],
     /// Where the vDSO's header is, if there is one.
     pub vdso: Option<u64>,
+    /// Whether `wrfsbase` may be used, where the processor has it.
+    pub keeps_bases: bool,
 }
 
 /// A filled stack.
@@ -188,6 +190,12 @@ fn random_bytes() -> Result<[u8; 16], LoadError> {
     Ok(bytes)
 }
 
+/// `AT_HWCAP2`, of which programs are told what holds in the machine too.
+fn second_capabilities(identity: Identity) -> u64 {
+    let told = if identity.keeps_bases { HWCAP2_FSGSBASE } else { 0 };
+    auxiliary::value(libc::AT_HWCAP2) & told
+}
+
 fn auxiliary_vector(image: &Image, identity: Identity, strings: [u64; 3]) -> Vec<u64> {
     let [platform, random, name] = strings;
     let host = |entry| (entry, auxiliary::value(entry));
@@ -208,7 +216,7 @@ fn auxiliary_vector(image: &Image, identity: Identity, strings: [u64; 3]) -> Vec
         (libc::AT_EGID, u64::from(identity.groups[1])),
         (libc::AT_SECURE, 0),
         (libc::AT_RANDOM, random),
-        (libc::AT_HWCAP2, auxiliary::value(libc::AT_HWCAP2) & HWCAP2_FSGSBASE),
+        (libc::AT_HWCAP2, second_capabilities(identity)),
         (libc::AT_MINSIGSTKSZ, auxiliary::value(libc::AT_MINSIGSTKSZ)),
         (libc::AT_EXECFN, name),
         (libc::AT_PLATFORM, platform),

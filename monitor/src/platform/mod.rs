@@ -5,6 +5,7 @@
 //! calls, and hands every doubt about an address back as [`Exit::PageFault`].
 
 pub mod absent;
+pub mod kkm;
 pub mod kvm;
 pub mod scripted;
 
@@ -43,6 +44,9 @@ pub enum PlatformError {
     /// The process has no machine for now.
     #[error("there is no machine")]
     Absent,
+    /// The platform runs no program that sets the base of GS: it needs that register itself.
+    #[error("the base of GS cannot be set on this device")]
+    BaseOfGs,
     /// Host memory for the platform's own tables.
     #[error("reserve memory for the platform's tables: {0}")]
     Memory(monitor_sys::Errno),
@@ -81,6 +85,23 @@ pub enum Exit {
     Interrupted,
 }
 
+/// What kind of device an opened one is, by its own word.
+pub fn kind_of(device: &OwnedFd) -> DeviceKind {
+    if monitor_sys::kkm::is_kkm(device) { DeviceKind::Kkm } else { DeviceKind::Kvm }
+}
+
+/// Makes a machine without guest memory, from an opened device. What `findings` say is not asked again.
+pub fn open(
+    kind: DeviceKind,
+    device: OwnedFd,
+    findings: &Findings,
+) -> Result<Arc<dyn Machine>, PlatformError> {
+    Ok(match kind {
+        DeviceKind::Kvm => Arc::new(kvm::KvmMachine::new(device, findings)?),
+        DeviceKind::Kkm => Arc::new(kkm::KkmMachine::new(device)?),
+    })
+}
+
 /// A virtual machine: what all threads of one guest process share.
 pub trait Machine: Send + Sync + Debug {
     /// The platform's name, as it stands behind the guest's kernel release.
@@ -107,6 +128,11 @@ pub trait Machine: Send + Sync + Debug {
 
     /// Where the guest finds the vDSO's ELF header, if there is one.
     fn vdso(&self) -> Option<u64>;
+
+    /// Whether programs may read and write the bases of FS and GS without a call, if the processor lets them.
+    fn keeps_bases(&self) -> bool {
+        true
+    }
 
     /// The extended states that are switched on.
     fn xcr0(&self) -> u64;

@@ -67,6 +67,12 @@ pub enum MachineError {
         /// What it said, or -1.
         found: i32,
     },
+    /// The device is not the module's.
+    #[error("the device is not Kontain's module kkm: load that, or use /dev/kvm")]
+    NotTheDevice,
+    /// The module refuses this processor.
+    #[error("the module kkm does not support this processor: use /dev/kvm, or another machine")]
+    Processor,
     /// The kernel refused a request.
     #[error("{request}: {errno}")]
     Refused {

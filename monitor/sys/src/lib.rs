@@ -20,6 +20,7 @@ pub mod guest_copy;
 pub mod guest_memory;
 pub mod host_call;
 pub mod host_vdso;
+pub mod kkm;
 pub mod kvm;
 pub mod listing;
 pub mod locking;

@@ -1,6 +1,6 @@
 //! The extended state (x87, SSE, AVX, AVX-512) in the standard format of `xsave`.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 /// The bytes of the area the platforms exchange.
 pub const AREA_LEN: usize = 4096;
@@ -21,7 +21,11 @@ const LEGACY_STATES: u8 = 3;
 
 /// One thread's extended state.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ExtendedState(Box<[u8; AREA_LEN]>);
+pub struct ExtendedState {
+    area: Box<[u8; AREA_LEN]>,
+    /// The same in a form that only the platform's device knows, if it has one. No guest has ever seen it.
+    sealed: Option<Arc<[u8; AREA_LEN]>>,
+}
 
 impl std::fmt::Debug for ExtendedState {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -32,7 +36,18 @@ impl std::fmt::Debug for ExtendedState {
 impl ExtendedState {
     /// The state of bytes that a platform gave.
     pub fn from_area(area: Box<[u8; AREA_LEN]>) -> Self {
-        Self(area)
+        Self { area, sealed: None }
+    }
+
+    /// The same state, with what the device has told of it in its own form.
+    #[must_use]
+    pub fn with_sealed(self, sealed: Arc<[u8; AREA_LEN]>) -> Self {
+        Self { sealed: Some(sealed), ..self }
+    }
+
+    /// The state in the device's own form.
+    pub fn sealed(&self) -> Option<&Arc<[u8; AREA_LEN]>> {
+        self.sealed.as_ref()
     }
 
     /// The state a program starts with, and a signal handler.
@@ -41,12 +56,12 @@ impl ExtendedState {
         area[..2].copy_from_slice(&CONTROL_WORD_START.to_le_bytes());
         area[MXCSR..MXCSR + 4].copy_from_slice(&MXCSR_START.to_le_bytes());
         area[HEADER] = LEGACY_STATES;
-        Self(area)
+        Self::from_area(area)
     }
 
     /// The bytes.
     pub fn area(&self) -> &[u8; AREA_LEN] {
-        &self.0
+        &self.area
     }
 
     /// The state in bytes that a guest wrote, if a CPU with `xcr0` would load it.
@@ -55,7 +70,7 @@ impl ExtendedState {
         area.get_mut(..bytes.len())?.copy_from_slice(bytes);
         // A CPU does not look at these, but platforms refuse what is in them.
         area[IGNORED].fill(0);
-        let state = Self(area);
+        let state = Self::from_area(area);
         let reserved = state.word(HEADER + 8) | state.word(HEADER + 16);
         let mxcsr = u32::try_from(state.word(MXCSR) & 0xffff_ffff).expect("masked");
         let loadable = state.states() & !xcr0 == 0 && reserved == 0 && mxcsr & !MXCSR_VALID == 0;
@@ -68,7 +83,7 @@ impl ExtendedState {
     }
 
     fn word(&self, at: usize) -> u64 {
-        let bytes = self.0[at..at + 8].try_into().expect("eight bytes");
+        let bytes = self.area[at..at + 8].try_into().expect("eight bytes");
         u64::from_le_bytes(bytes)
     }
 }
