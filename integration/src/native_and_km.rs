@@ -18,6 +18,7 @@ pub struct Case {
     dir: PathBuf,
     stdin: Option<Vec<u8>>,
     exitless: Option<String>,
+    supervisor: Option<PathBuf>,
 }
 
 /// The two outcomes of one case.
@@ -48,6 +49,7 @@ impl Case {
             dir: PathBuf::from("/"),
             stdin: None,
             exitless: built::exitless(),
+            supervisor: None,
         }
     }
 
@@ -74,6 +76,13 @@ impl Case {
     #[must_use]
     pub fn exitless(mut self, way: &str) -> Self {
         self.exitless = Some(format!("--exitless={way}"));
+        self
+    }
+
+    /// Has a program run `km`, which is its first argument.
+    #[must_use]
+    pub fn supervised_by(mut self, supervisor: &Path) -> Self {
+        self.supervisor = Some(supervisor.to_owned());
         self
     }
 
@@ -109,7 +118,12 @@ impl Case {
 
     /// The command that runs this under `km`, for a test that wants to look at it while it runs.
     pub fn km_command(&self) -> Result<Command> {
-        let mut command = Command::new(built::km()?);
+        let km = built::km()?;
+        let mut command = match &self.supervisor {
+            Some(supervisor) => Command::new(supervisor),
+            None => Command::new(&km),
+        };
+        command.args(self.supervisor.as_ref().map(|_| &km));
         command.args(&self.exitless);
         self.surround(command.args(&self.argv));
         Ok(command)
