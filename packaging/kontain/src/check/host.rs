@@ -7,7 +7,7 @@ use std::path::Path;
 
 use kvm_ioctls::Kvm;
 
-use super::{Finding, Status};
+use super::{Finding, Status, kkm};
 use crate::files::Root;
 
 /// The only version of the KVM interface there has been since 2007.
@@ -25,15 +25,7 @@ pub(super) fn check(root: &Root, krun: &Path) -> Vec<Finding> {
         .into_iter()
         .find(|module| root.exists(&Path::new("/sys/module").join(module)));
     let mut all = vec![processor(&look("/proc/cpuinfo"), module), kvm(root, module)];
-    if root.exists(Path::new("/dev/kkm")) {
-        let why = "/dev/kkm is there; this krun uses /dev/kvm only";
-        all.push(Finding::new(
-            "kkm",
-            Status::Warn,
-            why,
-            "remove the module kkm if nothing needs it",
-        ));
-    }
+    all.extend(kkm::check(root));
     all.push(kernel(&look("/proc/sys/kernel/osrelease")));
     all.push(cgroups(root));
     all.push(programs(root, krun));

@@ -4,6 +4,7 @@ mod bench;
 mod bounded;
 mod engines;
 mod host;
+mod kkm;
 mod rules;
 mod running;
 pub(crate) mod smoke;
