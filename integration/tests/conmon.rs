@@ -94,7 +94,9 @@ fn a_client_can_attach_to_pipes() {
 #[test]
 fn a_client_can_attach_to_a_terminal() {
     let story = assert_same_story(|runtime| {
-        let script = "trap 'stty size' WINCH; tty; stty size; echo ready; read word; \
+        // A shell that the signal reaches just before it reads would run its trap when it has read.
+        let script = "trap 'changed=1' WINCH; tty; stty size; echo ready; \
+                      while [ -z \"$changed\" ]; do sleep 0.1; done; stty size; \
                       while [ -z \"$word\" ]; do read word; done; echo got $word; exit 6";
         let terminal = |spec: &mut Value| {
             spec["process"]["terminal"] = json!(true);
