@@ -15,9 +15,10 @@ use integration::outcome::End;
 ///
 /// - `auxv.c` and `vdso_time.c` look at the vDSO and `AT_HWCAP2`, which differ by intent.
 /// - `signal_stacks.c` counts how many frames fit on a stack: here they are smaller, being without AVX.
-/// - `vfork_actions.c` ignores signals that ptrace(2) has delivered all the same: the double's doing.
-/// - `signal_races.c`, `links_in_paths.c`, `proc_and_closing.c` and `exhaust.c` race for long: under ptrace(2) they do
-///   not end within a minute.
+/// - `vfork_actions.c` ignores signals, which ptrace(2) has delivered all the same: most likely the double's doing.
+/// - `signal_races.c`, `links_in_paths.c` and `proc_and_closing.c` race for long: under ptrace(2) they do not end within
+///   a minute, and have not been seen to end.
+/// - `exhaust.c` has not been tried, nor have those about other processes' files, nor Go's programs.
 const ONE_THREAD: [&str; 12] = [
     "avx512.c",
     "bad_pointers.c",
