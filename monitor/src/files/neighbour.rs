@@ -93,8 +93,9 @@ pub fn split(name: &str) -> Option<(&str, &str)> {
 
 /// Whose folder it is. `ENOMEM` as of [`Apart`].
 pub fn owner(viewer: &Viewer<'_>, subject: Subject<'_>) -> Result<Owner, Errno> {
-    match is_own(viewer, subject) {
-        Ok(()) => return Ok(Owner::Own),
+    // Not by its number: procfs may be that of another namespace.
+    match subject.procfs.open(&format!("thread-self/../{}/comm", subject.process)) {
+        Ok(_) => return Ok(Owner::Own),
         Err(Errno::EXDEV) => return Ok(COVERED),
         Err(_) => {}
     }
@@ -117,19 +118,6 @@ pub fn owner(viewer: &Viewer<'_>, subject: Subject<'_>) -> Result<Owner, Errno> 
         thread::sleep(BETWEEN_LOOKS);
     }
     Ok(Owner::Guest(numbers_of(viewer, subject)?))
-}
-
-/// Whether it is a thread's of the viewer's: not by its number, since procfs may be that of another namespace. `EXDEV` if
-/// something is mounted over what would tell, or over a part of the path to it, of which one by one says nothing.
-fn is_own(viewer: &Viewer<'_>, subject: Subject<'_>) -> Result<(), Errno> {
-    let look = |subject: Subject<'_>| {
-        subject.procfs.open(&format!("thread-self/../{}/comm", subject.process)).map(drop)
-    };
-    // Opened beside the guest's threads, its number would be theirs for a moment: only if there is no other way.
-    match apart(viewer, subject, look) {
-        Err(Errno::ENOMEM | Errno::EIO) => look(subject),
-        found => found,
-    }
 }
 
 /// The same, of a procfs that may not be found: then it may be anybody's, and a guest's more likely than not.
