@@ -80,7 +80,7 @@ const HEADER: &str = "# ECS: its agent and its pause containers are native, task
 pub(super) fn plan_policy(root: &Root) -> Plan {
     let mut plan = Plan::default();
     let hash = root.open_file(Path::new(AGENT)).and_then(|file| pause_hash(file).ok().flatten());
-    let old = root.look(Path::new(POLICY)).filter(|old| old.contains("pause_sha256"));
+    let old = root.look(Path::new(POLICY)).filter(|old| is_ours(old));
     let text = match (hash, old) {
         (Some(hash), _) => {
             plan.warnings.push(format!("pause containers are native: {hash}"));
@@ -97,6 +97,14 @@ pub(super) fn plan_policy(root: &Root) -> Plan {
     };
     plan.entries.push(Entry::new(&[POLICY_NAME], json!(text)));
     plan
+}
+
+/// Whether a policy is one that kontain writes where it knows a pause container's program.
+fn is_ours(text: &str) -> bool {
+    let rest = text.strip_prefix(HEADER);
+    let rest = rest.and_then(|rest| rest.strip_prefix("preset = \"ecs\"\npause_sha256 = [\""));
+    let hash = rest.and_then(|rest| rest.strip_suffix("\"]\n"));
+    hash.is_some_and(|hash| hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// The hash of the pause container's program. It lies in an image within the agent's image: each layer of an image is

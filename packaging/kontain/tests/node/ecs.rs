@@ -140,6 +140,7 @@ fn nothing_is_done_if_a_part_is_refused() {
         (DAEMON_JSON, "{\"runtimes\": {\"krun\": {\"path\": \"/x\"}}}", "runtimes.krun"),
         (DAEMON_JSON, "no json", "not valid JSON"),
         (POLICY, "preset = \"kubernetes\"\n", "move what is in it"),
+        (POLICY, "# pause_sha256 one day\n", "move what is in it"),
         (
             USERS,
             "ECS_INSTANCE_ATTRIBUTES={\"kontain.runtime\":\"runc\"}\n",
