@@ -14,6 +14,11 @@ use integration::native_and_km::Case;
 /// How many KiB more are noise: a page here and there that was touched late.
 const NOISE_KIB: u64 = 512;
 
+/// How many threads may be ending at a time: whoever joins one goes on before it is gone, so on a busy
+/// machine more of them are there at once than there were in the first round. What they had is used
+/// again by the next ones (stacks are kept by the C library), so that it does not grow with their count.
+const ENDING_AT_ONCE: usize = 16;
+
 /// How many mappings a virtual CPU has at most: its shared page, a thread's stack, what guards it, and
 /// what the thread allocated.
 const VIRTUAL_CPU_MAPPINGS: usize = 8;
@@ -52,12 +57,12 @@ impl Belongings {
         })
     }
 
-    /// Fails if there is more than before, but for one more virtual CPU: a thread may start before
-    /// the one that ends has given its own back.
+    /// Fails if there is more than before, but for what some threads have that are ending: what each of
+    /// thousands left behind would be far more than that.
     fn assert_not_beyond(&self, before: &Self) {
-        let same = self.descriptors <= before.descriptors + 1
-            && self.threads <= before.threads + 1
-            && self.mappings <= before.mappings + VIRTUAL_CPU_MAPPINGS
+        let same = self.descriptors <= before.descriptors + ENDING_AT_ONCE
+            && self.threads <= before.threads + ENDING_AT_ONCE
+            && self.mappings <= before.mappings + ENDING_AT_ONCE * VIRTUAL_CPU_MAPPINGS
             && self.kib <= before.kib + NOISE_KIB;
         assert!(same, "before {before:?}, after {self:?}");
     }
