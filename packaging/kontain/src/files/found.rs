@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{self as sys, AtFlags, FileType, Mode, OFlags, Stat};
@@ -17,6 +17,38 @@ pub(super) const LARGEST: u64 = 1 << 20;
 
 /// What tells one file from another: its file system's number and its own.
 pub(super) type Inode = (u64, u64);
+
+/// Which file something is, for as long as this is kept: while it is open no other one gets its number.
+#[derive(Debug)]
+pub(super) struct Pinned {
+    inode: Inode,
+    _file: OwnedFd,
+}
+
+impl Pinned {
+    /// What is at a name; none if nothing is, or it cannot be told.
+    pub(super) fn at(directory: impl AsFd, name: &OsStr) -> Option<Self> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Self::new(sys::openat(directory, name, flags, Mode::empty()).ok()?).ok()
+    }
+
+    /// An open file.
+    pub(super) fn new(file: OwnedFd) -> rustix::io::Result<Self> {
+        let status = sys::fstat(&file)?;
+        Ok(Self { inode: (status.st_dev, status.st_ino), _file: file })
+    }
+
+    /// Which one it is.
+    pub(super) fn inode(&self) -> Inode {
+        self.inode
+    }
+}
+
+impl PartialEq for Pinned {
+    fn eq(&self, other: &Self) -> bool {
+        self.inode == other.inode
+    }
+}
 
 /// A file as it was found.
 #[derive(Debug)]

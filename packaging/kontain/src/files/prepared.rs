@@ -14,7 +14,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::found::Inode;
+use super::found::Pinned;
 use super::{Change, Found, Root};
 use crate::error::{NodeError, Result};
 
@@ -34,7 +34,7 @@ pub(super) struct Prepared<'a> {
     aside: OsString,
     shown: PathBuf,
     /// Which one the new file is; none if there is none.
-    written: Option<Inode>,
+    written: Option<Pinned>,
     /// Directories that were made for it.
     pub(super) made: Vec<PathBuf>,
 }
@@ -124,7 +124,7 @@ impl<'a> Prepared<'a> {
 
     fn take_back(&self) -> rustix::io::Result<()> {
         self.rename_out(RenameFlags::NOREPLACE)?;
-        if self.written.is_some() && inode(&self.aside_directory, &self.aside) == self.written {
+        if self.written.is_some() && self.there() == self.written {
             return Ok(());
         }
         self.rename_in(RenameFlags::NOREPLACE)
@@ -132,18 +132,18 @@ impl<'a> Prepared<'a> {
 
     /// Exchanges until what comes out is what was put there, by which nobody has saved anything in between.
     fn exchange_back(&self) -> rustix::io::Result<()> {
-        let mut put = self.written;
+        let mut put = None;
         for _ in 0..EXCHANGES {
-            let back = inode(&self.aside_directory, &self.aside);
+            let back = self.there();
             match self.rename_in(RenameFlags::EXCHANGE) {
                 // Somebody has removed it: so it stays.
                 Err(Errno::NOENT) => return Ok(()),
                 other => other?,
             }
-            if inode(&self.aside_directory, &self.aside) == put {
+            if self.there() == *put.as_ref().unwrap_or(&self.written) {
                 return Ok(());
             }
-            put = back;
+            put = Some(back);
         }
         Ok(())
     }
@@ -160,14 +160,20 @@ impl<'a> Prepared<'a> {
     }
 
     fn is_somebody_elses(&self, is_made: bool) -> bool {
-        let Some(there) = inode(&self.aside_directory, &self.aside) else { return false };
+        let there = self.there();
+        let Some(inode) = there.as_ref().map(Pinned::inode) else { return false };
         let bytes = match (&self.change.before, &self.change.after) {
-            (Some(before), _) if is_made && there == before.inode() => &before.bytes,
-            (_, Some(after)) if !is_made && Some(there) == self.written => after,
+            (Some(before), _) if is_made && inode == before.inode() => &before.bytes,
+            (_, Some(after)) if !is_made && there == self.written => after,
             _ => return true,
         };
         let found = Found::read(self.aside_directory.as_fd(), &self.aside, &self.shown);
         !found.is_ok_and(|found| found.is_some_and(|found| found.bytes == *bytes))
+    }
+
+    /// What lies beside the file.
+    fn there(&self) -> Option<Pinned> {
+        Pinned::at(&self.aside_directory, &self.aside)
     }
 
     /// Makes names in the directory last.
@@ -196,7 +202,7 @@ impl<'a> Prepared<'a> {
         sys::renameat_with(from, &self.name, to, &self.aside, flags)
     }
 
-    fn write_aside(&self) -> Result<Option<Inode>> {
+    fn write_aside(&self) -> Result<Option<Pinned>> {
         let Some(bytes) = &self.change.after else { return Ok(None) };
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let file = self.open(&self.aside, flags).map_err(|error| self.system("write", error))?;
@@ -206,7 +212,7 @@ impl<'a> Prepared<'a> {
         Ok(Some(written))
     }
 
-    fn fill(&self, mut file: File, bytes: &[u8]) -> Result<Inode> {
+    fn fill(&self, mut file: File, bytes: &[u8]) -> Result<Pinned> {
         file.write_all(bytes).map_err(|error| self.system("write", error))?;
         let mode = self.change.before.as_ref().map_or(self.change.mode, |old| old.status.st_mode);
         if let Some(old) = &self.change.before {
@@ -218,8 +224,7 @@ impl<'a> Prepared<'a> {
         sys::fchmod(&file, Mode::from_raw_mode(mode & 0o7777))
             .map_err(|error| self.system("change the mode of", error))?;
         file.sync_all().map_err(|error| self.system("write", error))?;
-        let status = sys::fstat(&file).map_err(|error| self.system("look at", error))?;
-        Ok((status.st_dev, status.st_ino))
+        Pinned::new(file.into()).map_err(|error| self.system("look at", error))
     }
 
     fn open(&self, name: &OsStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {
@@ -238,11 +243,6 @@ impl<'a> Prepared<'a> {
     fn system(&self, doing: &'static str, error: impl Into<io::Error>) -> NodeError {
         NodeError::system(doing, &self.shown, error)
     }
-}
-
-fn inode(directory: impl AsFd, name: &OsStr) -> Option<Inode> {
-    let status = sys::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-    Some((status.st_dev, status.st_ino))
 }
 
 fn exchange_or_remove(is_exchange: bool) -> RenameFlags {
@@ -362,6 +362,32 @@ mod tests {
             assert_eq!(fs::read_to_string(directory.path().join("file")).unwrap(), "second");
             assert_eq!(fs::read_to_string(left).unwrap(), "first");
             assert_eq!(all(directory.path()), ["first", "second"]);
+        }
+    }
+
+    /// File systems give a removed file's number to the next one: it is not the removed one for that.
+    #[test]
+    fn what_is_saved_twice_before_it_is_taken_back_is_kept() {
+        for saves in 1..=4 {
+            let directory = tempfile::tempdir().unwrap();
+            let root = Root::open(directory.path()).unwrap();
+            save(directory.path(), "read");
+            let path = Path::new("/file").to_owned();
+            let before = root.read(&path).unwrap();
+            let after = Some(b"ours".to_vec());
+            let change = Change { path, before, after, mode: 0o644, is_aside_above: false };
+            let prepared = Prepared::new(&root, &change).unwrap();
+
+            save(directory.path(), "first");
+            prepared.put().unwrap();
+            (0..saves).for_each(|number| save(directory.path(), &format!("later {number}")));
+            prepared.demand_read().unwrap_err();
+            prepared.undo();
+            prepared.remove_aside(false).unwrap();
+
+            let last = format!("later {}", saves - 1);
+            assert_eq!(fs::read_to_string(directory.path().join("file")).unwrap(), last);
+            assert_eq!(all(directory.path()), ["first".to_owned(), last]);
         }
     }
 
